@@ -1,0 +1,264 @@
+"""Every setting of the installation, read once from the environment and passed down.
+
+`ONESTOP_` and the field's name, `__` for what is nested: `ONESTOP_WEB__PORT=8600`. Each variable may instead be
+given as `<name>_FILE`, the path of a file that holds the value (ONESTOP_DB__PASSWORD_FILE). No secret has a
+default, and no `.env` is read unless somebody exports it.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
+from sqlalchemy.engine import URL
+
+from shared.errors import AppError
+
+PREFIX = "ONESTOP_"
+MIB = 1024 * 1024
+
+
+class SettingsError(AppError):
+    """The settings cannot be used. The command line prints it and ends with exit code 2."""
+
+    code = "settings.invalid"
+    title_zh = "配置有误"
+    title_en = "The settings are not valid"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class DbSettings(_Section):
+    """Where PostgreSQL is and how the roles log in."""
+
+    host: str = Field(description="host name, or the directory of a unix socket", examples=["db.example.org"])
+    port: int = Field(5432, ge=1, le=65535, description="port number")
+    name: str = Field("onestop", min_length=1, description="database name")
+    admin_user: str = Field("onestop_admin", description="role that creates schemas and roles (migrate only)")
+    admin_password: SecretStr | None = Field(None, description="password of the admin role")
+    password: SecretStr | None = Field(None, description="password of every role without an own entry")
+    passwords: dict[str, SecretStr] = Field(default={}, description="passwords by role name")
+    connect_timeout_s: int = Field(2, ge=1, le=60, description="seconds to wait for a connection")
+
+    def password_of(self, role: str) -> SecretStr | None:
+        """The password of a role; None leaves it to libpq (a socket that trusts its owner, a .pgpass)."""
+        if role == self.admin_user:
+            return self.admin_password
+        return self.passwords.get(role, self.password)
+
+
+class WebSettings(_Section):
+    """The HTTP edge."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8600, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    max_upload_bytes: int = Field(10 * MIB, ge=1, description="largest request body, in bytes")
+    cookie_secure: bool = Field(True, description="false only where browsers come without TLS (demo, tests)")
+
+
+class SmsSettings(_Section):
+    """An HTTP gateway shaped like Aliyun SendSms."""
+
+    endpoint: str = Field(description="base URL", examples=["https://dysmsapi.aliyuncs.com"])
+    access_key_id: str = Field(min_length=1, description="access key id")
+    access_key_secret: SecretStr = Field(description="access key secret; better given as ..._FILE")
+    sign_name: str = Field(min_length=1, description="registered signature of the sender")
+    timeout_s: float = Field(3.0, gt=0, le=30, description="seconds to wait for an answer")
+    template_codes: dict[str, str] = Field(
+        default={}, description="gateway template code by our template name", examples=['{"case-accepted":"SMS_1"}']
+    )
+
+
+class WorkerSettings(_Section):
+    """The consumers."""
+
+    batch: int = Field(100, ge=1, le=1000, description="messages in one transaction at most")
+    drain_s: float = Field(25.0, gt=0, le=600, description="seconds to finish what is in flight at the end")
+    health_port: int | None = Field(None, ge=0, le=65535, description="port of /healthz, /readyz and /metrics")
+
+
+class _EnvironmentWithFiles(EnvSettingsSource):
+    """The environment, with `<name>_FILE` read in place of `<name>` and misspelt names refused."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        prefix = PREFIX.lower()
+        ours = {name: value for name, value in self.env_vars.items() if name.startswith(prefix)}
+        plain = {name: value for name, value in ours.items() if not name.endswith("_file")}
+        for name, path in ours.items():
+            if name.endswith("_file"):
+                target = name.removesuffix("_file")
+                if target in plain:
+                    raise SettingsError("", f"{target.upper()} and {name.upper()} are both set: keep one")
+                plain[target] = _contents(name, path or "")
+        _refuse_misspelt(plain, settings_cls.model_fields)
+        self.env_vars = plain
+
+
+class Settings(BaseSettings):
+    """All settings. Raises SettingsError with one readable message that names every broken variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file=None,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: Literal["production", "demo", "test"] = Field("production", description="kind of installation")
+    db: DbSettings
+    broker_url: str | None = Field(
+        None, repr=False, description="amqp:// URL; unset delivers inside the database", examples=["amqp://user:…@mq:5672/"]
+    )
+    secrets_dir: Path = Field(
+        description="directory of master.key, session.key and service.token, each 0600",
+        examples=["/etc/onestop/secrets"],
+    )
+    web: WebSettings = WebSettings()
+    peers: dict[str, str] = Field(
+        default={},
+        description="base URL by service, for services that live in another process",
+        examples=['{"intake":"http://intake:8600"}'],
+    )
+    dev_identity: bool = Field(False, description="offer the development log-in; never in production")
+    clock_offset_allowed: bool = Field(False, description="let the legal clock be moved; never in production")
+    fault_plan: str = Field("", description="planned crash points for drills; never in production")
+    sms: SmsSettings | None = None
+    worker: WorkerSettings = WorkerSettings()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level to log")
+    log_format: Literal["json", "console"] = Field("json", description="shape of log lines")
+
+    _for_tests_only: ClassVar[tuple[str, ...]] = ("dev_identity", "clock_offset_allowed", "fault_plan")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError("", _readable(error)) from None
+        except UnreadableVariable as error:
+            raise SettingsError("", _unreadable(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the caller gives comes first, then the environment; nothing else is read."""
+        return init_settings, _EnvironmentWithFiles(settings_cls)
+
+    @model_validator(mode="after")
+    def _nothing_loose_in_production(self) -> "Settings":
+        if self.environment == "production":
+            loose = [name for name in self._for_tests_only if getattr(self, name)]
+            if loose:
+                names = ", ".join(PREFIX + name.upper() for name in loose)
+                raise ValueError(f"{names} must not be set while {PREFIX}ENVIRONMENT is production")
+        return self
+
+
+def database_url(settings: Settings, role: str) -> URL:
+    """How `role` reaches the database: psycopg2, which eventlet can make green (unlike psycopg 3's C wait)."""
+    db = settings.db
+    password = db.password_of(role)
+    query = {"connect_timeout": str(db.connect_timeout_s)}
+    socket = db.host.startswith("/")
+    if socket:
+        query["host"] = db.host
+    return URL.create(
+        "postgresql+psycopg2",
+        username=role,
+        password=password.get_secret_value() if password else None,
+        host=None if socket else db.host,
+        port=db.port,
+        database=db.name,
+        query=query,
+    )
+
+
+def _contents(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError("", f"{variable.upper()}: cannot read {path!r}: {reason}") from None
+
+
+def _refuse_misspelt(variables: Mapping[str, str | None], fields: Mapping[str, FieldInfo]) -> None:
+    # Kubernetes puts <SERVICE>_SERVICE_HOST and the like beside ours: what only shares the prefix is let be.
+    for variable in variables:
+        first, nested, _ = variable.removeprefix(PREFIX.lower()).partition("__")
+        if first in fields:
+            continue
+        near = difflib.get_close_matches(first, fields, n=1, cutoff=0.6 if nested else 0.85)
+        if near or nested:
+            hint = f"did you mean {PREFIX}{near[0].upper()}?" if near else f"known: {_names(fields)}"
+            raise SettingsError("", f"{variable.upper()}: there is no such setting; {hint}")
+
+
+def _names(fields: Mapping[str, FieldInfo]) -> str:
+    return ", ".join(PREFIX + name.upper() for name in fields)
+
+
+def _unreadable(error: UnreadableVariable) -> str:
+    for name in Settings.model_fields:
+        if f'"{name}"' in str(error):
+            field = Settings.model_fields[name]
+            example = f", for example {PREFIX}{name.upper()}='{field.examples[0]}'" if field.examples else ""
+            return f"{PREFIX}{name.upper()}: it is not JSON; give a JSON object{example}"
+    return str(error)
+
+
+def _readable(error: ValidationError) -> str:
+    lines = ["These settings cannot be used:"]
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        path = [str(part) for part in item["loc"]]
+        if not path:
+            lines.append("  " + item["msg"].removeprefix("Value error, "))
+            continue
+        variable = PREFIX + "__".join(path).upper()
+        wrong = {"missing": "it is not set", "extra_forbidden": "there is no such setting"}.get(
+            item["type"], item["msg"].removeprefix("Input ").lower()
+        )
+        lines.append(f"  {variable}: {wrong}{_what_is_right(path, variable)}")
+    return "\n".join(lines)
+
+
+def _what_is_right(path: list[str], variable: str) -> str:
+    model: type[BaseModel] | None = Settings
+    field: FieldInfo | None = None
+    for part in path:
+        if model is None or part not in model.model_fields:
+            known = ", ".join(model.model_fields) if model else ""
+            return f"; known here: {known}" if known else ""
+        field = model.model_fields[part]
+        model = _section_of(field)
+    if field is None or not field.description:
+        return f"; it needs at least {_required(model, variable)}" if model else ""
+    example = field.examples[0] if field.examples else field.get_default()
+    shown = f", for example {variable}={example}" if isinstance(example, str | int | float) else ""
+    return f"; expected: {field.description}{shown}"
+
+
+def _section_of(field: FieldInfo) -> type[BaseModel] | None:
+    kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _required(model: type[BaseModel], variable: str) -> str:
+    return ", ".join(
+        f"{variable}__{name.upper()} ({field.description})"
+        for name, field in model.model_fields.items()
+        if field.is_required()
+    )
