@@ -1,0 +1,124 @@
+"""Publishing to RabbitMQ: persistent, mandatory, confirms in a pipeline matched by delivery tag.
+
+py-amqp's own confirm mode waits for any ack and never compares tags, so the confirms are counted here. After
+any doubt (nack, return, time-out, error) the connection is closed and nothing counts as published.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import amqp
+import kombu
+from sqlalchemy import Connection
+
+from shared.bus.outbox import OutboxRow
+from shared.bus.topology import EXCHANGE
+from shared.bus.wire import to_message
+from shared.faults import fault_point
+
+CONFIRM_S = 10.0
+"""Below the database's idle_in_transaction limit of 15 s, in whose transaction the relay waits."""
+
+
+class NotPublished(Exception):
+    """The broker did not take everything; the text is a code without content."""
+
+
+class BrokerRoad:
+    """Hands outbox rows to the exchange and returns when the broker has confirmed all of them."""
+
+    name = "rabbitmq"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: kombu.Connection | None = None
+        self._channel: Any = None
+        self._next_tag = 1
+        self._open: set[int] = set()
+        self._trouble: str | None = None
+
+    def hand_on(self, connection: Connection, rows: Sequence[OutboxRow], at: datetime) -> None:
+        """Publish and wait for the confirms. Raises NotPublished, OSError or an AMQP error; then none counts."""
+        try:
+            self._publish(rows)
+        except BaseException:
+            self.close()
+            raise
+
+    def after_commit(self) -> None:
+        """Nothing: the broker wakes its consumers."""
+
+    def close(self) -> None:
+        """Drop the connection without asking the broker."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            try:
+                connection.collect(socket_timeout=1)
+            except (OSError, amqp.AMQPError):
+                return
+
+    def _publish(self, rows: Sequence[OutboxRow]) -> None:
+        channel = self._channel or self._connect()
+        self._open.clear()
+        self._trouble = None
+        for row in rows:
+            message = to_message(row.event)
+            self._open.add(self._next_tag)
+            self._next_tag += 1
+            fault_point("publish.before")
+            channel.basic_publish(
+                amqp.Message(
+                    message.body,
+                    content_type=message.content_type,
+                    application_headers=message.headers,
+                    delivery_mode=2,
+                    message_id=row.event["id"],
+                ),
+                exchange=EXCHANGE,
+                routing_key=row.event["type"],
+                mandatory=True,
+            )
+            fault_point("publish.after")
+        self._await_confirms()
+        fault_point("confirm.after")
+
+    def _await_confirms(self) -> None:
+        assert self._connection is not None
+        until = time.monotonic() + CONFIRM_S
+        while self._open and self._trouble is None:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise NotPublished("confirm-timeout")
+            self._connection.drain_events(timeout=left)
+        if self._trouble is not None:
+            raise NotPublished(self._trouble)
+
+    def _connect(self) -> Any:
+        self._connection = kombu.Connection(self._url, heartbeat=0, connect_timeout=5)
+        self._connection.ensure_connection(max_retries=1, timeout=5)
+        channel = self._connection.default_channel
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+        self._next_tag = 1
+        self._channel = channel
+        return channel
+
+    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
+        if multiple:
+            self._open = {tag for tag in self._open if tag > delivery_tag}
+        else:
+            self._open.discard(delivery_tag)
+
+    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
+        self._trouble = "nack: the broker refused (a queue is full or its leader is away)"
+
+    def _on_return(self, *returned: Any) -> None:
+        self._trouble = "returned: no queue is bound; run: onestop topology apply"
+
+
+ROAD_ERRORS = (NotPublished, OSError, amqp.AMQPError, kombu.exceptions.OperationalError)
+"""What a broker that is away or unwilling raises; the relay waits and tries again."""

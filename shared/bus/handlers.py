@@ -1,0 +1,49 @@
+"""How a worker class says what its service hears: one marked method per fact."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from shared.bus.inbox import Handler, Load
+from shared.events.fact import Fact
+
+_MARK = "_onestop_hears"
+_Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+@dataclass(frozen=True, slots=True)
+class _Hearing:
+    fact: type[Fact]
+    load: Load
+
+
+def hears(fact: type[Fact], *, load: Load) -> Callable[[_Method], _Method]:
+    """Mark a worker method as the command for one fact; `load` fetches and locks for a whole batch.
+
+    The method is called as `method(unit, event, loaded)`.
+    """
+
+    def mark(method: _Method) -> _Method:
+        setattr(method, _MARK, _Hearing(fact, load))
+        return method
+
+    return mark
+
+
+def handlers_of(worker: type[Any]) -> dict[str, Handler]:
+    """CloudEvents type -> handler. Raises TypeError when two methods hear the same fact."""
+    instance = worker()
+    found: dict[str, Handler] = {}
+    for name in dir(worker):
+        hearing = getattr(getattr(worker, name), _MARK, None)
+        if hearing is None:
+            continue
+        if hearing.fact.type in found:
+            raise TypeError(f"{worker.__name__} hears {hearing.fact.type} twice")
+        found[hearing.fact.type] = Handler(hearing.load, getattr(instance, name))
+    return found
+
+
+def speakers_of(worker: type[Any]) -> tuple[str, ...]:
+    """The services whose facts this worker hears; it is bound to all facts of each, for the gate's sake."""
+    return tuple(sorted({type_.split(".")[1] for type_ in handlers_of(worker)}))

@@ -1,0 +1,180 @@
+"""The nameko side of a worker process: the consumer, the relay, the jobs and the timer of one service.
+
+nameko hosts and stops; what is done stands in plain Python beside it, so that another host is one file.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from nameko.extensions import DependencyProvider, Entrypoint
+from nameko.timer import timer
+
+from shared.bus.broker import ROAD_ERRORS, BrokerRoad
+from shared.bus.consumer import QueueConsumer
+from shared.bus.handlers import handlers_of
+from shared.bus.hints import Listener, inbox_hint, jobs_hint, outbox_hint
+from shared.bus.inbox import TRANSIENT, Inbox
+from shared.bus.jobs import JobHandler, JobRunner
+from shared.bus.keeping import keep_house
+from shared.bus.outbox import BUSY, DatabaseRoad, Relay, Road
+from shared.db.unit import Desk
+from shared.settings import Settings
+
+_log = structlog.get_logger()
+
+POLL_S = 1.0
+_BUSY_S = 0.005
+_TROUBLE_S = (0.1, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What the process hands to nameko for one service."""
+
+    settings: Settings
+    desk: Desk
+    jobs: Mapping[str, JobHandler]
+
+
+class DeskProvider(DependencyProvider):  # type: ignore[misc]
+    """Gives a worker method its desk."""
+
+    def get_dependency(self, worker_ctx: Any) -> Desk:
+        config: WorkerConfig = self.container.config["onestop"][self.container.service_name]
+        return config.desk
+
+
+class Deliveries(Entrypoint):  # type: ignore[misc]
+    """Runs everything that brings work to a service, and hands each batch to a nameko worker."""
+
+    def setup(self) -> None:
+        self.config: WorkerConfig = self.container.config["onestop"][self.container.service_name]
+        desk, settings = self.config.desk, self.config.settings
+        self.stopping = threading.Event()
+        self.inbox = Inbox(desk, handlers_of(self.container.service_cls))
+        self.road: Road = (
+            BrokerRoad(settings.broker_url)
+            if settings.broker_url
+            else DatabaseRoad(desk.service, lambda subscriber: desk.hints.ring(inbox_hint(subscriber)))
+        )
+        self.relay = Relay(desk.engine, desk.service, self.road)
+        self.consumer: QueueConsumer | None = None
+        if settings.broker_url:
+            self.consumer = QueueConsumer(
+                settings.broker_url, desk.service, self.inbox, settings.worker.batch, self._as_worker
+            )
+        self.runners = [JobRunner(desk, {kind: handler}) for kind, handler in sorted(self.config.jobs.items())]
+        self.wakes = {name: threading.Event() for name in ("outbox", "inbox", "jobs")}
+        self.threads: list[Any] = []
+        self.draining: list[Any] = []
+
+    def start(self) -> None:
+        desk = self.config.desk
+        channels = {
+            outbox_hint(desk.service): self.wakes["outbox"].set,
+            inbox_hint(desk.service): self.wakes["inbox"].set,
+            jobs_hint(desk.service): self.wakes["jobs"].set,
+        }
+        for channel, wake in channels.items():
+            desk.hints.wake_locally(channel, wake)
+        self.listener = Listener(desk.hints.engine, channels)
+        self._spawn(self.listener.run)
+        self._spawn(lambda: self._loop("outbox", self._relay_all))
+        self.draining.append(self._spawn(lambda: self._loop("inbox", self._work_inbox)))
+        for runner in self.runners:
+            self.draining.append(self._spawn(lambda runner=runner: self._loop("jobs", runner.run_once)))
+        if self.consumer is not None:
+            self._spawn(self.consumer.run_reader)
+            self.draining.append(self._spawn(self.consumer.run_batches))
+
+    def stop(self) -> None:
+        """Take nothing new, finish what is in flight, hand on what was said; then the process may end."""
+        drain_s = self.config.settings.worker.drain_s
+        if self.consumer is not None:
+            self.consumer.stop(drain_s)
+        self.stopping.set()
+        for wake in self.wakes.values():
+            wake.set()
+        for thread in self.draining:
+            thread.wait()
+        self.listener.stop()
+        if isinstance(self.road, BrokerRoad):
+            self.road.close()
+
+    def ready(self) -> bool:
+        """The service can take facts."""
+        return not self.stopping.is_set() and (self.consumer is None or self.consumer.connected)
+
+    def _spawn(self, run: Callable[[], Any]) -> Any:
+        thread = self.container.spawn_managed_thread(run)
+        self.threads.append(thread)
+        return thread
+
+    def _as_worker(self, work: Callable[[], None]) -> None:
+        done = threading.Event()
+        outcome: list[BaseException] = []
+
+        def keep(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+            if exc_info is not None:
+                outcome.append(exc_info[1])
+            done.set()
+            return result, exc_info
+
+        self.container.spawn_worker(self, (work,), {}, handle_result=keep)
+        done.wait()
+        if outcome:
+            raise outcome[0]
+
+    def _loop(self, name: str, step: Callable[[], int]) -> None:
+        """Repeat a step: at once while it finds work, else when hinted, at the latest after a poll."""
+        wake, troubles = self.wakes[name], 0
+        while not self.stopping.is_set():
+            try:
+                found = step()
+                troubles = 0
+            except (*TRANSIENT, *ROAD_ERRORS) as error:
+                _log.warning("loop_repeats", loop=name, service=self.config.desk.service, error=type(error).__name__)
+                self.stopping.wait(_TROUBLE_S[min(troubles, len(_TROUBLE_S) - 1)])
+                troubles += 1
+                continue
+            if found == BUSY:
+                self.stopping.wait(_BUSY_S)
+            elif found == 0:
+                wake.wait(POLL_S)
+                wake.clear()
+
+    def _relay_all(self) -> int:
+        # Cleared before looking, so that a hint during the look causes another look.
+        self.wakes["outbox"].clear()
+        return self.relay.run_once()
+
+    def _work_inbox(self) -> int:
+        self.wakes["inbox"].clear()
+        found = 0
+
+        def work() -> None:
+            nonlocal found
+            found = self.inbox.run_batch(self.config.settings.worker.batch) + self.inbox.run_alone()
+
+        self._as_worker(work)
+        return found
+
+
+class ServiceWorker:
+    """Base of the four worker classes: what every service does besides hearing."""
+
+    name: str
+    desk = DeskProvider()
+
+    @Deliveries.decorator
+    def deliver(self, work: Callable[[], None]) -> None:
+        """Run one batch as a nameko worker; nameko waits for it when the process is told to stop."""
+        work()
+
+    @timer(interval=600, eager=True)
+    def keep_house(self) -> None:
+        """Make the coming outbox partitions, drop what was sent a week ago."""
+        keep_house(self.desk)

@@ -1,0 +1,222 @@
+"""The inbox: every fact is handled once, in order within its case, in as few transactions as possible.
+
+A batch is one transaction: take the events, lock the gates of their cases, load once, run each command, flush
+once. The rules that keep the final state independent of order and repetition stand in `gate`; what happens
+when a batch fails stands here.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from shared import metrics
+from shared.bus.gate import CONFLICT, Plan, plan_batch
+from shared.bus.hints import inbox_hint
+from shared.bus.store import InboxStore, Settled
+from shared.bus.wire import Undecodable, Unreadable
+from shared.db.unit import Desk, Unit, unit_of
+from shared.events.fact import Event
+
+_log = structlog.get_logger()
+
+MAX_DEATHS = 3
+"""A fact that takes its process down three times is parked; the first death may be a neighbour's."""
+
+TRANSIENT = (OperationalError, InterfaceError, PoolTimeout)
+"""Deadlock, lost connection, time-out: nobody's fault. Repeated, never counted, never acknowledged."""
+
+
+class NotYet(Exception):
+    """Raised by a command, before it changes anything, when a fact of another speaker must come first."""
+
+
+Load = Callable[[Unit, Sequence[Event]], Any]
+Take = Callable[[Unit, Sequence[Event]], list[Event]]
+"""Makes the events of a batch this transaction's own; returns those not handled before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What a service does about one type of fact: one load for the whole batch, one command per event."""
+
+    load: Load
+    command: Callable[[Unit, Event, Any], None]
+
+
+class _BatchFailed(Exception):
+    """A pass found events that fail; the transaction is rolled back and the rest runs without them."""
+
+
+class Inbox:
+    """Handles the facts that one service hears."""
+
+    def __init__(self, desk: Desk, handlers: Mapping[str, Handler]) -> None:
+        self._desk = desk
+        self._handlers = handlers
+        self._store = InboxStore(desk.service)
+        self._one_at_a_time = threading.Lock()
+
+    def receive(self, events: Sequence[Event]) -> None:
+        """Handle first deliveries from the broker. When this returns, every one of them may be acknowledged.
+
+        Raises one of TRANSIENT when nothing was decided; then none may be.
+        """
+        with self._one_at_a_time:
+            self._handle(events, lambda unit, batch: self._store.insert_done(unit, batch), "inbox.batch")
+
+    def store_suspects(self, events: Sequence[Event]) -> None:
+        """Store facts that come again because somebody's process died; each will be handled alone."""
+        with unit_of(self._desk, "inbox.suspects") as unit:
+            self._store.insert_suspects(unit, events)
+
+    def park_unreadable(self, unreadable: Unreadable) -> None:
+        """Park an event whose payload this release cannot read; it holds back its own case only."""
+        with unit_of(self._desk, "inbox.park") as unit:
+            self._store.park_unreadable(unit, unreadable)
+        metrics.messages_handled(self._desk.service, "parked", 1)
+
+    def park_undecodable(self, sha256: str, body: bytes, error: Undecodable) -> None:
+        """Park bytes that are no event."""
+        with unit_of(self._desk, "inbox.park") as unit:
+            self._store.park_undecodable(unit, sha256, body, error)
+        metrics.messages_handled(self._desk.service, "parked", 1)
+
+    def run_batch(self, limit: int) -> int:
+        """Claim up to `limit` new facts from the inbox and handle them as a batch; how many there were."""
+        with unit_of(self._desk, "inbox.claim") as unit:
+            claim = self._store.claim_new(unit, limit)
+        with self._one_at_a_time:
+            if claim.events:
+                self._handle(claim.events, self._retake(claim.holder), "inbox.batch")
+        return claim.count
+
+    def run_alone(self) -> int:
+        """Claim one fact that failed, waits for another speaker, or outlived its holder; handle it alone.
+
+        Its attempt is committed before its own transaction begins, so that a fact that kills its process is
+        counted. Returns 0 when none is due.
+        """
+        with unit_of(self._desk, "inbox.claim") as unit:
+            claim = self._store.claim_one(unit, max_deaths=MAX_DEATHS)
+        with self._one_at_a_time:
+            if claim.events:
+                self._handle(claim.events, self._retake(claim.holder), "inbox.alone", alone=True)
+        return claim.count
+
+    def _retake(self, holder: UUID) -> Take:
+        return lambda unit, batch: self._store.finish_claimed(unit, batch, holder)
+
+    def _handle(self, events: Sequence[Event], take: Take, label: str, *, alone: bool = False) -> None:
+        """One transaction for all of them; without those that fail; halved when the flush fails."""
+        settled: dict[UUID, Settled] = {}
+        while True:
+            try:
+                self._try_batch(events, take, settled, label, alone)
+                return
+            except _BatchFailed:
+                continue
+            except TRANSIENT:
+                raise
+            except Exception as error:
+                first, rest = _halves(events)
+                if rest:
+                    self._handle(first, take, label, alone=alone)
+                    events = rest
+                elif not alone:
+                    # Facts released behind it ran in the same transaction and may be the ones to blame.
+                    alone = True
+                elif events[0].id in settled:
+                    raise
+                else:
+                    settled[events[0].id] = self._failure(events[0], error)
+
+    def _try_batch(
+        self, events: Sequence[Event], take: Take, settled: dict[UUID, Settled], label: str, alone: bool
+    ) -> None:
+        with unit_of(self._desk, label) as unit:
+            fresh = take(unit, sorted(events, key=lambda e: e.id))
+            if not fresh:
+                return
+            gates, held = self._store.lock_gates(unit, sorted({event.case for event in fresh}))
+            plan = plan_batch(fresh, [] if alone else held, gates, excluded=settled.keys())
+            found = self._run(unit, plan)
+            if found:
+                settled.update(found)
+                raise _BatchFailed
+            changes = [
+                *(settled[e.id] for e in plan.excluded),
+                *(Settled.waiting(e) for e in plan.wait),
+                *(Settled.parked(e, CONFLICT) for e in plan.conflict),
+                *(Settled.done(e) for e in plan.released),
+                *(Settled.new(e) for e in held if alone and plan.run),
+            ]
+            self._store.settle(unit, changes, plan.moved_gates())
+        metrics.messages_handled(self._desk.service, "ok", len(plan.run))
+        for change in changes:
+            if change.state in ("retry", "parked", "not_yet"):
+                metrics.messages_handled(self._desk.service, change.state, 1)
+        if alone and held and plan.run:
+            self._desk.hints.ring(inbox_hint(self._desk.service))
+
+    def _run(self, unit: Unit, plan: Plan) -> dict[UUID, Settled]:
+        """Run the commands in order. What fails is returned, and nothing of this pass is kept then."""
+        loaded: dict[Load, Any] = {}
+        by_load: dict[Load, list[Event]] = {}
+        for event in plan.run:
+            handler = self._handlers.get(event.type)
+            if handler is not None:
+                by_load.setdefault(handler.load, []).append(event)
+        for load, batch in by_load.items():
+            loaded[load] = load(unit, batch)
+        found: dict[UUID, Settled] = {}
+        spoiled: set[str] = set()
+        for event in plan.run:
+            handler = self._handlers.get(event.type)
+            if handler is None or event.case in spoiled:
+                continue
+            unit.cause = event
+            try:
+                handler.command(unit, event, loaded[handler.load])
+            except NotYet:
+                found[event.id] = Settled.not_yet(event)
+            except DBAPIError:
+                raise
+            except Exception as error:
+                found[event.id] = self._failure(event, error)
+            if event.id in found:
+                spoiled.add(event.case)
+        unit.cause = None
+        return found
+
+    def _failure(self, event: Event, error: Exception) -> Settled:
+        reason = describe(error)
+        _log.warning(
+            "event_failed", event_id=str(event.id), type=event.type, case_no=event.case, reason=reason
+        )
+        return Settled.failed(event, reason)
+
+def _halves(events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:
+    """Two parts that share no case where that is possible; the second is empty for a single event."""
+    cases = sorted({event.case for event in events})
+    if len(cases) == 1:
+        return events[:1], events[1:]
+    first = set(cases[: len(cases) // 2])
+    return [e for e in events if e.case in first], [e for e in events if e.case not in first]
+
+
+def describe(error: Exception) -> str:
+    """What failed and where, never what it failed on: messages of exceptions carry values."""
+    trace = error.__traceback__
+    where = "?"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "/services/" in code.co_filename or "/shared/" in code.co_filename:
+            where = f"{code.co_filename.rsplit('/', 2)[-2]}/{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__} at {where}"

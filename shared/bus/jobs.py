@@ -1,0 +1,186 @@
+"""Jobs: everything a service does outside its database, and everything it waits for.
+
+A job is claimed in a committed transaction, called without a session, and its result committed under the same
+epoch. A claim whose holder died or froze is taken over after its lease, with a new epoch, so that a holder who
+comes back late changes nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from sqlalchemy import Connection, text
+
+from shared import metrics
+from shared.db.transaction import transaction
+from shared.faults import fault_point
+
+if TYPE_CHECKING:
+    from shared.db.unit import Desk, Unit
+
+_log = structlog.get_logger()
+
+LEASE = timedelta(seconds=30)
+"""Longer than any outside call may take (calls time out at 10 s at the latest)."""
+
+CLAIM = 20
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job to be left; `key` makes it one job per thing to do."""
+
+    kind: str
+    key: str
+    payload: dict[str, Any]
+    case: str | None
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job. `attempts` counts this one; `taken_over` says the holder before vanished mid-call."""
+
+    id: int
+    kind: str
+    key: str
+    payload: dict[str, Any]
+    case: str | None
+    epoch: int
+    attempts: int
+    taken_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The job is to run again at `due_at`; `reason` is a code without personal data."""
+
+    due_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The job cannot succeed; people are shown `reason`, a code without personal data."""
+
+    reason: str
+
+
+Verdict = Done | Again | GiveUp
+
+
+class JobHandler(Protocol):
+    """One kind of job. `prepare` and `finish` run in transactions, `call` runs without one."""
+
+    def prepare(self, unit: "Unit", job: Job) -> Any:
+        """Read and mark what the call needs; committed before the call."""
+
+    def call(self, prepared: Any) -> Any:
+        """The outside call. An exception from here is given to `finish` as the answer."""
+
+    def finish(self, unit: "Unit", job: Job, answer: Any) -> Verdict:
+        """Write what came of it, in the transaction that also ends the claim."""
+
+
+def insert_jobs(connection: Connection, schema: str, jobs: list[JobRow], at: datetime) -> None:
+    """Write jobs in one statement; those that exist already stay as they are."""
+    rows = [
+        {"kind": j.kind, "key": j.key, "payload": j.payload, "case_no": j.case, "due_at": j.due_at.isoformat()}
+        for j in sorted(jobs, key=lambda j: (j.kind, j.key))
+    ]
+    connection.execute(
+        text(
+            f"INSERT INTO {schema}.jobs (kind, key, payload, case_no, state, due_at, created_at) "
+            "SELECT kind, key, payload, case_no, 'due', due_at, :at FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
+            "AS r(kind text, key text, payload jsonb, case_no text, due_at timestamptz) "
+            "ON CONFLICT (kind, key) DO NOTHING"
+        ),
+        {"rows": json.dumps(rows), "at": at},
+    )
+
+
+class JobRunner:
+    """Works off the jobs of one service."""
+
+    def __init__(self, desk: "Desk", handlers: Mapping[str, JobHandler]) -> None:
+        self._desk = desk
+        self._handlers = handlers
+        self._calls = ThreadPoolExecutor(max_workers=CLAIM, thread_name_prefix="job")
+        schema = desk.service
+        self._claim = text(
+            f"UPDATE {schema}.jobs j SET state = 'claimed', epoch = j.epoch + 1, attempts = j.attempts + 1, "
+            "lease_until = CAST(:at AS timestamptz) + :lease FROM ("
+            f"SELECT id, state AS before FROM {schema}.jobs WHERE kind = ANY(:kinds) AND "
+            "((state = 'due' AND due_at <= :at) OR (state = 'claimed' AND lease_until <= :at)) "
+            f"ORDER BY due_at LIMIT {CLAIM} FOR UPDATE SKIP LOCKED) AS c WHERE j.id = c.id "
+            "RETURNING j.id, j.kind, j.key, j.payload, j.case_no, j.epoch, j.attempts, c.before = 'claimed'"
+        )
+        self._still_mine = text(f"SELECT 1 FROM {schema}.jobs WHERE id = :id AND epoch = :epoch AND state = 'claimed' FOR UPDATE")
+        self._end = text(
+            f"UPDATE {schema}.jobs SET state = :state, due_at = COALESCE(:due_at, due_at), reason = :reason, "
+            "lease_until = NULL, finished_at = :finished_at WHERE id = :id"
+        )
+
+    def run_once(self) -> int:
+        """Claim what is due and run it; the number of jobs run."""
+        from shared.db.unit import unit_of
+
+        with unit_of(self._desk, "jobs.claim") as unit:
+            found = unit.connection.execute(
+                self._claim, {"at": unit.wall, "lease": LEASE, "kinds": sorted(self._handlers)}
+            )
+            prepared = []
+            for job in sorted((Job(*row) for row in found), key=lambda j: j.id):
+                prepared.append((job, self._handlers[job.kind].prepare(unit, job)))
+        calls = {self._calls.submit(self._call, job, request): job for job, request in prepared}
+        for call in as_completed(calls):
+            self._finish(calls[call], call.result())
+        return len(prepared)
+
+    def close(self) -> None:
+        """Let the calls under way end; no new ones start."""
+        self._calls.shutdown(wait=False, cancel_futures=True)
+
+    def _call(self, job: Job, request: Any) -> Any:
+        """The answer, or the exception: what it means for this kind of call is the handler's to say."""
+        fault_point(f"job.{job.kind}.call.before")
+        try:
+            answer = self._handlers[job.kind].call(request)
+            fault_point(f"job.{job.kind}.call.after")
+            return answer
+        except Exception as error:
+            return error
+
+    def _finish(self, job: Job, answer: Any) -> None:
+        from shared.db.unit import unit_of
+
+        handler = self._handlers[job.kind]
+        with unit_of(self._desk, f"job.{job.kind}.result") as unit:
+            mine = unit.connection.execute(self._still_mine, {"id": job.id, "epoch": job.epoch}).first()
+            if mine is None:
+                _log.warning("job_result_dropped", kind=job.kind, job=job.id, epoch=job.epoch)
+                return
+            verdict = handler.finish(unit, job, answer)
+            self._settle(unit, job, verdict)
+        metrics.job_run(self._desk.service, job.kind, type(verdict).__name__.lower())
+
+    def _settle(self, unit: "Unit", job: Job, verdict: Verdict) -> None:
+        values: dict[str, Any] = {"id": job.id, "due_at": None, "reason": None, "finished_at": None}
+        match verdict:
+            case Done():
+                values |= {"state": "done", "finished_at": unit.wall}
+            case Again(due_at, reason):
+                values |= {"state": "due", "due_at": due_at, "reason": reason[:300]}
+            case GiveUp(reason):
+                values |= {"state": "failed", "reason": reason[:300], "finished_at": unit.wall}
+        unit.connection.execute(self._end, values)
+

@@ -1,0 +1,290 @@
+"""The SQL of inbox and gates: a fixed number of statements for any number of facts."""
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import TextClause, text
+
+from shared.bus.gate import Gate
+from shared.bus.wire import Undecodable, Unreadable, from_json, to_json
+from shared.db.unit import Unit
+from shared.events.fact import Event
+
+_log = structlog.get_logger()
+
+MAX_ATTEMPTS = 5
+"""A consumer does database work only, so what fails five times is a bug and waits for people, not for time."""
+
+LEASE = timedelta(seconds=15)
+"""How long a claim outlives its holder. A holder that comes back later is fenced off by its holder id."""
+
+_RETRY_BASE_S = 0.25
+_RETRY_CAP_S = 30.0
+_NOT_YET_CAP_S = 10.0
+
+_ENVELOPE = "id uuid, speaker text, case_no text, sequence int, type text"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How one event leaves a batch when it did not simply run: its inbox state and why."""
+
+    event: Event
+    state: str
+    reason: str | None = None
+
+    @classmethod
+    def done(cls, event: Event) -> "Settled":
+        """Lay waiting, and ran now."""
+        return cls(event, "done")
+
+    @classmethod
+    def new(cls, event: Event) -> "Settled":
+        """Lay waiting, and is to be looked at again."""
+        return cls(event, "new")
+
+    @classmethod
+    def waiting(cls, event: Event) -> "Settled":
+        """An earlier fact of the same speaker and case is missing, failed or parked."""
+        return cls(event, "waiting", "an earlier fact of this speaker about the case is not handled yet")
+
+    @classmethod
+    def not_yet(cls, event: Event) -> "Settled":
+        """A fact of another speaker must come first."""
+        return cls(event, "not_yet", "a fact of another service must come first")
+
+    @classmethod
+    def failed(cls, event: Event, reason: str) -> "Settled":
+        """Its command raised; tried again until MAX_ATTEMPTS, then parked."""
+        return cls(event, "retry", reason)
+
+    @classmethod
+    def parked(cls, event: Event, reason: str) -> "Settled":
+        """People must look."""
+        return cls(event, "parked", reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one process took from the inbox. `count` includes what was parked on the way."""
+
+    events: list[Event]
+    holder: UUID
+    count: int
+
+
+class InboxStore:
+    """Reads and writes the inbox and the gates of one service."""
+
+    def __init__(self, schema: str) -> None:
+        self._insert = text(
+            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, event, deaths, due_at, "
+            "received_at, handled_at) SELECT id, speaker, case_no, sequence, type, :state, event, :deaths, "
+            ":due_at, :at, :handled_at FROM "
+            f"jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_ENVELOPE}, event jsonb) ORDER BY id "
+            "ON CONFLICT (id) DO NOTHING RETURNING id"
+        )
+        self._lock_gates = text(
+            f"INSERT INTO {schema}.gates (case_no, heard) SELECT c, '{{}}' FROM unnest(CAST(:cases AS text[])) c "
+            "ORDER BY c ON CONFLICT (case_no) DO UPDATE SET case_no = EXCLUDED.case_no RETURNING case_no, heard"
+        )
+        self._held = text(
+            f"SELECT event FROM {schema}.inbox WHERE case_no = ANY(:cases) AND state IN ('waiting', 'not_yet') "
+            "ORDER BY id FOR UPDATE"
+        )
+        self._move_gates = text(
+            f"UPDATE {schema}.gates g SET heard = v.heard "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS v(case_no text, heard jsonb) WHERE g.case_no = v.case_no"
+        )
+        self._settle = text(
+            f"UPDATE {schema}.inbox i SET "
+            "state = CASE WHEN v.state = 'retry' AND i.attempts + 1 >= :max_attempts THEN 'parked' ELSE v.state END, "
+            "attempts = i.attempts + (v.state = 'retry')::int, waits = i.waits + (v.state = 'not_yet')::int, "
+            "event = CASE WHEN v.state = 'done' THEN NULL ELSE COALESCE(i.event, v.event) END, "
+            "due_at = CAST(:at AS timestamptz) + CASE v.state "
+            "WHEN 'retry' THEN make_interval(secs => v.jitter * LEAST(:retry_cap, :retry_base * 2 ^ LEAST(i.attempts, 20))) "
+            "WHEN 'not_yet' THEN make_interval(secs => LEAST(:not_yet_cap, 0.05 * 2 ^ LEAST(i.waits, 20))) END, "
+            "reason = v.reason, holder = NULL, lease_until = NULL, "
+            "handled_at = CASE WHEN v.state = 'done' THEN CAST(:at AS timestamptz) END "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
+            "AS v(id uuid, state text, event jsonb, reason text, jitter float) WHERE i.id = v.id"
+        )
+        claim = (
+            f"UPDATE {schema}.inbox i SET state = 'claimed', holder = :holder, "
+            "lease_until = CAST(:at AS timestamptz) + :lease, deaths = i.deaths + (c.before = 'claimed')::int "
+            f"FROM (SELECT id, state AS before FROM {schema}.inbox WHERE {{which}} "
+            "ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED) AS c WHERE i.id = c.id "
+            "RETURNING i.id, i.event, i.deaths, i.position"
+        )
+        self._claim_new = text(claim.format(which="state = 'new'"))
+        self._claim_one = text(
+            claim.format(
+                which="(state IN ('retry', 'not_yet') AND due_at <= :at) OR (state = 'claimed' AND lease_until <= :at)"
+            )
+        )
+        self._finish = text(
+            f"UPDATE {schema}.inbox SET state = 'done', handled_at = :at, holder = NULL, lease_until = NULL, "
+            "reason = NULL, event = NULL WHERE id IN (SELECT id FROM "
+            f"{schema}.inbox WHERE id = ANY(:ids) AND holder = :holder AND state = 'claimed' ORDER BY id FOR UPDATE) "
+            "RETURNING id"
+        )
+        self._park_unreadable = text(
+            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, sealed, reason, received_at) "
+            "VALUES (:id, :speaker, :case_no, :sequence, :type, 'parked', :sealed, :reason, :at) "
+            "ON CONFLICT (id) DO UPDATE SET state = 'parked', sealed = EXCLUDED.sealed, event = NULL, "
+            "reason = EXCLUDED.reason, holder = NULL, lease_until = NULL WHERE inbox.state = 'claimed'"
+        )
+        self._park_dead = text(
+            f"UPDATE {schema}.inbox SET state = 'parked', reason = :reason, holder = NULL, lease_until = NULL "
+            "WHERE id = :id"
+        )
+        self._undecodable = text(
+            f"INSERT INTO {schema}.undecodable (sha256, sealed, size, reason, state, times, received_at) "
+            "VALUES (:sha256, :sealed, :size, :reason, 'parked', 1, :at) "
+            "ON CONFLICT (sha256) DO UPDATE SET times = undecodable.times + 1, state = 'parked'"
+        )
+
+    def insert_done(self, unit: Unit, events: Sequence[Event]) -> list[Event]:
+        """Note first deliveries as handled in this transaction; those not seen before."""
+        return self._insert_events(unit, self._insert, events, state="done", deaths=0, with_body=False)
+
+    def insert_suspects(self, unit: Unit, events: Sequence[Event]) -> list[Event]:
+        """Store deliveries that came again after a death; each is to be handled alone."""
+        return self._insert_events(unit, self._insert, events, state="retry", deaths=1, with_body=True)
+
+    def _insert_events(
+        self, unit: Unit, statement: TextClause, events: Sequence[Event], *, state: str, deaths: int, with_body: bool
+    ) -> list[Event]:
+        rows = [{**_envelope(e), "event": to_json(e) if with_body else None} for e in events]
+        done = state == "done"
+        found = unit.connection.execute(
+            statement,
+            {
+                "rows": json.dumps(rows),
+                "state": state,
+                "deaths": deaths,
+                "at": unit.wall,
+                "due_at": None if done else unit.wall,
+                "handled_at": unit.wall if done else None,
+            },
+        )
+        fresh = set(found.scalars())
+        # The same fact can stand twice in one batch; it runs once.
+        return list({e.id: e for e in events if e.id in fresh}.values())
+
+    def finish_claimed(self, unit: Unit, events: Sequence[Event], holder: UUID) -> list[Event]:
+        """Note claimed facts as handled in this transaction; those that are still this holder's."""
+        found = unit.connection.execute(
+            self._finish, {"ids": [e.id for e in events], "holder": holder, "at": unit.wall}
+        )
+        mine = set(found.scalars())
+        return [e for e in events if e.id in mine]
+
+    def lock_gates(self, unit: Unit, cases: list[str]) -> tuple[dict[str, Gate], list[Event]]:
+        """Lock the gates of these cases (sorted), then read them and what lies waiting behind them."""
+        gates: dict[str, Gate] = {}
+        for case, heard in unit.connection.execute(self._lock_gates, {"cases": cases}):
+            gates[case] = heard
+        held = [from_json(event) for event in unit.connection.execute(self._held, {"cases": cases}).scalars()]
+        return gates, held
+
+    def settle(self, unit: Unit, changes: Iterable[Settled], gates: dict[str, Gate]) -> None:
+        """Write what did not simply run, and move the gates on."""
+        rows = [
+            {
+                "id": str(change.event.id),
+                "state": change.state,
+                "event": to_json(change.event),
+                "reason": change.reason,
+                "jitter": 0.5 + random.random(),
+            }
+            for change in sorted(changes, key=lambda c: c.event.id)
+        ]
+        if rows:
+            unit.connection.execute(
+                self._settle,
+                {
+                    "rows": json.dumps(rows),
+                    "at": unit.wall,
+                    "max_attempts": MAX_ATTEMPTS,
+                    "retry_cap": _RETRY_CAP_S,
+                    "retry_base": _RETRY_BASE_S,
+                    "not_yet_cap": _NOT_YET_CAP_S,
+                },
+            )
+        if gates:
+            moved = [{"case_no": case, "heard": heard} for case, heard in gates.items()]
+            unit.connection.execute(self._move_gates, {"rows": json.dumps(moved)})
+
+    def claim_new(self, unit: Unit, limit: int) -> Claim:
+        """Claim new facts in the order of their arrival."""
+        return self._claim(unit, self._claim_new, limit, max_deaths=None)
+
+    def claim_one(self, unit: Unit, *, max_deaths: int) -> Claim:
+        """Claim one fact that must go alone; one that has died too often is parked instead."""
+        return self._claim(unit, self._claim_one, 1, max_deaths=max_deaths)
+
+    def _claim(self, unit: Unit, statement: TextClause, limit: int, *, max_deaths: int | None) -> Claim:
+        holder = uuid4()
+        values = {"at": unit.wall, "holder": holder, "lease": LEASE, "limit": limit}
+        rows = sorted(unit.connection.execute(statement, values), key=lambda row: row.position)
+        events: list[Event] = []
+        for row in rows:
+            if max_deaths is not None and row.deaths >= max_deaths:
+                reason = f"process-died: the process handling it died {row.deaths} times"
+                unit.connection.execute(self._park_dead, {"id": row.id, "reason": reason})
+                _log.error("event_parked", event_id=str(row.id), reason=reason)
+                continue
+            try:
+                events.append(from_json(row.event))
+            except Unreadable as unreadable:
+                self.park_unreadable(unit, unreadable)
+        return Claim(events, holder, len(rows))
+
+    def park_unreadable(self, unit: Unit, unreadable: Unreadable) -> None:
+        """Park an event whose payload this release cannot read; the payload is kept sealed."""
+        stored = unreadable.event
+        unit.connection.execute(
+            self._park_unreadable,
+            {
+                "id": stored["id"],
+                "speaker": stored["source"].rsplit("/", 1)[-1][:40],
+                "case_no": stored["subject"],
+                "sequence": int(stored["sequence"]),
+                "type": stored["type"][:200],
+                "sealed": unit.desk.vault.seal(json.dumps(stored), table="inbox", row=stored["id"], column="sealed"),
+                "reason": unreadable.reason[:300],
+                "at": unit.wall,
+            },
+        )
+        _log.error("event_parked", event_id=stored["id"], reason=unreadable.reason)
+
+    def park_undecodable(self, unit: Unit, sha256: str, body: bytes, error: Undecodable) -> None:
+        """Park bytes that are no event, sealed, under their hash."""
+        unit.connection.execute(
+            self._undecodable,
+            {
+                "sha256": sha256,
+                "sealed": unit.desk.vault.seal(body, table="undecodable", row=sha256, column="sealed"),
+                "size": len(body),
+                "reason": str(error)[:300],
+                "at": unit.wall,
+            },
+        )
+        _log.error("message_parked", sha256=sha256, reason=str(error))
+
+
+def _envelope(event: Event) -> dict[str, Any]:
+    return {
+        "id": str(event.id),
+        "speaker": event.speaker,
+        "case_no": event.case,
+        "sequence": event.sequence,
+        "type": event.type,
+    }

@@ -1,0 +1,110 @@
+"""The broker's side of the house: one topic exchange, one quorum queue per service, one for what dies.
+
+Declared by one idempotent tool (`onestop topology apply`, also part of `onestop migrate`), never by a consumer
+that happens to start. Only features that RabbitMQ 3.10 and 4.x share are used.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from shared.errors import Unavailable
+
+EXCHANGE = "onestop.facts"
+PARK_EXCHANGE = "onestop.park"
+PARK_QUEUE = "onestop.park"
+
+DELIVERY_LIMIT = 1000
+"""A back-stop only: attempts are counted in the inbox. One death adds 1 to all that was prefetched, so a low
+limit would throw out healthy messages."""
+
+
+class BrokerUnavailable(Unavailable):
+    code = "broker.unavailable"
+    title_zh = "消息服务暂时不可用"
+    title_en = "The message broker cannot be reached"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """One queue as the broker has it."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+def queue_name(service: str) -> str:
+    """The one queue of a service."""
+    return f"onestop.{service}"
+
+
+def routing_pattern(speaker: str) -> str:
+    """Binds all facts of a speaker; routing keys are CloudEvents types."""
+    return f"onestop.{speaker}.#"
+
+
+def queue_arguments() -> dict[str, Any]:
+    """Replicated, durable, never dropping: a full queue refuses, and what dies too often is kept apart."""
+    return {
+        "x-queue-type": "quorum",
+        "x-overflow": "reject-publish",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": PARK_EXCHANGE,
+        "x-dead-letter-strategy": "at-least-once",
+    }
+
+
+def apply_topology(url: str, subscriptions: Mapping[str, Sequence[str]]) -> None:
+    """Declare all; subscriber -> speakers. Raises BrokerUnavailable, naming what differs when a queue does."""
+    try:
+        connection = pika.BlockingConnection(_parameters(url))
+    except (AMQPError, OSError) as error:
+        raise BrokerUnavailable(detail_en=f"connecting failed: {type(error).__name__}") from None
+    try:
+        channel = connection.channel()
+        channel.exchange_declare(EXCHANGE, exchange_type="topic", durable=True)
+        channel.exchange_declare(PARK_EXCHANGE, exchange_type="fanout", durable=True)
+        channel.queue_declare(PARK_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind(PARK_QUEUE, PARK_EXCHANGE)
+        for subscriber in sorted(subscriptions):
+            channel.queue_declare(queue_name(subscriber), durable=True, arguments=queue_arguments())
+            for speaker in subscriptions[subscriber]:
+                channel.queue_bind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
+    except ChannelClosedByBroker as error:
+        raise BrokerUnavailable(detail_en=f"the broker holds something else: {error.reply_text}") from None
+    finally:
+        if connection.is_open:
+            connection.close()
+
+
+def read_queues(url: str, services: Sequence[str]) -> list[QueueState]:
+    """Depth and consumers of the services' queues and of the park queue. Raises BrokerUnavailable."""
+    found = []
+    try:
+        connection = pika.BlockingConnection(_parameters(url))
+    except (AMQPError, OSError) as error:
+        raise BrokerUnavailable(detail_en=f"connecting failed: {type(error).__name__}") from None
+    try:
+        for name in (*(queue_name(service) for service in services), PARK_QUEUE):
+            try:
+                answer = connection.channel().queue_declare(name, passive=True)
+            except ChannelClosedByBroker as error:
+                raise BrokerUnavailable(
+                    detail_en=f"queue {name} is not there ({error.reply_text}); run: onestop topology apply"
+                ) from None
+            found.append(QueueState(name, answer.method.message_count, answer.method.consumer_count))
+    finally:
+        if connection.is_open:
+            connection.close()
+    return found
+
+
+def _parameters(url: str) -> pika.URLParameters:
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = 5
+    parameters.blocked_connection_timeout = 10
+    return parameters

@@ -1,0 +1,22 @@
+"""The only place that begins and commits a transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine
+
+from shared.faults import fault_point
+
+
+@contextmanager
+def transaction(engine: Engine, label: str) -> Iterator[Connection]:
+    """One transaction: committed at the end of the block, rolled back when the block raises.
+
+    `label` names the crash points `<label>.commit.before` and `<label>.commit.after`. An exception from the
+    commit itself leaves open whether it happened; callers repeat, and what they repeat must be idempotent.
+    """
+    with engine.connect() as connection:
+        with connection.begin():
+            yield connection
+            fault_point(f"{label}.commit.before")
+        fault_point(f"{label}.commit.after")

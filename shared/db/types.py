@@ -1,0 +1,47 @@
+"""Column types, and the row that every service keeps for a case."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Integer, String, TypeDecorator
+from sqlalchemy.orm import Mapped, mapped_column
+
+
+class AwareDateTime(TypeDecorator[datetime]):
+    """An aware moment. A naive one is refused, because the database would guess its zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored")
+        return value
+
+
+class Coded(TypeDecorator[Any]):
+    """A StrEnum stored as its text, so that a new member needs no migration."""
+
+    impl = String(40)
+    cache_ok = True
+
+    def __init__(self, enum: type[StrEnum]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    def process_bind_param(self, value: StrEnum | str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.enum(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.enum(value)
+
+
+class CaseRow:
+    """Mixin: a service's own row for a case. Its lock orders all that the service does for the case.
+
+    `sequence` counts the facts this service has said about the case; see `Unit.emit`.
+    """
+
+    number: Mapped[str] = mapped_column(String(50), primary_key=True)
+    sequence: Mapped[int] = mapped_column(Integer, default=0)

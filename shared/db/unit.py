@@ -1,0 +1,130 @@
+"""The unit of work: one transaction in which a command loads, decides, saves and says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat as uuid7
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from shared.bus.hints import Hints, jobs_hint, outbox_hint
+from shared.bus.jobs import JobRow, insert_jobs
+from shared.bus.outbox import insert_outbox
+from shared.bus.tables import BusTables
+from shared.bus.wire import to_json
+from shared.catalogue.published import Published
+from shared.clock import Moment, read_clock
+from shared.db.transaction import transaction
+from shared.db.types import CaseRow
+from shared.events.fact import Event, Fact
+from shared.http.trace import current_traceparent
+from shared.privacy.vault import Vault
+
+
+@dataclass(slots=True)
+class Desk:
+    """What one service needs to work in one process. Built once, by the process, and passed down."""
+
+    service: str
+    engine: Engine
+    tables: BusTables
+    hints: Hints
+    vault: Vault
+    matters: Published
+
+
+@dataclass(slots=True)
+class Unit:
+    """One transaction of one service.
+
+    `wall` and `legal` are the two clocks at its start. `cause` is the event that is being handled, if any;
+    it becomes the causation of everything said. Nothing is visible to others before the block ends.
+    """
+
+    desk: Desk
+    connection: Connection
+    session: Session
+    moment: Moment
+    cause: Event | None = None
+    traceparent: str | None = None
+    _said: list[Event] = field(default_factory=list)
+    _jobs: list[JobRow] = field(default_factory=list)
+
+    @property
+    def wall(self) -> datetime:
+        """Now, for leases, retries and latency."""
+        return self.moment.wall
+
+    @property
+    def legal(self) -> datetime:
+        """Now, for everything the law counts from."""
+        return self.moment.legal
+
+    def emit(self, case: CaseRow, fact: Fact) -> None:
+        """Say a fact about a case. The caller holds the lock of the case row, which orders the facts."""
+        case.sequence = (case.sequence or 0) + 1
+        cause = self.cause
+        event_id = uuid7.uuid7()
+        self._said.append(
+            Event(
+                id=event_id,
+                speaker=self.desk.service,
+                type=fact.type,
+                case=case.number,
+                sequence=case.sequence,
+                time=self.legal,
+                fact=fact,
+                causation=cause.id if cause else None,
+                correlation=(cause.correlation or cause.id) if cause else event_id,
+                traceparent=cause.traceparent if cause else self.traceparent,
+            )
+        )
+
+    def later(
+        self, kind: str, key: str, payload: dict[str, Any], *, case: str | None = None, due_at: datetime | None = None
+    ) -> None:
+        """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
+        self._jobs.append(JobRow(kind, key, payload, case, due_at or self.wall))
+
+    def save(self) -> None:
+        """Write everything: one flush, then jobs, then facts. The commit is the block's."""
+        self.session.flush()
+        if self._jobs:
+            insert_jobs(self.connection, self.desk.service, self._jobs, self.wall)
+        if self._said:
+            day = self.wall.date().isoformat()
+            rows = [
+                {"n": n, "case_no": e.case, "event": to_json(e), "emitted_at": self.wall.isoformat(), "emitted_on": day}
+                for n, e in enumerate(self._said)
+            ]
+            insert_outbox(self.connection, self.desk.service, rows)
+
+    def hint(self) -> None:
+        """After the commit: tell whoever hands on and works off."""
+        if self._said:
+            self.desk.hints.ring(outbox_hint(self.desk.service))
+        if self._jobs:
+            self.desk.hints.ring(jobs_hint(self.desk.service))
+
+
+@contextmanager
+def unit_of(desk: Desk, label: str) -> Iterator[Unit]:
+    """One unit of work, saved and committed when the block ends without an exception.
+
+    `label` names its crash points, so every command and every batch has its own.
+    """
+    with transaction(desk.engine, label) as connection:
+        session = Session(bind=connection, autoflush=False, expire_on_commit=False)
+        unit = Unit(desk, connection, session, read_clock(connection), traceparent=current_traceparent())
+        yield unit
+        unit.save()
+    unit.hint()
+
+
+def new_id() -> UUID:
+    """A time-ordered identifier (UUIDv7)."""
+    return uuid7.uuid7()

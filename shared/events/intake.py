@@ -1,0 +1,34 @@
+"""What intake says: a citizen applied, or supplied what was asked for."""
+
+from datetime import datetime
+from uuid import UUID
+
+from shared.events.fact import Fact
+
+
+class CaseSubmitted(Fact):
+    """An application was received (收件). The case stays on this matter version for its whole life."""
+
+    matter: str
+    matter_version: int
+    region: str
+    """Six-digit division code (GB/T 2260) of the deciding region."""
+    applicant: UUID
+    holders: dict[str, UUID]
+    """Whose certificates may be asked for: holder role -> person_ref."""
+    facts: dict[str, str | int | float | bool | None]
+    """The non-identifying answers that the matter declares under `facts:`."""
+    consented: bool
+    """The applicant agreed that certificates are fetched for this case."""
+    uploads: dict[str, UUID] = {}
+    """Material code -> upload, for what the applicant attached."""
+    channel: str
+    locale: str = "zh-CN"
+    received_at: datetime
+
+
+class MaterialsSupplied(Fact):
+    """The citizen sent what a correction notice (补正告知) asked for."""
+
+    uploads: dict[str, UUID]
+    supplied_at: datetime
