@@ -6,7 +6,6 @@ problem+json (RFC 9457), the bus into a retry or a parked message. A released co
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 _OWNER_OF_CODE: dict[str, str] = {}
 
@@ -32,10 +31,10 @@ class AppError(Exception):
     `members` are further members of the problem document (RFC 9457 section 3.2), JSON values only.
     """
 
-    code: ClassVar[str] = "internal.error"
-    status: ClassVar[int] = 500
-    title_zh: ClassVar[str] = "系统内部错误"
-    title_en: ClassVar[str] = "Something went wrong on our side"
+    code: str = "internal.error"
+    status: int = 500
+    title_zh: str = "系统内部错误"
+    title_en: str = "Something went wrong on our side"
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Every setting of the installation, read once from the environment and passed down.
 
-`ONESTOP_` and the field's name, `__` for what is nested: `ONESTOP_WEB__PORT=8600`. Each variable may instead be
-given as `<name>_FILE`, the path of a file that holds the value (ONESTOP_DB__PASSWORD_FILE). No secret has a
-default, and no `.env` is read unless somebody exports it.
+`ONESTOP_` and the field's name, `__` for what is nested: `ONESTOP_WEB__PORT=8600`. Each variable may instead
+be given as `<name>_FILE`, the path of a file that holds the value (ONESTOP_DB__PASSWORD_FILE). No secret has
+a default, and no `.env` is read unless somebody exports it.
 """
 
 import difflib
@@ -38,13 +38,17 @@ class DbSettings(_Section):
     """Where PostgreSQL is and how the roles log in."""
 
     host: str = Field(description="host name, or the directory of a unix socket", examples=["db.example.org"])
-    port: int = Field(5432, ge=1, le=65535, description="port number")
-    name: str = Field("onestop", min_length=1, description="database name")
-    admin_user: str = Field("onestop_admin", description="role that creates schemas and roles (migrate only)")
-    admin_password: SecretStr | None = Field(None, description="password of the admin role")
-    password: SecretStr | None = Field(None, description="password of every role without an own entry")
+    port: int = Field(default=5432, ge=1, le=65535, description="port number")
+    name: str = Field(default="onestop", min_length=1, description="database name")
+    admin_user: str = Field(
+        default="onestop_admin", description="role that creates schemas and roles (migrate only)"
+    )
+    admin_password: SecretStr | None = Field(default=None, description="password of the admin role")
+    password: SecretStr | None = Field(
+        default=None, description="password of every role without an own entry"
+    )
     passwords: dict[str, SecretStr] = Field(default={}, description="passwords by role name")
-    connect_timeout_s: int = Field(2, ge=1, le=60, description="seconds to wait for a connection")
+    connect_timeout_s: int = Field(default=2, ge=1, le=60, description="seconds to wait for a connection")
 
     def password_of(self, role: str) -> SecretStr | None:
         """The password of a role; None leaves it to libpq (a socket that trusts its owner, a .pgpass)."""
@@ -56,10 +60,12 @@ class DbSettings(_Section):
 class WebSettings(_Section):
     """The HTTP edge."""
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8600, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    max_upload_bytes: int = Field(10 * MIB, ge=1, description="largest request body, in bytes")
-    cookie_secure: bool = Field(True, description="false only where browsers come without TLS (demo, tests)")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8600, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    max_upload_bytes: int = Field(default=10 * MIB, ge=1, description="largest request body, in bytes")
+    cookie_secure: bool = Field(
+        default=True, description="false only where browsers come without TLS (demo, tests)"
+    )
 
 
 class SmsSettings(_Section):
@@ -69,18 +75,24 @@ class SmsSettings(_Section):
     access_key_id: str = Field(min_length=1, description="access key id")
     access_key_secret: SecretStr = Field(description="access key secret; better given as ..._FILE")
     sign_name: str = Field(min_length=1, description="registered signature of the sender")
-    timeout_s: float = Field(3.0, gt=0, le=30, description="seconds to wait for an answer")
+    timeout_s: float = Field(default=3.0, gt=0, le=30, description="seconds to wait for an answer")
     template_codes: dict[str, str] = Field(
-        default={}, description="gateway template code by our template name", examples=['{"case-accepted":"SMS_1"}']
+        default={},
+        description="gateway template code by our template name",
+        examples=['{"case-accepted":"SMS_1"}'],
     )
 
 
 class WorkerSettings(_Section):
     """The consumers."""
 
-    batch: int = Field(100, ge=1, le=1000, description="messages in one transaction at most")
-    drain_s: float = Field(25.0, gt=0, le=600, description="seconds to finish what is in flight at the end")
-    health_port: int | None = Field(None, ge=0, le=65535, description="port of /healthz, /readyz and /metrics")
+    batch: int = Field(default=100, ge=1, le=1000, description="messages in one transaction at most")
+    drain_s: float = Field(
+        default=25.0, gt=0, le=600, description="seconds to finish what is in flight at the end"
+    )
+    health_port: int | None = Field(
+        default=None, ge=0, le=65535, description="port of /healthz, /readyz and /metrics"
+    )
 
 
 class _EnvironmentWithFiles(EnvSettingsSource):
@@ -113,10 +125,15 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    environment: Literal["production", "demo", "test"] = Field("production", description="kind of installation")
+    environment: Literal["production", "demo", "test"] = Field(
+        default="production", description="kind of installation"
+    )
     db: DbSettings
     broker_url: str | None = Field(
-        None, repr=False, description="amqp:// URL; unset delivers inside the database", examples=["amqp://user:…@mq:5672/"]
+        None,
+        repr=False,
+        description="amqp:// URL; unset delivers inside the database",
+        examples=["amqp://user:…@mq:5672/"],
     )
     secrets_dir: Path = Field(
         description="directory of master.key, session.key and service.token, each 0600",
@@ -128,13 +145,17 @@ class Settings(BaseSettings):
         description="base URL by service, for services that live in another process",
         examples=['{"intake":"http://intake:8600"}'],
     )
-    dev_identity: bool = Field(False, description="offer the development log-in; never in production")
-    clock_offset_allowed: bool = Field(False, description="let the legal clock be moved; never in production")
-    fault_plan: str = Field("", description="planned crash points for drills; never in production")
+    dev_identity: bool = Field(default=False, description="offer the development log-in; never in production")
+    clock_offset_allowed: bool = Field(
+        default=False, description="let the legal clock be moved; never in production"
+    )
+    fault_plan: str = Field(default="", description="planned crash points for drills; never in production")
     sms: SmsSettings | None = None
     worker: WorkerSettings = WorkerSettings()
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level to log")
-    log_format: Literal["json", "console"] = Field("json", description="shape of log lines")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least level to log"
+    )
+    log_format: Literal["json", "console"] = Field(default="json", description="shape of log lines")
 
     _for_tests_only: ClassVar[tuple[str, ...]] = ("dev_identity", "clock_offset_allowed", "fault_plan")
 
@@ -169,7 +190,7 @@ class Settings(BaseSettings):
 
 
 def database_url(settings: Settings, role: str) -> URL:
-    """How `role` reaches the database: psycopg2, which eventlet can make green (unlike psycopg 3's C wait)."""
+    """How `role` reaches the database: psycopg2, which eventlet can make green (not psycopg 3)."""
     db = settings.db
     password = db.password_of(role)
     query = {"connect_timeout": str(db.connect_timeout_s)}
