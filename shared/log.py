@@ -126,7 +126,7 @@ def _crashed(kind: type[BaseException], error: BaseException | None, trace: Trac
     if not issubclass(kind, Exception) or error is None:
         sys.__excepthook__(kind, error or kind(), trace)
         return
-    structlog.get_logger().critical("process_crashed", exc_info=(kind, error, trace))
+    structlog.get_logger().critical("exception_uncaught", exc_info=(kind, error, trace))
 
 
 def _take_over_logging(handler: logging.Handler, level: int) -> None:

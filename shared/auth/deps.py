@@ -1,0 +1,113 @@
+"""FastAPI dependencies that say who asks. Every route names one of them; none trusts anything else.
+
+`app.state.authenticator` is an Authenticator, put there by whoever builds the app.
+"""
+
+import hmac
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+
+from shared.auth.csrf import SAFE_METHODS, Csrf
+from shared.auth.principal import ANONYMOUS, SERVICE, Principal, PrincipalKind
+from shared.auth.tokens import TokenInvalid, Tokens
+from shared.errors import Forbidden, Unauthenticated
+
+COOKIE = "onestop_session"
+
+
+class Authenticator:
+    """Everything needed to know who sent a request."""
+
+    def __init__(
+        self, tokens: Tokens, *, session_key: bytes, service_token: bytes, cookie_secure: bool = True
+    ) -> None:
+        self.tokens = tokens
+        self.csrf = Csrf(session_key)
+        self._service_token = service_token.hex().encode()
+        self._cookie_secure = cookie_secure
+
+    async def principal_of(self, request: Request) -> Principal:
+        """Who asks; ANONYMOUS without any token.
+
+        Raises TokenInvalid, TokenExpired, or CsrfFailed for a changing request that came with a cookie only.
+        """
+        header = request.headers.get("authorization")
+        if header is not None:
+            scheme, _, token = header.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise TokenInvalid
+            return SERVICE if self._is_service(token) else self.tokens.verify(token)
+        session = request.cookies.get(COOKIE)
+        if not session:
+            return ANONYMOUS
+        principal = self.tokens.verify(session)
+        if request.method not in SAFE_METHODS:
+            await self.csrf.check(request, session)
+        return principal
+
+    def log_in(self, response: Response, principal: Principal, ttl_s: int) -> None:
+        """Set the session cookie."""
+        response.set_cookie(
+            COOKIE,
+            self.tokens.issue(principal, ttl_s),
+            max_age=ttl_s,
+            httponly=True,
+            samesite="lax",
+            secure=self._cookie_secure,
+        )
+
+    def log_out(self, response: Response) -> None:
+        """Remove the session cookie."""
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self._cookie_secure)
+
+    def _is_service(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self._service_token)
+
+
+def authenticator(request: Request) -> Authenticator:
+    """The app's Authenticator."""
+    found: Authenticator = request.app.state.authenticator
+    return found
+
+
+def csrf_token(request: Request) -> str:
+    """What a page puts into the hidden field `csrf_token` of its forms; "" for visitors without a session."""
+    session = request.cookies.get(COOKIE)
+    return authenticator(request).csrf.token_for(session) if session else ""
+
+
+async def current_principal(request: Request) -> Principal:
+    """Who asks, anonymous included."""
+    return await authenticator(request).principal_of(request)
+
+
+Asking = Annotated[Principal, Depends(current_principal)]
+
+
+async def require_citizen(principal: Asking) -> Principal:
+    """A citizen who has logged in."""
+    return _only(PrincipalKind.CITIZEN, principal)
+
+
+async def require_officer(principal: Asking) -> Principal:
+    """An officer who has logged in."""
+    return _only(PrincipalKind.OFFICER, principal)
+
+
+async def require_service(principal: Asking) -> Principal:
+    """Another process of this installation, by the service token."""
+    return _only(PrincipalKind.SERVICE, principal)
+
+
+Citizen = Annotated[Principal, Depends(require_citizen)]
+Officer = Annotated[Principal, Depends(require_officer)]
+Service = Annotated[Principal, Depends(require_service)]
+
+
+def _only(kind: PrincipalKind, principal: Principal) -> Principal:
+    if principal.kind is PrincipalKind.ANONYMOUS:
+        raise Unauthenticated
+    if principal.kind is not kind:
+        raise Forbidden
+    return principal
