@@ -1,0 +1,252 @@
+"""Use cases of approval: open, require correction, accept, route, claim, release, decide, close."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from services.approval import queries
+from services.approval.errors import (
+    DecisionNotAllowed,
+    ReasonMissing,
+    TaskClaimedByOther,
+    TaskFinished,
+    TaskNotClaimed,
+)
+from services.approval.models import Case, Task
+from services.approval.rules.calendar import WorkCalendar
+from services.approval.rules.limits import due_at
+from services.approval.rules.routing import next_step
+from services.approval.rules.transitions import Act, State, check_transition
+from shared import metrics
+from shared.bus.inbox import NotYet
+from shared.catalogue.matter import Matter, Step
+from shared.db.unit import Unit, new_id
+from shared.errors import FieldError, PreconditionFailed
+from shared.events.approval import (
+    CaseAccepted,
+    CaseClosed,
+    CaseDecided,
+    CaseRouted,
+    CorrectionRequired,
+    Outcome,
+    StepPassed,
+    TaskClaimed,
+    TaskReleased,
+)
+from shared.events.fact import Event
+from shared.events.intake import CaseSubmitted
+from shared.events.materials import CertificateIssued, MaterialsMatched
+
+
+class TaskState(StrEnum):
+    """Where a task is."""
+
+    OPEN = "open"
+    CLAIMED = "claimed"
+    DONE = "done"
+
+
+class StepOutcome(StrEnum):
+    """How an officer ends a step: a step that does not decide is passed, the deciding one decides."""
+
+    PASSED = "passed"
+    APPROVED = "approved"
+    DENIED = "denied"
+
+
+@dataclass(slots=True)
+class Files:
+    """What a batch needs: the cases, and the calendars of their regions."""
+
+    cases: dict[str, Case]
+    calendars: dict[str, WorkCalendar] = field(default_factory=dict)
+
+
+def load_files(unit: Unit, events: Sequence[Event]) -> Files:
+    """Lock the cases of the batch and read the calendars that its due dates need."""
+    cases = queries.lock_cases(unit.session, {event.case for event in events})
+    regions = {case.region for case in cases.values()}
+    regions |= {event.fact.region for event in events if isinstance(event.fact, CaseSubmitted)}
+    return Files(cases, queries.calendars(unit.session, regions))
+
+
+def open_case(unit: Unit, event: Event, loaded: Files) -> None:
+    """A case exists; its state is kept here from now on."""
+    fact = event.fact
+    assert isinstance(fact, CaseSubmitted)
+    case = Case(
+        number=event.case,
+        sequence=0,
+        matter=fact.matter,
+        matter_version=fact.matter_version,
+        region=fact.region,
+        applicant=fact.applicant,
+        facts=fact.facts,
+        state=State.SUBMITTED,
+        passed=[],
+        asked=[],
+        received_at=fact.received_at,
+        provisional=False,
+    )
+    unit.session.add(case)
+    loaded.cases[case.number] = case
+    metrics.CASES.labels(fact.matter, fact.channel, State.SUBMITTED).inc()
+
+
+def judge_materials(unit: Unit, event: Event, loaded: Files) -> None:
+    """Complete: accept. Incomplete: ask for everything at once (行政许可法 art. 32)."""
+    fact = event.fact
+    assert isinstance(fact, MaterialsMatched)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet
+    if fact.gaps:
+        case.state = check_transition(State(case.state), Act.REQUIRE_CORRECTION)
+        case.asked = fact.gaps
+        unit.emit(case, CorrectionRequired(materials=fact.gaps, required_at=unit.legal))
+    else:
+        _accept(unit, case, fact.last_received_at, loaded.calendars[case.region])
+
+
+def close_after_issue(unit: Unit, event: Event, loaded: Files) -> None:
+    """The certificate is there, so nothing is left to do."""
+    assert isinstance(event.fact, CertificateIssued)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet
+    _close(unit, case)
+
+
+def claim_task(unit: Unit, task: Task, case: Case, officer: str) -> None:
+    """Take a task out of the queue. Claiming one's own task again changes nothing.
+
+    Raises TaskClaimedByOther, naming who and when, and TaskFinished.
+    """
+    _not_finished(task)
+    if task.state == TaskState.CLAIMED:
+        if task.officer != officer:
+            raise _claimed_by_other(task)
+        return
+    task.state, task.officer, task.claimed_at = TaskState.CLAIMED, officer, unit.legal
+    task.version += 1
+    unit.emit(case, TaskClaimed(step=task.step))
+
+
+def release_task(unit: Unit, task: Task, case: Case, officer: str) -> None:
+    """Put a claimed task back into the queue. Raises as `decide_task` does."""
+    _held_by(task, officer)
+    task.state, task.officer, task.claimed_at = TaskState.OPEN, None, None
+    task.version += 1
+    unit.emit(case, TaskReleased(step=task.step))
+
+
+def decide_task(
+    unit: Unit, task: Task, case: Case, officer: str, outcome: StepOutcome, reason: str, version: int
+) -> None:
+    """End a step: pass it on, or decide the case. A refusal needs its reasons (行政许可法 art. 38).
+
+    Raises TaskClaimedByOther or TaskFinished when somebody else was faster, PreconditionFailed when `version`
+    is not the task's, DecisionNotAllowed and ReasonMissing.
+    """
+    _held_by(task, officer)
+    if task.version != version:
+        raise PreconditionFailed
+    if task.decides == (outcome is StepOutcome.PASSED):
+        raise DecisionNotAllowed
+    if outcome is StepOutcome.DENIED and not reason.strip():
+        raise ReasonMissing(fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")])
+    task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
+    task.version += 1
+    if reason.strip():
+        task.sealed_reason = unit.desk.vault.seal(reason, table="tasks", row=task.id, column="sealed_reason")
+    if outcome is StepOutcome.PASSED:
+        case.passed = [*case.passed, task.step]
+        unit.emit(case, StepPassed(step=task.step))
+        _route(unit, case, unit.desk.matters.get(case.matter, case.matter_version), unit.legal)
+    else:
+        _decide(unit, case, Outcome(outcome))
+
+
+def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalendar) -> None:
+    # On a complete correction the acceptance dates from the day the last material arrived.
+    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    case.state = check_transition(State(case.state), Act.ACCEPT)
+    legal = due_at(received_at, matter.legal_limit, calendar)
+    promised = due_at(received_at, matter.promised_limit, calendar)
+    case.accepted_at = received_at
+    case.legal_due_at, case.promised_due_at = legal.at, promised.at
+    case.provisional = legal.provisional or promised.provisional
+    unit.emit(
+        case,
+        CaseAccepted(
+            accepted_at=received_at,
+            legal_due_at=legal.at,
+            promised_due_at=promised.at,
+            provisional=case.provisional,
+        ),
+    )
+    case.state = check_transition(State(case.state), Act.START_REVIEW)
+    _route(unit, case, matter, received_at)
+
+
+def _route(unit: Unit, case: Case, matter: Matter, at: datetime) -> None:
+    step = next_step(matter, case.facts, case.passed)
+    if step is None:
+        raise DecisionNotAllowed(detail_en=f"matter {matter.code} has no step left and no decision")
+    unit.session.add(_task(case, step, unit, at))
+    unit.emit(case, CaseRouted(step=step.code, department=step.department, step_due_at=case.promised_due_at))
+
+
+def _task(case: Case, step: Step, unit: Unit, at: datetime) -> Task:
+    return Task(
+        id=new_id(),
+        case_no=case.number,
+        matter=case.matter,
+        step=step.code,
+        department=step.department,
+        decides=step.decides,
+        state=TaskState.OPEN,
+        version=1,
+        due_at=case.promised_due_at,
+        created_at=unit.legal,
+    )
+
+
+def _decide(unit: Unit, case: Case, outcome: Outcome) -> None:
+    approved = outcome is Outcome.APPROVED
+    case.state = check_transition(State(case.state), Act.APPROVE if approved else Act.DENY)
+    unit.emit(case, CaseDecided(outcome=outcome, decided_at=unit.legal))
+    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    if approved and matter.result is not None:
+        case.state = check_transition(State(case.state), Act.START_ISSUING)
+    else:
+        _close(unit, case)
+
+
+def _close(unit: Unit, case: Case) -> None:
+    case.state = check_transition(State(case.state), Act.CLOSE)
+    case.closed_at = unit.legal
+    unit.emit(case, CaseClosed(closed_at=unit.legal))
+
+
+def _held_by(task: Task, officer: str) -> None:
+    _not_finished(task)
+    if task.state != TaskState.CLAIMED:
+        raise TaskNotClaimed
+    if task.officer != officer:
+        raise _claimed_by_other(task)
+
+
+def _not_finished(task: Task) -> None:
+    if task.state == TaskState.DONE:
+        raise TaskFinished(members=_who(task, task.finished_at))
+
+
+def _claimed_by_other(task: Task) -> TaskClaimedByOther:
+    return TaskClaimedByOther(members=_who(task, task.claimed_at))
+
+
+def _who(task: Task, at: datetime | None) -> dict[str, object]:
+    return {"officer": task.officer, "at": at.isoformat() if at else None}

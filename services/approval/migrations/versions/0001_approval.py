@@ -1,0 +1,61 @@
+"""Cases with their clock, tasks, the calendar, and the delivery tables."""
+
+from alembic import op
+
+from shared.db.bus_v1 import bus_v1
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.execute(bus_v1("approval"))
+    op.execute(
+        """
+        CREATE TABLE approval.cases (
+            number varchar(50) PRIMARY KEY,
+            sequence integer NOT NULL,
+            matter varchar(100) NOT NULL,
+            matter_version integer NOT NULL,
+            region varchar(6) NOT NULL,
+            applicant uuid NOT NULL,
+            facts jsonb NOT NULL,
+            state varchar(40) NOT NULL,
+            passed jsonb NOT NULL,
+            asked jsonb NOT NULL,
+            received_at timestamptz NOT NULL,
+            accepted_at timestamptz,
+            legal_due_at timestamptz,
+            promised_due_at timestamptz,
+            provisional boolean NOT NULL,
+            closed_at timestamptz
+        ) WITH (fillfactor = 70);
+        CREATE TABLE approval.tasks (
+            id uuid PRIMARY KEY,
+            case_no varchar(50) NOT NULL,
+            matter varchar(100) NOT NULL,
+            step varchar(60) NOT NULL,
+            department varchar(60) NOT NULL,
+            decides boolean NOT NULL,
+            state varchar(20) NOT NULL,
+            version integer NOT NULL,
+            due_at timestamptz,
+            created_at timestamptz NOT NULL,
+            officer varchar(100),
+            claimed_at timestamptz,
+            outcome varchar(40),
+            sealed_reason bytea,
+            finished_at timestamptz
+        );
+        CREATE UNIQUE INDEX tasks_case_step ON approval.tasks (case_no, step);
+        CREATE INDEX tasks_queue ON approval.tasks (department, state, due_at, id);
+        CREATE TABLE approval.work_calendar (
+            region varchar(6),
+            day date,
+            working boolean NOT NULL,
+            provisional boolean NOT NULL,
+            source varchar(60) NOT NULL,
+            PRIMARY KEY (region, day)
+        );
+        """
+    )

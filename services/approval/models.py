@@ -1,0 +1,81 @@
+"""Tables of approval."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Boolean, Date, Index, Integer, LargeBinary, MetaData, String, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.bus.tables import bus_tables
+from shared.db.types import AwareDateTime, CaseRow
+
+
+class Base(DeclarativeBase):
+    """All tables of the schema `approval`."""
+
+    metadata = MetaData(schema="approval")
+
+
+BUS = bus_tables(Base.metadata)
+
+
+class Case(CaseRow, Base):
+    """The one truth about the state of a case and its clock."""
+
+    __tablename__ = "cases"
+
+    matter: Mapped[str] = mapped_column(String(100))
+    matter_version: Mapped[int] = mapped_column(Integer)
+    region: Mapped[str] = mapped_column(String(6))
+    applicant: Mapped[UUID] = mapped_column(Uuid)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    state: Mapped[str] = mapped_column(String(40))
+    passed: Mapped[list[str]] = mapped_column(JSONB)
+    asked: Mapped[list[str]] = mapped_column(JSONB)
+    received_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    accepted_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    legal_due_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    promised_due_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    provisional: Mapped[bool] = mapped_column(Boolean)
+    closed_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+
+
+class Task(Base):
+    """One step of one case in the queue of one department. `version` is its ETag."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    case_no: Mapped[str] = mapped_column(String(50))
+    matter: Mapped[str] = mapped_column(String(100))
+    step: Mapped[str] = mapped_column(String(60))
+    department: Mapped[str] = mapped_column(String(60))
+    decides: Mapped[bool] = mapped_column(Boolean)
+    state: Mapped[str] = mapped_column(String(20))
+    version: Mapped[int] = mapped_column(Integer)
+    due_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    created_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    officer: Mapped[str | None] = mapped_column(String(100))
+    claimed_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(40))
+    sealed_reason: Mapped[bytes | None] = mapped_column(LargeBinary)
+    finished_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+
+    __table_args__ = (
+        Index("tasks_case_step", "case_no", "step", unique=True),
+        Index("tasks_queue", "department", "state", "due_at", "id"),
+    )
+
+
+class WorkDay(Base):
+    """Whether one day is worked in one region; `provisional` until the official notice is imported."""
+
+    __tablename__ = "work_calendar"
+
+    region: Mapped[str] = mapped_column(String(6), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    working: Mapped[bool] = mapped_column(Boolean)
+    provisional: Mapped[bool] = mapped_column(Boolean)
+    source: Mapped[str] = mapped_column(String(60))

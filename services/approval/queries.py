@@ -1,0 +1,72 @@
+"""Reads of approval."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.orm import Session
+
+from services.approval.models import Case, Task, WorkDay
+from services.approval.rules.calendar import WorkCalendar
+
+
+def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
+    """The cases that exist, locked in order."""
+    found = session.scalars(
+        select(Case).where(Case.number.in_(sorted(numbers))).order_by(Case.number).with_for_update()
+    )
+    return {case.number: case for case in found}
+
+
+def calendars(session: Session, regions: Collection[str]) -> dict[str, WorkCalendar]:
+    """The working days of these regions, as imported; what is not imported is seeded, and provisional."""
+    rows = session.execute(
+        select(WorkDay.region, WorkDay.day, WorkDay.working, WorkDay.provisional).where(
+            WorkDay.region.in_(sorted(regions))
+        )
+    ).all()
+    return {
+        region: WorkCalendar.of(
+            {row.day: (row.working, row.provisional) for row in rows if row.region == region}
+        )
+        for region in regions
+    }
+
+
+def lock_task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
+    """A task with its case, both locked, the case first, as batches lock it."""
+    found = session.execute(select(Task.case_no).where(Task.id == task_id)).scalar_one_or_none()
+    if found is None:
+        return None
+    case = lock_cases(session, {found})[found]
+    task = session.scalars(select(Task).where(Task.id == task_id).with_for_update()).one()
+    return task, case
+
+
+def task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
+    """A task with its case, for reading."""
+    row = session.execute(select(Task, Case).join(Case, Case.number == Task.case_no).where(Task.id == task_id)).first()
+    return (row[0], row[1]) if row else None
+
+
+def queue(
+    session: Session, departments: Collection[str], *, after: tuple[Any, UUID] | None, limit: int, mine: str | None
+) -> list[Task]:
+    """Open tasks of these departments and the officer's own, the earliest due first, one page."""
+    wanted = select(Task).where(Task.department.in_(sorted(departments)), Task.state != "done")
+    if mine is not None:
+        wanted = wanted.where(Task.officer == mine)
+    due = func.coalesce(Task.due_at, func.to_timestamp(0))
+    if after is not None:
+        wanted = wanted.where(tuple_(due, Task.id) > after)
+    return list(session.scalars(wanted.order_by(due, Task.id).limit(limit)))
+
+
+def reasons_of(session: Session, number: str) -> list[Task]:
+    """The finished tasks of a case that carry reasons."""
+    return list(
+        session.scalars(
+            select(Task).where(Task.case_no == number, Task.sealed_reason.is_not(None)).order_by(Task.finished_at)
+        )
+    )

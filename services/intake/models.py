@@ -1,0 +1,124 @@
+"""Tables of intake."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, Identity, Index, Integer, LargeBinary, MetaData, Sequence, String, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.bus.tables import bus_tables
+from shared.db.types import AwareDateTime, CaseRow
+
+
+class Base(DeclarativeBase):
+    """All tables of the schema `intake`."""
+
+    metadata = MetaData(schema="intake")
+
+
+BUS = bus_tables(Base.metadata)
+CASE_SERIAL = Sequence("case_serial", metadata=Base.metadata, minvalue=0, maxvalue=999_999, cycle=True)
+
+
+class Person(Base):
+    """Somebody we know by a random reference; found by the keyed HMAC of the ID number."""
+
+    __tablename__ = "persons"
+
+    person_ref: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    id_lookup: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    sealed_name: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_id_number: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+
+class Contact(Base):
+    """How to reach a person; read only with a purpose, and every reading is noted."""
+
+    __tablename__ = "contacts"
+
+    person_ref: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    sealed_phone: Mapped[bytes] = mapped_column(LargeBinary)
+    locale: Mapped[str] = mapped_column(String(10))
+    updated_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+
+class PersonRead(Base):
+    """One reading of personal data: who, what, whose, for which case, why (PIPL art. 54)."""
+
+    __tablename__ = "person_reads"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    person_ref: Mapped[UUID] = mapped_column(Uuid)
+    case_no: Mapped[str | None] = mapped_column(String(50))
+    what: Mapped[str] = mapped_column(String(40))
+    reader: Mapped[str] = mapped_column(String(100))
+    purpose: Mapped[str] = mapped_column(String(60))
+    read_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("person_reads_person", "person_ref"),)
+
+
+class Case(CaseRow, Base):
+    """An application as its citizen sees it. What others decide is kept as their events told it."""
+
+    __tablename__ = "cases"
+
+    matter: Mapped[str] = mapped_column(String(100))
+    matter_version: Mapped[int] = mapped_column(Integer)
+    region: Mapped[str] = mapped_column(String(6))
+    applicant: Mapped[UUID] = mapped_column(Uuid)
+    agent: Mapped[UUID | None] = mapped_column(Uuid)
+    channel: Mapped[str] = mapped_column(String(40))
+    client: Mapped[str] = mapped_column(String(100))
+    sealed_form: Mapped[bytes] = mapped_column(LargeBinary)
+    query_lookup: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(String(40))
+    stage: Mapped[str | None] = mapped_column(String(60))
+    department: Mapped[str | None] = mapped_column(String(60))
+    asked: Mapped[list[str]] = mapped_column(JSONB, default=list)
+    materials: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
+    visits: Mapped[int] = mapped_column(Integer, default=0)
+    provisional: Mapped[bool] = mapped_column(Boolean, default=False)
+    outcome: Mapped[str | None] = mapped_column(String(40))
+    received_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    accepted_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    legal_due_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    promised_due_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    decided_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("cases_applicant", "applicant"), Index("cases_agent", "agent"))
+
+
+class TimelineEntry(Base):
+    """One fact as the citizen sees it; `details` holds codes and dates only."""
+
+    __tablename__ = "timeline"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    case_no: Mapped[str] = mapped_column(String(50))
+    at: Mapped[datetime] = mapped_column(AwareDateTime)
+    service: Mapped[str] = mapped_column(String(40))
+    fact: Mapped[str] = mapped_column(String(60))
+    details: Mapped[dict[str, Any]] = mapped_column(JSONB)
+
+    __table_args__ = (Index("timeline_case", "case_no", "at"),)
+
+
+class LookupMiss(Base):
+    """A look-up by number and query code that found nothing; too many close the door for a while."""
+
+    __tablename__ = "lookup_misses"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    asker: Mapped[bytes] = mapped_column(LargeBinary)
+    target: Mapped[bytes] = mapped_column(LargeBinary)
+    missed_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (
+        Index("lookup_misses_asker", "asker", "missed_at"),
+        Index("lookup_misses_target", "target", "missed_at"),
+    )

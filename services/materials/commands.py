@@ -1,0 +1,253 @@
+"""Use cases of materials: match, match again after a supply, issue, keep an upload."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid5
+
+from services.materials import queries
+from services.materials.errors import UploadEmpty, UploadTypeNotAllowed
+from services.materials.models import Case, Certificate, MatchOutcome, Upload, UseGrant, UseRecord
+from services.materials.rules.issuing import certificate_identifier, validity
+from services.materials.rules.matching import CertificateState, CertificateView, MatchResult, match
+from services.materials.rules.media import media_type_of
+from shared import metrics
+from shared.bus.inbox import NotYet
+from shared.catalogue.matter import Matter
+from shared.db.unit import Unit, new_id
+from shared.events.approval import CaseDecided
+from shared.events.approval import Outcome as Decision
+from shared.events.fact import Event
+from shared.events.intake import CaseSubmitted, MaterialsSupplied
+from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
+from shared.legal_time import legal_day
+
+PURPOSE = "matching the materials of a case"
+READER = "materials.match"
+
+
+@dataclass(slots=True)
+class Checklists:
+    """What a batch needs: the cases, and the certificates of everyone whose certificates may be asked for."""
+
+    cases: dict[str, Case]
+    certificates: dict[UUID, list[Certificate]]
+    serials: list[int] = field(default_factory=list)
+
+
+def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
+    """Lock the cases of the batch, then read every certificate that may come into question."""
+    cases = queries.lock_cases(unit.session, {event.case for event in events})
+    holders = {UUID(ref) for case in cases.values() for ref in case.holders.values()}
+    for event in events:
+        if isinstance(event.fact, CaseSubmitted):
+            holders |= set(event.fact.holders.values())
+    issuing = sum(isinstance(event.fact, CaseDecided) for event in events)
+    return Checklists(
+        cases=cases,
+        certificates=queries.certificates_of(unit.session, holders),
+        serials=queries.next_serials(unit.session, issuing),
+    )
+
+
+def match_materials(unit: Unit, event: Event, loaded: Checklists) -> None:
+    """Open the checklist of a case and match it (国令716 art. 7: never ask for what sharing provides)."""
+    fact = event.fact
+    assert isinstance(fact, CaseSubmitted)
+    case = Case(
+        number=event.case,
+        sequence=0,
+        matter=fact.matter,
+        matter_version=fact.matter_version,
+        holders={role: str(ref) for role, ref in fact.holders.items()},
+        facts=fact.facts,
+        consented=fact.consented,
+        uploads={code: str(upload) for code, upload in fact.uploads.items()},
+        round=1,
+        gaps=[],
+        last_received_at=fact.received_at,
+    )
+    unit.session.add(case)
+    loaded.cases[case.number] = case
+    if case.consented:
+        _grant(unit, case)
+    result = _match(unit, case, loaded)
+    case.gaps = list(result.gaps)
+    _record(unit, case, result)
+
+
+def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
+    """Match again with what the citizen supplied. While something asked for is missing, nothing is said:
+    a second notice about a gap known at the first would be against the law (行政许可法 art. 32)."""
+    fact = event.fact
+    assert isinstance(fact, MaterialsSupplied)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet
+    case.uploads = case.uploads | {code: str(upload) for code, upload in fact.uploads.items()}
+    case.last_received_at = fact.supplied_at
+    result = _match(unit, case, loaded)
+    case.gaps = list(result.gaps)
+    if result.gaps:
+        return
+    case.round += 1
+    _record(unit, case, result)
+
+
+def issue_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
+    """Issue the result certificate of an approved case to its applicant."""
+    fact = event.fact
+    assert isinstance(fact, CaseDecided)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet
+    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    if fact.outcome is not Decision.APPROVED or matter.result is None:
+        return
+    issued_on = legal_day(unit.legal)
+    valid_from, valid_until = validity(matter.result, issued_on)
+    certificate = Certificate(
+        id=new_id(),
+        identifier=certificate_identifier(matter, issued_on, loaded.serials.pop()),
+        type_code=matter.result.certificate_type,
+        holder=UUID(case.holders["applicant"]),
+        issuer=matter.department,
+        state="normal",
+        trust_level="A",
+        valid_from=valid_from,
+        valid_until=valid_until,
+        case_no=case.number,
+        recorded_at=unit.wall,
+    )
+    unit.session.add(certificate)
+    unit.emit(
+        case,
+        CertificateIssued(
+            certificate=certificate.id, certificate_type=certificate.type_code, issued_at=unit.legal
+        ),
+    )
+
+
+def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
+    """Keep a citizen's file, sealed, under a generated id. The type is read from the content, not the name.
+
+    Raises UploadEmpty and UploadTypeNotAllowed.
+    """
+    if not content:
+        raise UploadEmpty
+    media_type = media_type_of(content)
+    if media_type is None:
+        raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
+    upload_id = new_id()
+    upload = Upload(
+        id=upload_id,
+        owner=owner,
+        sealed_name=unit.desk.vault.seal(name[:255], table="uploads", row=upload_id, column="sealed_name"),
+        media_type=media_type,
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        sealed_content=unit.desk.vault.seal(content, table="uploads", row=upload_id, column="sealed_content"),
+        uploaded_at=unit.wall,
+    )
+    unit.session.add(upload)
+    return upload
+
+
+def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:
+    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    views = [_view(certificate) for certificate in _read_certificates(unit, case, matter, loaded)]
+    return match(
+        matter,
+        facts=case.facts,
+        holders={role: UUID(ref) for role, ref in case.holders.items()},
+        certificates=views,
+        uploads={code: UUID(upload) for code, upload in case.uploads.items()},
+        consented=case.consented,
+        unavailable=frozenset(),
+        on=legal_day(unit.legal),
+    )
+
+
+def _read_certificates(unit: Unit, case: Case, matter: Matter, loaded: Checklists) -> list[Certificate]:
+    """The certificates that the matter may look at, each reading noted; none without consent."""
+    if not case.consented:
+        return []
+    wanted = matter.certificate_types()
+    found = []
+    for holder in sorted({UUID(ref) for ref in case.holders.values()}):
+        for certificate in loaded.certificates.get(holder, ()):
+            if certificate.type_code not in wanted:
+                continue
+            found.append(certificate)
+            unit.session.add(
+                UseRecord(
+                    grant=grant_id(case.number, holder),
+                    certificate=certificate.id,
+                    case_no=case.number,
+                    reader=READER,
+                    purpose=PURPOSE,
+                    used_at=unit.legal,
+                )
+            )
+    return found
+
+
+def _grant(unit: Unit, case: Case) -> None:
+    for holder in sorted({UUID(ref) for ref in case.holders.values()}):
+        unit.session.add(
+            UseGrant(
+                id=grant_id(case.number, holder),
+                case_no=case.number,
+                holder=holder,
+                matter=case.matter,
+                purpose=PURPOSE,
+                granted_at=unit.legal,
+            )
+        )
+
+
+def grant_id(case_no: str, holder: UUID) -> UUID:
+    """One grant per case and holder; its id follows from both, so that a use names it without a look-up."""
+    return uuid5(holder, case_no)
+
+
+def _record(unit: Unit, case: Case, result: MatchResult) -> None:
+    for outcome in result.outcomes:
+        unit.session.add(
+            MatchOutcome(
+                case_no=case.number,
+                round=case.round,
+                material=outcome.material,
+                outcome=outcome.outcome,
+                source=outcome.source,
+                certificate=outcome.certificate,
+                upload=outcome.upload,
+                matched_at=unit.legal,
+            )
+        )
+        metrics.MATERIALS.labels(outcome.source or "none").inc()
+    unit.emit(
+        case,
+        MaterialsMatched(
+            round=case.round,
+            outcomes=[
+                MatchedMaterial(material=o.material, outcome=o.outcome, source=o.source) for o in result.outcomes
+            ],
+            gaps=case.gaps,
+            matched_at=unit.legal,
+            last_received_at=case.last_received_at,
+        ),
+    )
+
+
+def _view(certificate: Certificate) -> CertificateView:
+    return CertificateView(
+        id=certificate.id,
+        type_code=certificate.type_code,
+        holder_ref=certificate.holder,
+        state=CertificateState(certificate.state),
+        trust_level=certificate.trust_level,
+        valid_from=certificate.valid_from,
+        valid_until=certificate.valid_until,
+        issuer=certificate.issuer,
+    )

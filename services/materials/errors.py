@@ -1,0 +1,21 @@
+"""What can go wrong at the doors of materials."""
+
+from shared.errors import Invalid, NotFound
+
+
+class UploadNotFound(NotFound):
+    code = "upload.not-found"
+    title_zh = "没有找到该附件"
+    title_en = "There is no such upload"
+
+
+class UploadTypeNotAllowed(Invalid):
+    code = "upload.type-not-allowed"
+    title_zh = "不支持的文件类型"
+    title_en = "This type of file is not accepted"
+
+
+class UploadEmpty(Invalid):
+    code = "upload.empty"
+    title_zh = "文件为空"
+    title_en = "The file is empty"

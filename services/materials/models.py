@@ -1,0 +1,122 @@
+"""Tables of materials."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, Date, Identity, Index, Integer, LargeBinary, MetaData, Sequence, String, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.bus.tables import bus_tables
+from shared.db.types import AwareDateTime, CaseRow
+
+
+class Base(DeclarativeBase):
+    """All tables of the schema `materials`."""
+
+    metadata = MetaData(schema="materials")
+
+
+BUS = bus_tables(Base.metadata)
+CERTIFICATE_SERIAL = Sequence("certificate_serial", metadata=Base.metadata)
+
+
+class Case(CaseRow, Base):
+    """What materials needs to know of a case to match it."""
+
+    __tablename__ = "cases"
+
+    matter: Mapped[str] = mapped_column(String(100))
+    matter_version: Mapped[int] = mapped_column(Integer)
+    holders: Mapped[dict[str, str]] = mapped_column(JSONB)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    consented: Mapped[bool] = mapped_column(Boolean)
+    uploads: Mapped[dict[str, str]] = mapped_column(JSONB)
+    round: Mapped[int] = mapped_column(Integer)
+    gaps: Mapped[list[str]] = mapped_column(JSONB)
+    last_received_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+
+class MatchOutcome(Base):
+    """How one required material of a case was met in one round of matching."""
+
+    __tablename__ = "match_outcomes"
+
+    case_no: Mapped[str] = mapped_column(String(50), primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    material: Mapped[str] = mapped_column(String(60), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(40))
+    source: Mapped[str | None] = mapped_column(String(40))
+    certificate: Mapped[UUID | None] = mapped_column(Uuid)
+    upload: Mapped[UUID | None] = mapped_column(Uuid)
+    matched_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+
+class Certificate(Base):
+    """An electronic certificate, held by a person_ref. `content` is sealed; matching never opens it."""
+
+    __tablename__ = "certificates"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    identifier: Mapped[str] = mapped_column(String(120), unique=True)
+    type_code: Mapped[str] = mapped_column(String(60))
+    holder: Mapped[UUID] = mapped_column(Uuid)
+    issuer: Mapped[str] = mapped_column(String(100))
+    state: Mapped[str] = mapped_column(String(20))
+    trust_level: Mapped[str] = mapped_column(String(1))
+    valid_from: Mapped[date | None] = mapped_column(Date)
+    valid_until: Mapped[date | None] = mapped_column(Date)
+    sealed_content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    case_no: Mapped[str | None] = mapped_column(String(50))
+    recorded_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("certificates_holder", "holder", "type_code"),)
+
+
+class UseGrant(Base):
+    """What allows reading somebody's certificates for one case (国令809: purpose-bound)."""
+
+    __tablename__ = "use_grants"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    case_no: Mapped[str] = mapped_column(String(50))
+    holder: Mapped[UUID] = mapped_column(Uuid)
+    matter: Mapped[str] = mapped_column(String(100))
+    purpose: Mapped[str] = mapped_column(String(60))
+    granted_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("use_grants_case", "case_no"),)
+
+
+class UseRecord(Base):
+    """One reading of one certificate: who read it, for which case, why, under which grant."""
+
+    __tablename__ = "use_records"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    grant: Mapped[UUID] = mapped_column(Uuid)
+    certificate: Mapped[UUID] = mapped_column(Uuid)
+    case_no: Mapped[str] = mapped_column(String(50))
+    reader: Mapped[str] = mapped_column(String(100))
+    purpose: Mapped[str] = mapped_column(String(60))
+    used_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("use_records_case", "case_no"), Index("use_records_certificate", "certificate"))
+
+
+class Upload(Base):
+    """A file that a citizen gave, sealed, under a generated name."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    owner: Mapped[UUID] = mapped_column(Uuid)
+    sealed_name: Mapped[bytes] = mapped_column(LargeBinary)
+    media_type: Mapped[str] = mapped_column(String(60))
+    size: Mapped[int] = mapped_column(Integer)
+    sha256: Mapped[str] = mapped_column(String(64))
+    sealed_content: Mapped[bytes] = mapped_column(LargeBinary)
+    uploaded_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("uploads_owner", "owner"),)

@@ -1,0 +1,69 @@
+"""Reads of materials."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from services.materials.models import Case, Certificate, MatchOutcome, Upload
+
+
+def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
+    """The cases that exist, locked in order."""
+    found = session.scalars(
+        select(Case).where(Case.number.in_(sorted(numbers))).order_by(Case.number).with_for_update()
+    )
+    return {case.number: case for case in found}
+
+
+def certificates_of(session: Session, holders: Collection[UUID]) -> dict[UUID, list[Certificate]]:
+    """Every certificate of these people; whoever reads one notes the use."""
+    if not holders:
+        return {}
+    grouped: dict[UUID, list[Certificate]] = {}
+    for certificate in session.scalars(select(Certificate).where(Certificate.holder.in_(sorted(holders)))):
+        grouped.setdefault(certificate.holder, []).append(certificate)
+    return grouped
+
+
+def next_serials(session: Session, count: int) -> list[int]:
+    """Serial numbers for certificates about to be issued."""
+    if not count:
+        return []
+    found = session.execute(
+        text("SELECT nextval('materials.certificate_serial') FROM generate_series(1, :n)"), {"n": count}
+    )
+    return list(found.scalars())
+
+
+def outcomes_of(session: Session, number: str) -> list[dict[str, Any]]:
+    """The latest outcome of each required material of a case."""
+    rows = session.scalars(
+        select(MatchOutcome)
+        .where(MatchOutcome.case_no == number)
+        .order_by(MatchOutcome.material, MatchOutcome.round.desc())
+        .distinct(MatchOutcome.material)
+    )
+    return [
+        {
+            "material": row.material,
+            "outcome": row.outcome,
+            "source": row.source,
+            "certificate": str(row.certificate) if row.certificate else None,
+            "upload": str(row.upload) if row.upload else None,
+        }
+        for row in rows
+    ]
+
+
+def upload(session: Session, upload_id: UUID) -> Upload | None:
+    """One upload, or None."""
+    return session.get(Upload, upload_id)
+
+
+def uploads_owned(session: Session, owner: UUID, ids: Collection[UUID]) -> set[UUID]:
+    """Which of these uploads this person gave."""
+    found = session.scalars(select(Upload.id).where(Upload.owner == owner, Upload.id.in_(sorted(ids))))
+    return set(found)

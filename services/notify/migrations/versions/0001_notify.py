@@ -1,0 +1,55 @@
+"""Deliveries, preferences, the in-app inbox, and the delivery tables."""
+
+from alembic import op
+
+from shared.db.bus_v1 import bus_v1
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.execute(bus_v1("notify"))
+    op.execute(
+        """
+        CREATE TABLE notify.cases (
+            number varchar(50) PRIMARY KEY,
+            sequence integer NOT NULL,
+            matter varchar(100) NOT NULL,
+            matter_version integer NOT NULL,
+            recipient uuid NOT NULL,
+            locale varchar(10) NOT NULL
+        ) WITH (fillfactor = 80);
+        CREATE TABLE notify.preferences (person_ref uuid PRIMARY KEY, muted jsonb NOT NULL);
+        CREATE TABLE notify.deliveries (
+            id uuid PRIMARY KEY,
+            case_no varchar(50) NOT NULL,
+            fact uuid NOT NULL,
+            recipient uuid NOT NULL,
+            channel varchar(40) NOT NULL,
+            template varchar(60) NOT NULL,
+            locale varchar(10) NOT NULL,
+            params jsonb NOT NULL,
+            state varchar(20) NOT NULL,
+            asked integer NOT NULL,
+            provider_ref varchar(100),
+            reason varchar(300),
+            planned_at timestamptz NOT NULL,
+            called_at timestamptz,
+            sent_at timestamptz,
+            UNIQUE (fact, recipient, channel, template)
+        );
+        CREATE INDEX deliveries_case ON notify.deliveries (case_no);
+        CREATE INDEX deliveries_in_doubt ON notify.deliveries (planned_at) WHERE state IN ('in_doubt', 'failed');
+        CREATE TABLE notify.inbox_messages (
+            id uuid PRIMARY KEY,
+            recipient uuid NOT NULL,
+            case_no varchar(50) NOT NULL,
+            title varchar(200) NOT NULL,
+            body text NOT NULL,
+            sent_at timestamptz NOT NULL,
+            read_at timestamptz
+        );
+        CREATE INDEX inbox_messages_recipient ON notify.inbox_messages (recipient, sent_at);
+        """
+    )

@@ -1,0 +1,88 @@
+"""Tables of notify."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, Integer, MetaData, String, Text, UniqueConstraint, Uuid, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.bus.tables import bus_tables
+from shared.db.types import AwareDateTime, CaseRow
+
+
+class Base(DeclarativeBase):
+    """All tables of the schema `notify`."""
+
+    metadata = MetaData(schema="notify")
+
+
+BUS = bus_tables(Base.metadata)
+
+
+class Case(CaseRow, Base):
+    """Whom to tell about a case, and in which language."""
+
+    __tablename__ = "cases"
+
+    matter: Mapped[str] = mapped_column(String(100))
+    matter_version: Mapped[int] = mapped_column(Integer)
+    recipient: Mapped[UUID] = mapped_column(Uuid)
+    locale: Mapped[str] = mapped_column(String(10))
+
+
+class Preference(Base):
+    """The channels a person switched off; legal notices still reach the in-app inbox."""
+
+    __tablename__ = "preferences"
+
+    person_ref: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    muted: Mapped[list[str]] = mapped_column(JSONB)
+
+
+class Delivery(Base):
+    """The intent to tell one person one fact by one channel with one template: made once, sent once.
+
+    The id is the idempotency key given to the outside world, and never changes.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    case_no: Mapped[str] = mapped_column(String(50))
+    fact: Mapped[UUID] = mapped_column(Uuid)
+    recipient: Mapped[UUID] = mapped_column(Uuid)
+    channel: Mapped[str] = mapped_column(String(40))
+    template: Mapped[str] = mapped_column(String(60))
+    locale: Mapped[str] = mapped_column(String(10))
+    params: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    state: Mapped[str] = mapped_column(String(20))
+    asked: Mapped[int] = mapped_column(Integer)
+    provider_ref: Mapped[str | None] = mapped_column(String(100))
+    reason: Mapped[str | None] = mapped_column(String(300))
+    planned_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    called_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+
+    __table_args__ = (
+        UniqueConstraint("fact", "recipient", "channel", "template"),
+        Index("deliveries_case", "case_no"),
+        Index("deliveries_in_doubt", "planned_at", postgresql_where=text("state IN ('in_doubt', 'failed')")),
+    )
+
+
+class InboxMessage(Base):
+    """A message in the citizen's in-app inbox; the text holds no personal data."""
+
+    __tablename__ = "inbox_messages"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    recipient: Mapped[UUID] = mapped_column(Uuid)
+    case_no: Mapped[str] = mapped_column(String(50))
+    title: Mapped[str] = mapped_column(String(200))
+    body: Mapped[str] = mapped_column(Text)
+    sent_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    read_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("inbox_messages_recipient", "recipient", "sent_at"),)
