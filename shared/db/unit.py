@@ -128,3 +128,8 @@ def unit_of(desk: Desk, label: str) -> Iterator[Unit]:
 def new_id() -> UUID:
     """A time-ordered identifier (UUIDv7)."""
     return uuid7.uuid7()
+
+
+def said_at(event_id: UUID) -> float:
+    """Seconds since the epoch at which an event was said, on the wall clock: its UUIDv7 holds it."""
+    return (event_id.int >> 80) / 1000

@@ -1,0 +1,251 @@
+"""Use cases of intake: know a person, take an application, take what was asked for, keep the view current."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from services.intake import queries
+from services.intake.errors import NotAskedFor, NothingAsked, NotYourApplication
+from services.intake.models import CASE_SERIAL, Case, Contact, Person, TimelineEntry
+from services.intake.rules.case_number import compose_case_number
+from services.intake.rules.identity import normalise_id_number
+from services.intake.rules.submission import check_submission, named_people
+from shared.bus.inbox import NotYet
+from shared.catalogue.matter import Matter
+from shared.db.unit import Unit
+from shared.errors import FieldError, Invalid
+from shared.events.approval import (
+    CaseAccepted,
+    CaseClosed,
+    CaseDecided,
+    CaseRouted,
+    CorrectionRequired,
+    StepPassed,
+)
+from shared.events.fact import Event
+from shared.events.intake import CaseSubmitted, MaterialsSupplied
+from shared.events.materials import CertificateIssued, MaterialsMatched
+from shared.events.notify import NoticeSent
+from shared.legal_time import legal_day
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One application as it came in."""
+
+    matter: Matter
+    form: Mapping[str, Any]
+    uploads: Mapping[str, UUID]
+    channel: str
+    client: str
+    locale: str
+    submitter: UUID | None
+    """The citizen who is logged in; None when a trusted channel files for somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the citizen gets at once, before anything else has run (收件凭证)."""
+
+    number: str
+    query_code: str
+    received_at: str
+
+
+def register_person(unit: Unit, id_number: str, name: str, phone: str | None, locale: str = "zh-CN") -> UUID:
+    """The person_ref of somebody whose identity was verified; made at the first meeting.
+
+    `id_number` has passed the check. The ID number itself is sealed; it is found by a keyed HMAC.
+    """
+    vault = unit.desk.vault
+    lookup = vault.lookup(normalise_id_number(id_number), kind="id-number")
+    person_ref = queries.person_by_lookup(unit.session, lookup)
+    if person_ref is None:
+        person_ref = uuid4()
+        unit.session.add(
+            Person(
+                person_ref=person_ref,
+                id_lookup=lookup,
+                sealed_name=vault.seal(name, table="persons", row=person_ref, column="sealed_name"),
+                sealed_id_number=vault.seal(
+                    normalise_id_number(id_number), table="persons", row=person_ref, column="sealed_id_number"
+                ),
+                created_at=unit.wall,
+            )
+        )
+        unit.session.flush()
+    if phone:
+        unit.session.merge(
+            Contact(
+                person_ref=person_ref,
+                sealed_phone=vault.seal(phone, table="contacts", row=person_ref, column="sealed_phone"),
+                locale=locale,
+                updated_at=unit.wall,
+            )
+        )
+    return person_ref
+
+
+def submit_case(unit: Unit, submission: Submission) -> Receipt:
+    """Take an application: number, query code and receipt at once; everything after is events.
+
+    Raises Invalid with every field that is wrong, NotYourApplication, AgentNotAllowed.
+    """
+    matter, form = submission.matter, dict(submission.form)
+    fields = [*matter.validate_form(form), *_unknown_uploads(matter, submission.uploads)]
+    if fields:
+        raise Invalid(fields=fields)
+    today = legal_day(unit.legal)
+    check_submission(matter, form, today)
+    refs = {
+        role: register_person(unit, who.id_number, who.name, who.phone, submission.locale)
+        for role, who in named_people(matter, form).items()
+    }
+    _check_submitter(submission, refs)
+    number = compose_case_number(matter.region, today, unit.session.execute(CASE_SERIAL).scalar_one())
+    query_code = secrets.token_hex(16)
+    case = Case(
+        number=number,
+        sequence=0,
+        matter=matter.code,
+        matter_version=matter.version,
+        region=matter.region,
+        applicant=refs["applicant"],
+        agent=refs.get("agent"),
+        channel=submission.channel,
+        client=submission.client,
+        sealed_form=unit.desk.vault.seal(
+            json.dumps(form, ensure_ascii=False), table="cases", row=number, column="sealed_form"
+        ),
+        query_lookup=unit.desk.vault.lookup(query_code, kind="query-code"),
+        state="submitted",
+        asked=[],
+        materials=[],
+        visits=0,
+        provisional=False,
+        received_at=unit.legal,
+    )
+    unit.session.add(case)
+    fact = CaseSubmitted(
+        matter=matter.code,
+        matter_version=matter.version,
+        region=matter.region,
+        applicant=refs["applicant"],
+        holders={role: ref for role, ref in refs.items() if role in matter.holders},
+        facts=matter.facts_of(form),
+        consented=matter.consented(form),
+        uploads=dict(submission.uploads),
+        channel=submission.channel,
+        locale=submission.locale,
+        received_at=unit.legal,
+    )
+    unit.emit(case, fact)
+    _tell(unit, case, "intake", "case-submitted", {"channel": submission.channel})
+    return Receipt(number, query_code, unit.legal.isoformat())
+
+
+def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> None:
+    """Take what a correction notice asked for; only what was asked can be supplied.
+
+    Raises NothingAsked and NotAskedFor.
+    """
+    if case.state != "correction_required":
+        raise NothingAsked
+    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    allowed = {code for asked in case.asked for code in matter.uploads_for(asked)}
+    wrong = sorted(set(uploads) - allowed)
+    if wrong:
+        raise NotAskedFor(
+            fields=[
+                FieldError(f"/uploads/{code}", "not-asked", "该材料不在补正清单内。", "This was not asked for.")
+                for code in wrong
+            ]
+        )
+    unit.emit(case, MaterialsSupplied(uploads=dict(uploads), supplied_at=unit.legal))
+    _tell(unit, case, "intake", "materials-supplied", {"materials": sorted(uploads)})
+
+
+@dataclass(slots=True)
+class Views:
+    """The cases of a batch, locked."""
+
+    cases: dict[str, Case]
+
+
+def load_views(unit: Unit, events: Sequence[Event]) -> Views:
+    """Lock the cases that the batch's facts are about."""
+    return Views(queries.lock_cases(unit.session, {event.case for event in events}))
+
+
+def note_fact(unit: Unit, event: Event, loaded: Views) -> None:
+    """Bring the citizen's view up to date with a fact of another service, and add it to the timeline."""
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet
+    details = _apply(case, event)
+    unit.session.add(
+        TimelineEntry(
+            case_no=case.number,
+            at=event.time,
+            service=event.speaker,
+            fact=event.type.split(".")[2],
+            details=details,
+        )
+    )
+
+
+def _apply(case: Case, event: Event) -> dict[str, Any]:
+    """Change the view; returns the details for the timeline: codes and dates only."""
+    match event.fact:
+        case MaterialsMatched() as fact:
+            case.materials = [o.model_dump() for o in fact.outcomes]
+            return {"gaps": fact.gaps}
+        case CorrectionRequired() as fact:
+            case.state, case.asked = "correction_required", fact.materials
+            return {"materials": fact.materials}
+        case CaseAccepted() as fact:
+            case.state, case.asked = "accepted", []
+            case.accepted_at = fact.accepted_at
+            case.legal_due_at, case.promised_due_at = fact.legal_due_at, fact.promised_due_at
+            case.provisional = fact.provisional
+            return {"due_at": fact.promised_due_at.isoformat()}
+        case CaseRouted() as fact:
+            case.state, case.stage, case.department = "under_review", fact.step, fact.department
+            return {"step": fact.step, "department": fact.department}
+        case StepPassed() as fact:
+            return {"step": fact.step}
+        case CaseDecided() as fact:
+            case.state, case.outcome, case.decided_at = fact.outcome, fact.outcome, fact.decided_at
+            case.stage = case.department = None
+            return {"outcome": fact.outcome}
+        case CertificateIssued() as fact:
+            return {"certificate_type": fact.certificate_type}
+        case CaseClosed() as fact:
+            case.closed_at = fact.closed_at
+            return {}
+        case NoticeSent() as fact:
+            return {"template": fact.template, "channel": fact.channel, "status": fact.status}
+        case _:
+            return {}
+
+
+def _tell(unit: Unit, case: Case, service: str, fact: str, details: dict[str, Any]) -> None:
+    unit.session.add(
+        TimelineEntry(case_no=case.number, at=unit.legal, service=service, fact=fact, details=details)
+    )
+
+
+def _check_submitter(submission: Submission, refs: Mapping[str, UUID]) -> None:
+    if submission.submitter is not None and submission.submitter not in (refs["applicant"], refs.get("agent")):
+        raise NotYourApplication
+
+
+def _unknown_uploads(matter: Matter, uploads: Mapping[str, UUID]) -> list[FieldError]:
+    known = {material.code for material in matter.materials}
+    return [
+        FieldError(f"/uploads/{code}", "unknown", "该事项不需要这份材料。", "This matter has no such material.")
+        for code in sorted(set(uploads) - known)
+    ]

@@ -1,0 +1,39 @@
+"""What can go wrong at the one door."""
+
+from shared.errors import Conflict, Forbidden, Invalid, NotFound, TooManyRequests
+
+
+class CaseNotFound(NotFound):
+    code = "case.not-found"
+    title_zh = "没有找到该办件"
+    title_en = "There is no such case"
+
+
+class NotYourApplication(Forbidden):
+    code = "case.not-yours-to-file"
+    title_zh = "只能为本人或经授权代办的人申请"
+    title_en = "You can apply only for yourself or for somebody you may act for"
+
+
+class AgentNotAllowed(Invalid):
+    code = "case.agent-not-allowed"
+    title_zh = "该事项不能由他人代办"
+    title_en = "Nobody may act for this applicant in this matter"
+
+
+class NothingAsked(Conflict):
+    code = "case.nothing-asked"
+    title_zh = "当前没有需要补正的材料"
+    title_en = "Nothing is asked of you in this case at present"
+
+
+class NotAskedFor(Invalid):
+    code = "case.material-not-asked"
+    title_zh = "提交的材料不在补正清单内"
+    title_en = "This material was not asked for"
+
+
+class TooManyLookups(TooManyRequests):
+    code = "case.too-many-lookups"
+    title_zh = "查询次数过多，请稍后再试"
+    title_en = "Too many look-ups; try again later"

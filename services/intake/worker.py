@@ -1,0 +1,70 @@
+"""What intake hears: everything, because the citizen's timeline shows everything."""
+
+from services.intake import commands
+from services.intake.commands import Views
+from shared.bus.handlers import hears
+from shared.bus.host import ServiceWorker
+from shared.db.unit import Unit
+from shared.events import approval, materials, notify
+from shared.events.fact import Event
+
+
+class Worker(ServiceWorker):
+    """The worker of intake."""
+
+    name = "intake"
+
+    @hears(materials.MaterialsMatched, load=commands.load_views)
+    def note_match(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show how each material was met."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(materials.CertificateIssued, load=commands.load_views)
+    def note_certificate(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show that the certificate exists."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.CorrectionRequired, load=commands.load_views)
+    def note_correction(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show what the citizen must do."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.CaseAccepted, load=commands.load_views)
+    def note_acceptance(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show the due dates."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.CaseRouted, load=commands.load_views)
+    def note_routing(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show which department has the case."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.TaskClaimed, load=commands.load_views)
+    def note_claim(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show that an officer is at it."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.TaskReleased, load=commands.load_views)
+    def note_release(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show that it went back to the queue."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.StepPassed, load=commands.load_views)
+    def note_step(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show that a step is done."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.CaseDecided, load=commands.load_views)
+    def note_decision(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show the decision."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(approval.CaseClosed, load=commands.load_views)
+    def note_close(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show that nothing is left to do."""
+        commands.note_fact(unit, event, loaded)
+
+    @hears(notify.NoticeSent, load=commands.load_views)
+    def note_notice(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show what the citizen was told."""
+        commands.note_fact(unit, event, loaded)

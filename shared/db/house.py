@@ -1,0 +1,32 @@
+"""The schema `onestop`: the few rows that all services read and none owns."""
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.db.types import AwareDateTime
+
+metadata = MetaData(schema="onestop")
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("offset_s", Float, nullable=False),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("speaker", String(40), primary_key=True),
+    Column("subscriber", String(40), primary_key=True),
+)
+
+matters = Table(
+    "matters",
+    metadata,
+    Column("code", String(100), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("body", JSONB, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("published_at", AwareDateTime, nullable=False),
+)

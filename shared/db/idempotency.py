@@ -1,0 +1,65 @@
+"""Remembers the answer of every request that made something, in the transaction that made it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from shared.db.unit import Unit
+from shared.http.idempotency import KeyReused, StillRunning
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered, and whether this is the stored answer of an earlier request."""
+
+    status: int
+    body: dict[str, Any]
+    replayed: bool
+
+
+def answer_once(
+    unit: Unit, principal: str, key: str, fingerprint: str, make: Callable[[], tuple[int, dict[str, Any]]]
+) -> Answer:
+    """Run `make` for the first request with this key of this principal; later ones get its answer.
+
+    Raises StillRunning (409) while the first is under way and KeyReused (422) for another request under the
+    same key. The stored answer is sealed: it can hold a query code.
+    """
+    schema = unit.desk.service
+    got = unit.connection.execute(
+        text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"),
+        {"name": f"{schema}/{principal}/{key}"},
+    ).scalar_one()
+    if not got:
+        raise StillRunning
+    row = f"{principal}/{key}"
+    found = unit.connection.execute(
+        text(
+            f"SELECT fingerprint, status, sealed FROM {schema}.idempotency_keys "
+            "WHERE principal = :principal AND key = :key"
+        ),
+        {"principal": principal, "key": key},
+    ).first()
+    if found is not None:
+        if found.fingerprint != fingerprint:
+            raise KeyReused
+        stored = unit.desk.vault.open(found.sealed, table="idempotency_keys", row=row, column="sealed")
+        return Answer(found.status, json.loads(stored), replayed=True)
+    status, body = make()
+    unit.connection.execute(
+        unit.desk.tables.idempotency_keys.insert(),
+        {
+            "principal": principal,
+            "key": key,
+            "fingerprint": fingerprint,
+            "status": status,
+            "sealed": unit.desk.vault.seal(
+                json.dumps(body, ensure_ascii=False), table="idempotency_keys", row=row, column="sealed"
+            ),
+            "created_at": unit.wall,
+        },
+    )
+    return Answer(status, body, replayed=False)
