@@ -24,7 +24,7 @@ class CsrfFailed(Forbidden):
 
 
 class Csrf:
-    """Makes and checks the hidden field. It is bound to the session, so another session's is worth nothing."""
+    """Makes and checks the hidden field; it is bound to the session, so another's is worth nothing."""
 
     def __init__(self, session_key: bytes) -> None:
         self._key = derive(session_key, "onestop/csrf")
@@ -46,7 +46,7 @@ class Csrf:
 
 
 def check_same_origin(request: Request) -> None:
-    """Raises CsrfFailed when the browser says that another site sent this; for forms without a session too."""
+    """Raises CsrfFailed when the browser says that another site sent this; good without a session too."""
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise CsrfFailed
     origin = request.headers.get("origin")

@@ -10,7 +10,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class DevPerson:
-    """One line of the list. `key` names the person in the log-in form; `role_*` say who that is meant to be."""
+    """One line of the list. `key` names the person in the log-in form; `role_*` say who it is."""
 
     key: str
     principal: Principal

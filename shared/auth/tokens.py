@@ -48,7 +48,7 @@ class Tokens:
     def issue(self, principal: Principal, ttl_s: int) -> str:
         """A token for a citizen or an officer, good for `ttl_s` seconds. Services use the service token."""
         if principal.kind not in _LOG_IN_KINDS:
-            raise TokenInvalid("", f"no session token for a {principal.kind}")
+            raise ValueError(f"no session token for a {principal.kind}")
         now = self._now()
         claims: dict[str, Any] = {
             "iss": _ISSUER,

@@ -11,7 +11,7 @@ def etag_of(seq: int) -> str:
 
 
 def require_if_match(request: Request, current: int) -> None:
-    """Raises PreconditionRequired (428) without If-Match, PreconditionFailed (412) when it names another seq."""
+    """Raises PreconditionRequired (428) without If-Match, PreconditionFailed (412) for another seq."""
     check_if_match(request.headers.get("if-match"), current)
 
 

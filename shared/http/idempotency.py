@@ -1,4 +1,6 @@
-"""Idempotency-Key: the same request sent twice makes one thing (draft-ietf-httpapi-idempotency-key-header-07).
+"""Idempotency-Key: the same request sent twice makes one thing.
+
+Source: draft-ietf-httpapi-idempotency-key-header-07.
 
 Here are the rules; the table that remembers keys belongs to the service, in the transaction of its command.
 """

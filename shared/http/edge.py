@@ -1,0 +1,70 @@
+"""Everything of the HTTP edge, put around an app in the one right order."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.auth.deps import Authenticator
+from shared.errors import AppError
+from shared.http import problem_pages
+from shared.http.body_limit import BodyLimitMiddleware
+from shared.http.problems import RenderHtml, answer_error
+from shared.http.security_headers import SecurityHeadersMiddleware
+from shared.http.trace import TraceMiddleware
+from shared.http.validation import error_of_validation
+from shared.settings import WebSettings
+
+
+def install_edge(
+    app: FastAPI,
+    web: WebSettings,
+    authenticator: Authenticator,
+    *,
+    render_problem_html: RenderHtml | None = None,
+) -> None:
+    """Add trace, security headers, body limit, error answers and the pages of /problems to an app."""
+    app.state.authenticator = authenticator
+    if render_problem_html is not None:
+        app.state.render_problem_html = render_problem_html
+    for kind in (AppError, HTTPException, SQLAlchemyError):
+        app.add_exception_handler(kind, answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.include_router(problem_pages.router)
+    # Added last is outermost: the trace sees all, and no answer leaves without the security headers.
+    app.add_middleware(_LastResort)
+    app.add_middleware(BodyLimitMiddleware, limit=web.max_upload_bytes)
+    app.add_middleware(SecurityHeadersMiddleware, secure=web.cookie_secure)
+    app.add_middleware(TraceMiddleware)
+
+
+async def _answer_validation(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    return await answer_error(request, error_of_validation(error))
+
+
+class _LastResort:
+    """Answers what nobody foresaw, inside our headers and our trace (Starlette's own handler is outside)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_noticed(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noticed)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            response = await answer_error(Request(scope), error)
+            await response(scope, receive, send)
