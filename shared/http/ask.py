@@ -1,19 +1,16 @@
 """Asking another service for what it owns: in this process by a call, else over its internal HTTP API.
 
-Questions and answers are JSON objects in both cases, so that what works in one process works in two. No session
-may be open while asking: the answer can take 2 s.
+Questions and answers are JSON objects in both cases, so that what works in one process works in two. No
+session may be open while asking: the answer can take 2 s.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import structlog
-from fastapi import APIRouter, Body
-from starlette.responses import JSONResponse, Response
 
-from shared.auth.deps import Service
 from shared.errors import (
     AppError,
     BadRequest,
@@ -27,13 +24,14 @@ from shared.errors import (
     Unavailable,
 )
 from shared.http.trace import current_traceparent
+from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from shared.settings import Settings
 
 Params = dict[str, Any]
 Answer = Callable[[Params], Params]
 _TIMEOUT_S = 2.0
 # An answer with this member is the owner's own refusal, not a broken peer.
-_REFUSAL = "refused"
+REFUSAL = "refused"
 _BY_STATUS: dict[int, type[AppError]] = {
     cls.status: cls
     for cls in (
@@ -66,7 +64,6 @@ class Asker:
         settings: Settings,
         local: Mapping[str, Mapping[str, Answer]],
         *,
-        service_token: bytes,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._local = local
@@ -75,7 +72,7 @@ class Asker:
         self._client = httpx.Client(
             timeout=_TIMEOUT_S,
             trust_env=False,
-            headers={"Authorization": f"Bearer {service_token.hex()}"},
+            headers={"Authorization": f"Bearer {load_secret(settings, SERVICE_TOKEN).hex()}"},
             transport=transport,
         )
 
@@ -104,35 +101,11 @@ class Asker:
             raise _away(owner, question, type(error).__name__) from None
         if not isinstance(body, dict):
             raise _away(owner, question, "its answer is no object")
-        if isinstance(body.get(_REFUSAL), dict):
-            raise _refusal_of(body[_REFUSAL])
+        if isinstance(body.get(REFUSAL), dict):
+            raise _refusal_of(body[REFUSAL])
         if response.status_code != 200:
             raise _away(owner, question, f"status {response.status_code}")
         return body
-
-
-def internal_router(answers: Mapping[str, Answer]) -> APIRouter:
-    """The internal HTTP API of one service: POST /internal/v1/<question>, by service token only.
-
-    Each question is a route of its own, so that several services can live in one app; names must differ.
-    """
-    router = APIRouter(prefix="/internal/v1", include_in_schema=False)
-    for question, answer in answers.items():
-        router.add_api_route(f"/{question}", _endpoint(answer), methods=["POST"], response_model=None)
-    return router
-
-
-def _endpoint(answer: Answer) -> Callable[..., Response]:
-    # Not async: answers read the database, so the framework gives each a thread.
-    def answer_question(_: Service, params: Annotated[Params, Body()]) -> Response:
-        try:
-            return JSONResponse(answer(params))
-        except AppError as error:
-            if error.status == 500:
-                raise
-            return JSONResponse({_REFUSAL: _written(error)}, error.status)
-
-    return answer_question
 
 
 def _as_json(value: Params) -> Params:
@@ -145,19 +118,6 @@ def _away(owner: str, question: str, reason: str) -> PeerUnavailable:
     return PeerUnavailable(
         f"服务 {owner} 未能答复", f"the service {owner} did not answer", members={"owner": owner}
     )
-
-
-def _written(error: AppError) -> Params:
-    return {
-        "code": error.code,
-        "status": error.status,
-        "title_zh": error.title_zh,
-        "title_en": error.title_en,
-        "detail_zh": error.detail_zh,
-        "detail_en": error.detail_en,
-        "fields": [[f.pointer, f.code, f.message_zh, f.message_en] for f in error.fields],
-        "members": error.members,
-    }
 
 
 def _refusal_of(written: Params) -> AppError:

@@ -1,7 +1,7 @@
 """Is this process alive, may it get work, what does it measure: for web processes and for workers.
 
-/healthz touches no dependency, so that a database outage never restarts a process. /readyz asks every check at
-once, each at most 1 s, and is 503 from the first moment of draining.
+/healthz touches no dependency, so that a database outage never restarts a process. /readyz asks every check
+at once, each at most 1 s, and is 503 from the first moment of draining.
 """
 
 import json
@@ -9,13 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import anyio.to_thread
-from fastapi import APIRouter
-from starlette.responses import Response
 
 from shared import metrics
 from shared.errors import AppError
@@ -99,25 +94,6 @@ class _Bounded:
             done.set()
 
 
-def health_router(health: Health) -> APIRouter:
-    """The three doors for a web process."""
-    router = APIRouter(include_in_schema=False)
-    # Its own threads: requests that hang on the database must not keep the probe waiting.
-    limiter = anyio.CapacityLimiter(4)
-
-    async def probe(path: str) -> Response:
-        answer = await anyio.to_thread.run_sync(health.answer, path, limiter=limiter)
-        return _response(answer)
-
-    @router.get("/healthz")
-    async def healthz() -> Response:
-        return _response(health.answer("/healthz"))
-
-    router.add_api_route("/readyz", partial(probe, "/readyz"), methods=["GET"], name="readyz")
-    router.add_api_route("/metrics", partial(probe, "/metrics"), methods=["GET"], name="metrics")
-    return router
-
-
 def serve_health(health: Health, *, host: str, port: int) -> ThreadingHTTPServer:
     """The same doors for a worker, on a thread; `server_port` tells the port, `shutdown()` ends it."""
 
@@ -139,12 +115,6 @@ def serve_health(health: Health, *, host: str, port: int) -> ThreadingHTTPServer
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
     return server
-
-
-def _response(answer: Answer | None) -> Response:
-    if answer is None:
-        return Response(status_code=404)
-    return Response(answer.body, answer.status, media_type=answer.media_type)
 
 
 def _as_json(status: int, body: Mapping[str, object]) -> Answer:
