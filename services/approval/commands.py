@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
 
 from services.approval import queries
 from services.approval.errors import (
+    CertificateLost,
     DecisionNotAllowed,
+    OwnCase,
     ReasonMissing,
     TaskClaimedByOther,
     TaskFinished,
@@ -20,10 +21,11 @@ from services.approval.rules.limits import due_at
 from services.approval.rules.routing import next_step
 from services.approval.rules.transitions import Act, State, check_transition
 from shared import metrics
+from shared.auth.principal import Principal
 from shared.bus.inbox import NotYet
 from shared.catalogue.matter import Matter, Step
 from shared.db.unit import Unit, new_id
-from shared.errors import FieldError, PreconditionFailed
+from shared.errors import FieldError
 from shared.events.approval import (
     CaseAccepted,
     CaseClosed,
@@ -119,44 +121,55 @@ def close_after_issue(unit: Unit, event: Event, loaded: Files) -> None:
     _close(unit, case)
 
 
-def claim_task(unit: Unit, task: Task, case: Case, officer: str) -> None:
+def claim_task(unit: Unit, task: Task, case: Case, officer: Principal) -> None:
     """Take a task out of the queue. Claiming one's own task again changes nothing.
 
-    Raises TaskClaimedByOther, naming who and when, and TaskFinished.
+    Raises TaskClaimedByOther, naming who and when, TaskFinished, and OwnCase.
     """
     _not_finished(task)
+    if officer.person_ref is not None and officer.person_ref == case.applicant:
+        raise OwnCase
     if task.state == TaskState.CLAIMED:
-        if task.officer != officer:
+        if task.officer != officer.subject:
             raise _claimed_by_other(task)
         return
-    task.state, task.officer, task.claimed_at = TaskState.CLAIMED, officer, unit.legal
+    task.state, task.officer, task.claimed_at = TaskState.CLAIMED, officer.subject, unit.legal
     task.version += 1
     unit.emit(case, TaskClaimed(step=task.step))
 
 
-def release_task(unit: Unit, task: Task, case: Case, officer: str) -> None:
-    """Put a claimed task back into the queue. Raises as `decide_task` does."""
-    _held_by(task, officer)
+def release_task(unit: Unit, task: Task, case: Case, officer: Principal) -> None:
+    """Put a claimed task back into the queue. Raises as `check_holder` does."""
+    check_holder(task, officer)
     task.state, task.officer, task.claimed_at = TaskState.OPEN, None, None
     task.version += 1
     unit.emit(case, TaskReleased(step=task.step))
 
 
+def check_holder(task: Task, officer: Principal) -> None:
+    """Raises TaskFinished, TaskNotClaimed or TaskClaimedByOther unless this officer holds the task."""
+    _not_finished(task)
+    if task.state != TaskState.CLAIMED:
+        raise TaskNotClaimed
+    if task.officer != officer.subject:
+        raise _claimed_by_other(task)
+
+
 def decide_task(
-    unit: Unit, task: Task, case: Case, officer: str, outcome: StepOutcome, reason: str, version: int
+    unit: Unit, task: Task, case: Case, officer: Principal, outcome: StepOutcome, reason: str, lost: Sequence[str]
 ) -> None:
     """End a step: pass it on, or decide the case. A refusal needs its reasons (行政许可法 art. 38).
 
-    Raises TaskClaimedByOther or TaskFinished when somebody else was faster, PreconditionFailed when `version`
-    is not the task's, DecisionNotAllowed and ReasonMissing.
+    `lost` names the materials whose certificates are not valid any more today: nothing is approved on them.
+    Raises as `check_holder` does, and DecisionNotAllowed, ReasonMissing, CertificateLost.
     """
-    _held_by(task, officer)
-    if task.version != version:
-        raise PreconditionFailed
+    check_holder(task, officer)
     if task.decides == (outcome is StepOutcome.PASSED):
         raise DecisionNotAllowed
     if outcome is StepOutcome.DENIED and not reason.strip():
         raise ReasonMissing(fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")])
+    if outcome is StepOutcome.APPROVED and lost:
+        raise CertificateLost(members={"materials": list(lost)})
     task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
     task.version += 1
     if reason.strip():
@@ -164,7 +177,7 @@ def decide_task(
     if outcome is StepOutcome.PASSED:
         case.passed = [*case.passed, task.step]
         unit.emit(case, StepPassed(step=task.step))
-        _route(unit, case, unit.desk.matters.get(case.matter, case.matter_version), unit.legal)
+        _route(unit, case, unit.desk.matters.get(case.matter, case.matter_version))
     else:
         _decide(unit, case, Outcome(outcome))
 
@@ -188,18 +201,18 @@ def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalenda
         ),
     )
     case.state = check_transition(State(case.state), Act.START_REVIEW)
-    _route(unit, case, matter, received_at)
+    _route(unit, case, matter)
 
 
-def _route(unit: Unit, case: Case, matter: Matter, at: datetime) -> None:
+def _route(unit: Unit, case: Case, matter: Matter) -> None:
     step = next_step(matter, case.facts, case.passed)
     if step is None:
         raise DecisionNotAllowed(detail_en=f"matter {matter.code} has no step left and no decision")
-    unit.session.add(_task(case, step, unit, at))
+    unit.session.add(_task(case, step, unit))
     unit.emit(case, CaseRouted(step=step.code, department=step.department, step_due_at=case.promised_due_at))
 
 
-def _task(case: Case, step: Step, unit: Unit, at: datetime) -> Task:
+def _task(case: Case, step: Step, unit: Unit) -> Task:
     return Task(
         id=new_id(),
         case_no=case.number,
@@ -229,14 +242,6 @@ def _close(unit: Unit, case: Case) -> None:
     case.state = check_transition(State(case.state), Act.CLOSE)
     case.closed_at = unit.legal
     unit.emit(case, CaseClosed(closed_at=unit.legal))
-
-
-def _held_by(task: Task, officer: str) -> None:
-    _not_finished(task)
-    if task.state != TaskState.CLAIMED:
-        raise TaskNotClaimed
-    if task.officer != officer:
-        raise _claimed_by_other(task)
 
 
 def _not_finished(task: Task) -> None:

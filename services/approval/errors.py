@@ -43,3 +43,9 @@ class OwnCase(Forbidden):
     code = "decision.own-case"
     title_zh = "不得办理本人的申请"
     title_en = "An officer may not handle their own application"
+
+
+class CertificateLost(Conflict):
+    code = "decision.certificate-lost"
+    title_zh = "有证照在决定当日已失效，不能据此准予"
+    title_en = "A certificate is no longer valid today; nothing can be approved on it"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from sqlalchemy.dialects.postgresql import insert
+
 from services.intake import queries
 from services.intake.errors import NotAskedFor, NothingAsked, NotYourApplication
 from services.intake.models import CASE_SERIAL, Case, Contact, Person, TimelineEntry
@@ -64,19 +66,7 @@ def register_person(unit: Unit, id_number: str, name: str, phone: str | None, lo
     lookup = vault.lookup(normalise_id_number(id_number), kind="id-number")
     person_ref = queries.person_by_lookup(unit.session, lookup)
     if person_ref is None:
-        person_ref = uuid4()
-        unit.session.add(
-            Person(
-                person_ref=person_ref,
-                id_lookup=lookup,
-                sealed_name=vault.seal(name, table="persons", row=person_ref, column="sealed_name"),
-                sealed_id_number=vault.seal(
-                    normalise_id_number(id_number), table="persons", row=person_ref, column="sealed_id_number"
-                ),
-                created_at=unit.wall,
-            )
-        )
-        unit.session.flush()
+        person_ref = _make_person(unit, lookup, normalise_id_number(id_number), name)
     if phone:
         unit.session.merge(
             Contact(
@@ -87,6 +77,27 @@ def register_person(unit: Unit, id_number: str, name: str, phone: str | None, lo
             )
         )
     return person_ref
+
+
+def _make_person(unit: Unit, lookup: bytes, id_number: str, name: str) -> UUID:
+    vault, person_ref = unit.desk.vault, uuid4()
+    made = unit.session.execute(
+        insert(Person)
+        .values(
+            person_ref=person_ref,
+            id_lookup=lookup,
+            sealed_name=vault.seal(name, table="persons", row=person_ref, column="sealed_name"),
+            sealed_id_number=vault.seal(id_number, table="persons", row=person_ref, column="sealed_id_number"),
+            created_at=unit.wall,
+        )
+        # The same person may be met by two requests at once; the second waits and takes the first one's row.
+        .on_conflict_do_nothing(index_elements=[Person.id_lookup])
+    )
+    if made.rowcount:
+        return person_ref
+    found = queries.person_by_lookup(unit.session, lookup)
+    assert found is not None
+    return found
 
 
 def submit_case(unit: Unit, submission: Submission) -> Receipt:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
 from services.materials import queries
-from services.materials.errors import UploadEmpty, UploadTypeNotAllowed
-from services.materials.models import Case, Certificate, MatchOutcome, Upload, UseGrant, UseRecord
+from services.materials.errors import UploadEmpty, UploadNotFound, UploadTypeNotAllowed
+from services.materials.models import Case, Certificate, MatchOutcome, Upload, UploadRead, UseGrant, UseRecord
 from services.materials.rules.issuing import certificate_identifier, validity
-from services.materials.rules.matching import CertificateState, CertificateView, MatchResult, match
+from services.materials.rules.matching import CertificateState, CertificateView, MatchResult, is_valid, match
 from services.materials.rules.media import media_type_of
 from shared import metrics
 from shared.bus.inbox import NotYet
@@ -151,6 +151,33 @@ def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
     )
     unit.session.add(upload)
     return upload
+
+
+def lost_certificates(unit: Unit, number: str) -> list[str]:
+    """The materials of a case that were met by a certificate which is not valid today."""
+    today = legal_day(unit.legal)
+    return sorted(
+        material
+        for material, certificate in queries.matched_certificates(unit.session, number)
+        if not is_valid(_view(certificate), today)
+    )
+
+
+def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: str) -> tuple[bytes, str]:
+    """A file of a case for whoever handles it: content and media type; the reading is noted.
+
+    Raises UploadNotFound for a file of another case.
+    """
+    upload = queries.upload_of_case(unit.session, upload_id, number)
+    if upload is None:
+        raise UploadNotFound
+    unit.session.add(
+        UploadRead(upload=upload_id, case_no=number, reader=reader, purpose=purpose, read_at=unit.legal)
+    )
+    content = unit.desk.vault.open_bytes(
+        upload.sealed_content, table="uploads", row=upload_id, column="sealed_content"
+    )
+    return content, upload.media_type
 
 
 def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:

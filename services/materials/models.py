@@ -120,3 +120,18 @@ class Upload(Base):
     uploaded_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
     __table_args__ = (Index("uploads_owner", "owner"),)
+
+
+class UploadRead(Base):
+    """One reading of a citizen's file by somebody who handles the case."""
+
+    __tablename__ = "upload_reads"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    upload: Mapped[UUID] = mapped_column(Uuid)
+    case_no: Mapped[str] = mapped_column(String(50))
+    reader: Mapped[str] = mapped_column(String(100))
+    purpose: Mapped[str] = mapped_column(String(60))
+    read_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("upload_reads_upload", "upload"),)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from services.materials.models import Case, Certificate, MatchOutcome, Upload
@@ -67,3 +67,22 @@ def uploads_owned(session: Session, owner: UUID, ids: Collection[UUID]) -> set[U
     """Which of these uploads this person gave."""
     found = session.scalars(select(Upload.id).where(Upload.owner == owner, Upload.id.in_(sorted(ids))))
     return set(found)
+
+
+def matched_certificates(session: Session, number: str) -> list[tuple[str, Certificate]]:
+    """Material and certificate of what was met by a certificate in the latest round."""
+    latest = select(func.max(MatchOutcome.round)).where(MatchOutcome.case_no == number).scalar_subquery()
+    rows = session.execute(
+        select(MatchOutcome.material, Certificate)
+        .join(Certificate, Certificate.id == MatchOutcome.certificate)
+        .where(MatchOutcome.case_no == number, MatchOutcome.round == latest, MatchOutcome.outcome == "matched")
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def upload_of_case(session: Session, upload_id: UUID, number: str) -> Upload | None:
+    """An upload, if it belongs to this case."""
+    case = session.get(Case, number)
+    if case is None or str(upload_id) not in case.uploads.values():
+        return None
+    return session.get(Upload, upload_id)

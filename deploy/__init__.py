@@ -1,0 +1,1 @@
+"""Everything about running onestop: the command, the supervisor, migrations, the processes."""

@@ -1,0 +1,146 @@
+"""`onestop migrate`: roles, schemas, migrations, grants, first data keys, subscriptions; safe to run again.
+
+Each service has an owner (runs migrations) and an app role (no DDL, own schema only). The `deliver` function is
+the only thing that others may call in a schema.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+import shared.db
+from deploy.services import SERVICES, part, subscriptions, tables
+from shared.bus.topology import apply_topology
+from shared.db.transaction import transaction
+from shared.desk import DataKeyTable, app_role, owner_role
+from shared.errors import Unavailable
+from shared.privacy.keys import Keyring
+from shared.privacy.secret_files import MASTER_KEY, load_secret
+from shared.settings import Settings, database_url
+
+_log = structlog.get_logger()
+
+HOUSE = "onestop"
+_LIMITS = {
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+
+
+class DatabaseTooOld(Unavailable):
+    code = "database.too-old"
+    title_zh = "数据库版本过低"
+    title_en = "The database is older than PostgreSQL 15"
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Bring database and broker to what this release needs; the names of the migrations that ran."""
+    engine = create_engine(database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True)
+    ran: list[str] = []
+    with transaction(engine, "migrate") as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('onestop.migrate'))"))
+        if connection.dialect.server_version_info < (15,):  # type: ignore[operator]
+            raise DatabaseTooOld(detail_en="onestop needs PostgreSQL 15 or later")
+        _make_roles(connection, settings)
+        for schema in (HOUSE, *SERVICES):
+            ran += _upgrade(connection, schema)
+        for service in SERVICES:
+            _grant(connection, service)
+            connection.execute(text(f"SELECT {service}.keep_outbox(CAST(clock_timestamp() AS date))"))
+        _subscribe(connection)
+    for service in SERVICES:
+        keys = create_engine(database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True)
+        Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys, tables(service))).ensure()
+    if settings.broker_url:
+        apply_topology(settings.broker_url, subscriptions())
+    _log.info("migrated", migrations=ran)
+    return ran
+
+
+def heads() -> dict[str, str]:
+    """Schema -> the migration that this release needs."""
+    return {schema: ScriptDirectory.from_config(_config(schema)).get_current_head() or "" for schema in (HOUSE, *SERVICES)}
+
+
+def _make_roles(connection: Connection, settings: Settings) -> None:
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {HOUSE}"))
+    for service in SERVICES:
+        for role in (owner_role(service), app_role(service)):
+            exists = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :r"), {"r": role}).first()
+            if exists is None:
+                connection.execute(text(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"))
+            password = settings.db.password_of(role)
+            if password is not None:
+                quoted = connection.execute(
+                    text("SELECT quote_literal(:p)"), {"p": password.get_secret_value()}
+                ).scalar_one()
+                connection.exec_driver_sql(f"ALTER ROLE {role} PASSWORD {quoted}".replace("%", "%%"))
+            for limit, value in _LIMITS.items():
+                connection.execute(text(f"ALTER ROLE {role} SET {limit} = '{value}'"))
+        connection.execute(text(f"GRANT {owner_role(service)} TO CURRENT_USER"))
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {service} AUTHORIZATION {owner_role(service)}"))
+
+
+def _upgrade(connection: Connection, schema: str) -> list[str]:
+    ran: list[str] = []
+    config = _config(schema)
+    config.attributes["connection"] = connection
+    config.attributes["ran"] = ran
+    if schema != HOUSE:
+        connection.execute(text(f"SET LOCAL ROLE {owner_role(schema)}"))
+    before = _current(connection, schema)
+    command.upgrade(config, "head")
+    if schema != HOUSE:
+        connection.execute(text("RESET ROLE"))
+    after = _current(connection, schema)
+    return [f"{schema}:{after}"] if after != before else []
+
+
+def _current(connection: Connection, schema: str) -> str | None:
+    if connection.execute(text("SELECT to_regclass(:t)"), {"t": f"{schema}.alembic_version"}).scalar_one() is None:
+        return None
+    found = connection.execute(text(f"SELECT version_num FROM {schema}.alembic_version")).scalar_one_or_none()
+    return found
+
+
+def _config(schema: str) -> Config:
+    home = shared.db if schema == HOUSE else part(schema, "models")
+    assert home.__file__ is not None
+    config = Config()
+    config.set_main_option("script_location", str(Path(home.__file__).parent / "migrations"))
+    return config
+
+
+def _grant(connection: Connection, service: str) -> None:
+    app = app_role(service)
+    others = [app_role(other) for other in SERVICES if other != service]
+    statements: Iterable[str] = (
+        f"GRANT USAGE ON SCHEMA {service} TO {app}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service} TO {app}",
+        f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {service} TO {app}",
+        f"GRANT EXECUTE ON FUNCTION {service}.keep_outbox(date) TO {app}",
+        f"REVOKE INSERT, UPDATE, DELETE ON {service}.alembic_version FROM {app}",
+        *(f"GRANT USAGE ON SCHEMA {service} TO {other}" for other in others),
+        *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {other}" for other in others),
+        f"GRANT USAGE ON SCHEMA {HOUSE} TO {app}",
+        f"GRANT SELECT ON {HOUSE}.clock, {HOUSE}.subscriptions, {HOUSE}.matters TO {app}",
+    )
+    for statement in statements:
+        connection.execute(text(statement))
+
+
+def _subscribe(connection: Connection) -> None:
+    wanted = {(speaker, subscriber) for subscriber, speakers in subscriptions().items() for speaker in speakers}
+    connection.execute(text(f"DELETE FROM {HOUSE}.subscriptions"))
+    for speaker, subscriber in sorted(wanted):
+        connection.execute(
+            text(f"INSERT INTO {HOUSE}.subscriptions (speaker, subscriber) VALUES (:speaker, :subscriber)"),
+            {"speaker": speaker, "subscriber": subscriber},
+        )

@@ -1,0 +1,107 @@
+"""The HTTP doors of approval: the officer's queue and desk, and what the other services may ask."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
+
+from services.approval import commands, desk_view, queries
+from services.approval.commands import StepOutcome
+from services.approval.errors import TaskNotFound
+from services.approval.models import Case, Task
+from shared.auth.deps import Officer
+from shared.auth.principal import Principal
+from shared.db.unit import Desk, Unit, unit_of
+from shared.http.ask import Params
+from shared.http.ask import Answer as AskAnswer
+from shared.http.body import Body
+from shared.http.context import WebContext
+from shared.http.etag import check_if_match, etag_of
+
+
+class Decision(Body):
+    """How a step ends. `reason` is required to deny, at most 2,000 characters."""
+
+    outcome: StepOutcome
+    reason: Annotated[str, Field(max_length=2000)] = ""
+
+
+def answers(desk: Desk) -> dict[str, AskAnswer]:
+    """What the other services may ask approval."""
+
+    def reasons(params: Params) -> Params:
+        """The reasons that officers wrote for a case, for its citizen."""
+        with unit_of(desk, "approval.reasons") as unit:
+            return {"reasons": desk_view.reasons(unit, params["case"])}
+
+    return {"reasons": reasons}
+
+
+def router(context: WebContext) -> APIRouter:
+    """All doors of approval."""
+    desk = context.desk
+    api = APIRouter(prefix="/api/v1/tasks", tags=["approval"])
+
+    @api.get("")
+    def queue(
+        officer: Officer,
+        cursor: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+        mine: bool = False,
+    ) -> dict[str, Any]:
+        """The queues of the officer's departments, the earliest due first."""
+        with unit_of(desk, "tasks.list") as unit:
+            return desk_view.queue(unit, officer, cursor=cursor, limit=limit, mine=mine)
+
+    @api.get("/{task_id}")
+    def read(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
+        """One task with the application and its materials; reading them is noted with who and why."""
+        found = desk_view.task_file(context, task_id, officer)
+        response.headers["ETag"] = etag_of(found["version"])
+        return found
+
+    @api.post("/{task_id}/claim")
+    def claim(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
+        """Take a task; 409 with who and when if somebody else has it."""
+        with unit_of(desk, "task.claim") as unit:
+            task, case = _lock(unit, task_id, officer)
+            commands.claim_task(unit, task, case, officer)
+            response.headers["ETag"] = etag_of(task.version)
+            return desk_view.task_line(task)
+
+    @api.post("/{task_id}/release")
+    def release(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
+        """Put a task back."""
+        with unit_of(desk, "task.release") as unit:
+            task, case = _lock(unit, task_id, officer)
+            commands.release_task(unit, task, case, officer)
+            response.headers["ETag"] = etag_of(task.version)
+            return desk_view.task_line(task)
+
+    @api.post("/{task_id}/decision")
+    def decide(
+        task_id: UUID,
+        body: Decision,
+        officer: Officer,
+        response: Response,
+        if_match: Annotated[str | None, Header()] = None,
+    ) -> dict[str, Any]:
+        """End the step: passed, approved or denied. If-Match names the version that the officer saw."""
+        lost = desk_view.lost_certificates(context, task_id, officer, body.outcome)
+        with unit_of(desk, "task.decide") as unit:
+            task, case = _lock(unit, task_id, officer)
+            commands.check_holder(task, officer)
+            check_if_match(if_match, task.version)
+            commands.decide_task(unit, task, case, officer, body.outcome, body.reason, lost)
+            response.headers["ETag"] = etag_of(task.version)
+            return desk_view.task_line(task)
+
+    return api
+
+
+def _lock(unit: Unit, task_id: UUID, officer: Principal) -> tuple[Task, Case]:
+    found = queries.lock_task(unit.session, task_id)
+    if found is None or not officer.works_for(found[0].department):
+        raise TaskNotFound
+    return found

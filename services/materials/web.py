@@ -1,0 +1,116 @@
+"""The HTTP doors of materials: uploads, and what the other services may ask."""
+
+from base64 import b64encode
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, UploadFile
+from starlette.responses import JSONResponse, Response
+
+from services.materials import commands, queries
+from services.materials.errors import UploadNotFound
+from shared.auth.deps import Citizen
+from shared.db.idempotency import answer_once
+from shared.db.unit import Desk, unit_of
+from shared.http.ask import Answer, Params
+from shared.http.context import WebContext
+from shared.http.idempotency import fingerprint, require_key
+
+
+def answers(desk: Desk) -> dict[str, Answer]:
+    """What the other services may ask materials."""
+
+    def checklist(params: Params) -> Params:
+        """How each required material of a case stands."""
+        with unit_of(desk, "materials.checklist") as unit:
+            return {"outcomes": queries.outcomes_of(unit.session, params["case"])}
+
+    def uploads_owned(params: Params) -> Params:
+        """Which of these uploads the person gave."""
+        with unit_of(desk, "materials.uploads_owned") as unit:
+            ids = [UUID(upload) for upload in params["uploads"]]
+            owned = queries.uploads_owned(unit.session, UUID(params["owner"]), ids)
+            return {"uploads": sorted(str(upload) for upload in owned)}
+
+    def read_upload(params: Params) -> Params:
+        """One upload of a case, for whoever handles it; the reading is noted by materials."""
+        with unit_of(desk, "materials.read_upload") as unit:
+            content, media_type = commands.read_upload(
+                unit, UUID(params["upload"]), params["case"], params["reader"], params["purpose"]
+            )
+            return {"content": b64encode(content).decode(), "media_type": media_type}
+
+    def still_valid(params: Params) -> Params:
+        """Which certificates matched for a case are not valid any more on the day of asking."""
+        with unit_of(desk, "materials.still_valid") as unit:
+            return {"lost": commands.lost_certificates(unit, params["case"])}
+
+    return {
+        "checklist": checklist,
+        "uploads_owned": uploads_owned,
+        "read_upload": read_upload,
+        "still_valid": still_valid,
+    }
+
+
+def router(context: WebContext) -> APIRouter:
+    """All doors of materials."""
+    desk = context.desk
+    api = APIRouter(prefix="/api/v1", tags=["materials"])
+
+    @api.post("/uploads", status_code=201)
+    def upload(
+        citizen: Citizen,
+        file: UploadFile,
+        idempotency_key: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Give a file (PDF, JPEG, PNG); its id is what a submission or a supply names."""
+        key = require_key(idempotency_key)
+        owner = owner_of(citizen)
+        content = file.file.read()
+        name = file.filename or ""
+
+        with unit_of(desk, "upload") as unit:
+            answer = answer_once(
+                unit,
+                citizen.subject,
+                key,
+                fingerprint("POST", "/api/v1/uploads", name.encode() + b"\0" + content),
+                lambda: (201, _receipt(commands.keep_upload(unit, owner, name, content))),
+            )
+        return JSONResponse(answer.body, answer.status)
+
+    @api.get("/uploads/{upload_id}")
+    def read_own(upload_id: UUID, citizen: Citizen) -> Response:
+        """One's own file back; somebody else's answers as one that is not there."""
+        with unit_of(desk, "upload.read") as unit:
+            found = queries.upload(unit.session, upload_id)
+            if found is None or found.owner != citizen.person_ref:
+                raise UploadNotFound
+            content = desk.vault.open_bytes(
+                found.sealed_content, table="uploads", row=upload_id, column="sealed_content"
+            )
+            return attachment(content, found.media_type, str(upload_id))
+
+    return api
+
+
+def owner_of(citizen: Any) -> UUID:
+    """The person behind a citizen's log-in."""
+    assert isinstance(citizen.person_ref, UUID)
+    return citizen.person_ref
+
+
+def attachment(content: bytes, media_type: str, name: str) -> Response:
+    """A file that no browser will run or show in our origin."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def _receipt(upload: Any) -> dict[str, Any]:
+    return {
+        "id": str(upload.id),
+        "media_type": upload.media_type,
+        "size": upload.size,
+        "sha256": upload.sha256,
+    }
