@@ -99,7 +99,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
     return Principal(
         kind=PrincipalKind(claims["kind"]),
         subject=claims["sub"],
-        person_ref=UUID(person_ref) if person_ref else None,
+        person_ref=UUID(str(person_ref)) if person_ref else None,
         departments=tuple(str(code) for code in claims["departments"]),
         name=str(claims["name"]),
     )

@@ -28,15 +28,17 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         if _declared(scope) > self._limit:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, rest=True)
             return
         seen = 0
+        rest = True
         over = started = False
 
         async def receive_counted() -> Message:
-            nonlocal seen, over
+            nonlocal seen, over, rest
             message = await receive()
             seen += len(message.get("body", b""))
+            rest = bool(message.get("more_body", False))
             if seen > self._limit:
                 over = True
                 raise TooLarge
@@ -56,11 +58,12 @@ class BodyLimitMiddleware:
             if started or not over:
                 raise
         if over and not started:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, rest=rest)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_discard(receive, self._limit * _DISCARD_FACTOR), _DISCARD_S)
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, rest: bool) -> None:
+        if rest:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_discard(receive, self._limit * _DISCARD_FACTOR), _DISCARD_S)
         megabytes = f"{self._limit / (1024 * 1024):g}"
         error = TooLarge(
             f"提交的内容不得超过 {megabytes} MB",

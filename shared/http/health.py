@@ -32,7 +32,14 @@ class Answer:
 class Health:
     """The checks of one process by component name. A check raises when its component cannot be used."""
 
-    def __init__(self, checks: Mapping[str, Check], draining: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        draining: Callable[[], bool] = lambda: False,
+        *,
+        bound_s: float = _BOUND_S,
+    ) -> None:
+        self._bound_s = bound_s
         self._checks = {name: _Bounded(check) for name, check in checks.items()}
         self._draining = draining
 
@@ -48,7 +55,7 @@ class Health:
 
     def _readiness(self) -> Answer:
         draining = self._draining()
-        deadline = time.monotonic() + _BOUND_S
+        deadline = time.monotonic() + self._bound_s
         for check in self._checks.values():
             check.begin()
         components = {name: check.result(deadline) for name, check in self._checks.items()}

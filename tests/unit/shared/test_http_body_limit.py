@@ -1,0 +1,159 @@
+"""No body beyond the limit gets in, declared or not, and the client can read why."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import anyio
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request, UploadFile
+from fastapi.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
+
+from shared.auth.deps import Authenticator
+from shared.auth.tokens import Tokens
+from shared.http.body_limit import BodyLimitMiddleware
+from shared.http.edge import install_edge
+from shared.settings import WebSettings
+
+KEY = bytes(32)
+LIMIT = 1000
+
+
+def build(limit: int) -> FastAPI:
+    app = FastAPI()
+
+    def now() -> datetime:
+        return datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+    authenticator = Authenticator(Tokens(KEY, now), session_key=KEY, service_token=KEY)
+    install_edge(app, WebSettings(max_upload_bytes=limit), authenticator)
+
+    @app.post("/json")
+    async def take_json(body: dict[str, str]) -> int:
+        return len(body)
+
+    @app.post("/raw")
+    async def take_raw(request: Request) -> int:
+        return len(await request.body())
+
+    @app.post("/file")
+    async def take_file(file: UploadFile) -> int:
+        return len(await file.read())
+
+    @app.post("/stream")
+    async def take_stream(request: Request) -> int:
+        return sum([len(chunk) async for chunk in request.stream()])
+
+    @app.post("/blind")
+    async def blind() -> str:
+        return "never read it"
+
+    return app
+
+
+@pytest.fixture
+def client() -> TestClient:
+    return TestClient(build(LIMIT))
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The app behind a real socket, where a reset would swallow our answer."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def chunks(total: int) -> Iterator[bytes]:
+    for _ in range(total // 100):
+        yield b"x" * 100
+
+
+@pytest.mark.parametrize("door", ["/raw", "/stream"])
+def test_a_body_up_to_the_limit_gets_in(client: TestClient, door: str) -> None:
+    assert client.post(door, content=b"x" * LIMIT).json() == LIMIT
+    assert client.post(door, content=chunks(LIMIT)).json() == LIMIT
+
+
+@pytest.mark.parametrize("door", ["/raw", "/stream", "/json", "/blind"])
+def test_a_declared_body_beyond_it_is_413(client: TestClient, door: str) -> None:
+    answer = client.post(door, content=b"x" * (LIMIT + 1), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "request.too-large")
+    assert answer.json()["limit_bytes"] == LIMIT
+    assert answer.headers["content-language"] == "zh-CN"
+    assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize("door", ["/raw", "/stream", "/json"])
+def test_a_chunked_body_beyond_it_is_413_and_no_failure_of_ours(client: TestClient, door: str) -> None:
+    with capture_logs() as lines:
+        answer = client.post(door, content=chunks(5 * LIMIT), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "request.too-large")
+    assert [line["event"] for line in lines] == ["request_answered"]
+    assert lines[0]["status"] == 413
+
+
+def test_an_upload_beyond_it_is_413(client: TestClient) -> None:
+    answer = client.post("/file", files={"file": b"x" * (LIMIT + 1)})
+    assert (answer.status_code, answer.json()["code"]) == (413, "request.too-large")
+    assert client.post("/file", files={"file": b"x" * (LIMIT // 2)}).json() == LIMIT // 2
+
+
+def test_an_endless_body_is_given_up_on() -> None:
+    """Beyond the limit bytes are read for politeness only, and not for ever; the app never sees them."""
+    received, seen, sent = 0, 0, []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal seen
+        while True:
+            seen += len((await receive())["body"])
+
+    async def receive() -> Message:
+        nonlocal received
+        received += 100
+        return {"type": "http.request", "body": b"x" * 100, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+        "app": FastAPI(),
+    }
+    anyio.run(BodyLimitMiddleware(app, limit=LIMIT), scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert seen <= LIMIT
+    assert received <= 10 * LIMIT
+
+
+@pytest.mark.parametrize("door", ["/raw", "/stream", "/blind"])
+@pytest.mark.parametrize("declared", [True, False])
+def test_thirty_megabytes_over_a_socket_are_answered_and_not_reset(door: str, declared: bool) -> None:
+    mib = 1024 * 1024
+    body = b"x" * (30 * mib) if declared else (b"x" * mib for _ in range(30))
+    with served(build(10 * mib)) as url:
+        answer = httpx.post(url + door, content=body, trust_env=False, timeout=20)
+    if door == "/blind" and not declared:
+        # Nobody reads the body, so nobody counts it and nothing of it is kept.
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (413, "request.too-large")

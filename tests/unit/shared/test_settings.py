@@ -1,0 +1,143 @@
+"""Settings come from the environment and files; what is broken is said in one message."""
+
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from shared.settings import DbSettings, Settings, SettingsError, database_url
+
+NEEDED = {"ONESTOP_DB__HOST": "/run/onestop", "ONESTOP_SECRETS_DIR": "/etc/onestop"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("ONESTOP_")]:
+        monkeypatch.delenv(name)
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in {**NEEDED, **variables}.items():
+        monkeypatch.setenv(name, value)
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    given(monkeypatch, **variables)
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    return caught.value.detail_en
+
+
+def test_nested_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(
+        monkeypatch,
+        ONESTOP_WEB__PORT="9000",
+        ONESTOP_PEERS__INTAKE="http://intake",
+        ONESTOP_WORKER__BATCH="7",
+    )
+    settings = Settings()
+    assert settings.web.port == 9000
+    assert settings.peers == {"intake": "http://intake"}
+    assert settings.worker.batch == 7
+    assert settings.environment == "production"
+
+
+def test_what_is_missing_is_named_with_what_it_is_for() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    assert "ONESTOP_DB__HOST (host name" in caught.value.detail_en
+    assert "ONESTOP_SECRETS_DIR: it is not set" in caught.value.detail_en
+
+
+def test_every_broken_variable_is_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = broken(monkeypatch, ONESTOP_WEB__PORT="many", ONESTOP_LOG_FORMAT="xml", ONESTOP_WEB__PROT="1")
+    assert "ONESTOP_WEB__PORT: should be a valid integer" in message
+    assert "for example ONESTOP_WEB__PORT=8600" in message
+    assert "ONESTOP_LOG_FORMAT: should be 'json' or 'console'" in message
+    assert "ONESTOP_WEB__PROT: there is no such setting; known here: host, port" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ONESTOP_LOG_FORMT", "did you mean ONESTOP_LOG_FORMAT?"),
+        ("ONESTOP_WEBB__PORT", "did you mean ONESTOP_WEB?"),
+        ("ONESTOP_ZZZ__PORT", "known: "),
+    ],
+)
+def test_a_misspelt_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, hint: str) -> None:
+    assert hint in broken(monkeypatch, **{name: "1"})
+
+
+def test_names_that_kubernetes_makes_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, ONESTOP_WEB_PORT="tcp://10.0.0.1:80", ONESTOP_WEB_SERVICE_HOST="10.0.0.1")
+    assert Settings().web.port == 8600
+
+
+def test_a_secret_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("s3cret\n")
+    given(monkeypatch, ONESTOP_DB__PASSWORD_FILE=str(tmp_path / "pw"))
+    settings = Settings()
+    assert settings.db.password is not None
+    assert settings.db.password.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    message = broken(monkeypatch, ONESTOP_DB__PASSWORD_FILE=str(tmp_path / "none"))
+    assert "ONESTOP_DB__PASSWORD_FILE" in message
+    assert str(tmp_path / "none") in message
+
+
+def test_value_and_file_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = broken(monkeypatch, ONESTOP_BROKER_URL="amqp://a", ONESTOP_BROKER_URL_FILE="/x")
+    assert "ONESTOP_BROKER_URL and ONESTOP_BROKER_URL_FILE are both set" in message
+
+
+def test_a_message_never_repeats_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hunter2" not in broken(monkeypatch, ONESTOP_DB__PORT="hunter2", ONESTOP_SMS="hunter2")
+
+
+@pytest.mark.parametrize("name", ["ONESTOP_DEV_IDENTITY", "ONESTOP_CLOCK_OFFSET_ALLOWED"])
+def test_what_is_for_tests_is_refused_in_production(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert name in broken(monkeypatch, **{name: "true"})
+    monkeypatch.setenv("ONESTOP_ENVIRONMENT", "demo")
+    assert Settings().environment == "demo"
+
+
+def test_no_dotenv_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given(monkeypatch)
+    (tmp_path / ".env").write_text("ONESTOP_WEB__PORT=1\n")
+    monkeypatch.chdir(tmp_path)
+    assert Settings().web.port == 8600
+
+
+def dsn(settings: Settings, role: str) -> dict[str, object]:
+    """What the driver is called with; nothing connects."""
+    url = database_url(settings, role)
+    return dict(create_engine(url).dialect.create_connect_args(url)[1])
+
+
+def test_a_socket_directory_becomes_the_host() -> None:
+    settings = Settings(db=DbSettings(host="/run/onestop", port=6543), secrets_dir="/x")
+    assert dsn(settings, "onestop_intake_app") == {
+        "user": "onestop_intake_app",
+        "dbname": "onestop",
+        "host": "/run/onestop",
+        "port": 6543,
+        "connect_timeout": "2",
+    }
+
+
+def test_each_role_has_its_own_password() -> None:
+    passwords = {"onestop_intake_app": "@own/"}
+    db = DbSettings.model_validate(
+        {"host": "db", "password": "common", "admin_password": "top", "passwords": passwords}
+    )
+    settings = Settings(db=db, secrets_dir="/x")
+    found = [
+        dsn(settings, role)["password"]
+        for role in ("onestop_intake_app", "onestop_notify_app", "onestop_admin")
+    ]
+    assert found == ["@own/", "common", "top"]
