@@ -55,6 +55,10 @@ fi
 rm -f .venv/.made-*
 [ -d .venv ] || "$found" -m venv .venv
 pwd > .venv/.place
+cache=${PIP_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/pip}
+if ! { mkdir -p "$cache" && [ -w "$cache" ]; } 2>/dev/null; then
+    export PIP_NO_CACHE_DIR=1
+fi
 pip() {
     .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@" >&2
 }
