@@ -37,3 +37,9 @@ class TooManyLookups(TooManyRequests):
     code = "case.too-many-lookups"
     title_zh = "查询次数过多，请稍后再试"
     title_en = "Too many look-ups; try again later"
+
+
+class UploadNotYours(Invalid):
+    code = "case.upload-not-yours"
+    title_zh = "附件不存在或不属于您"
+    title_en = "An upload is not there, or is not yours"

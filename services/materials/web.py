@@ -1,6 +1,6 @@
 """The HTTP doors of materials: uploads, and what the other services may ask."""
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -32,6 +32,14 @@ def answers(desk: Desk) -> dict[str, Answer]:
             owned = queries.uploads_owned(unit.session, UUID(params["owner"]), ids)
             return {"uploads": sorted(str(upload) for upload in owned)}
 
+    def keep_upload(params: Params) -> Params:
+        """Keep a file that came through a page of another service; base64 content."""
+        with unit_of(desk, "materials.keep_upload") as unit:
+            kept = commands.keep_upload(
+                unit, UUID(params["owner"]), params["name"], b64decode(params["content"], validate=True)
+            )
+            return {"id": str(kept.id)}
+
     def read_upload(params: Params) -> Params:
         """One upload of a case, for whoever handles it; the reading is noted by materials."""
         with unit_of(desk, "materials.read_upload") as unit:
@@ -48,6 +56,7 @@ def answers(desk: Desk) -> dict[str, Answer]:
     return {
         "checklist": checklist,
         "uploads_owned": uploads_owned,
+        "keep_upload": keep_upload,
         "read_upload": read_upload,
         "still_valid": still_valid,
     }

@@ -112,11 +112,11 @@ class QueueConsumer:
         self._generation += 1
         self._connection, self._channel = connection, channel
         channel.basic_consume(queue_name(self._service), consumer_tag=self._service, callback=self._on_message)
-        metrics.broker_connected(self._service, True)
+        metrics.BROKER_CONNECTED.labels(self._service).set(1)
 
     def _disconnect(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
-        metrics.broker_connected(self._service, False)
+        metrics.BROKER_CONNECTED.labels(self._service).set(0)
         if connection is not None:
             try:
                 connection.close()

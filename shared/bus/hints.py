@@ -37,7 +37,7 @@ class Hints:
     """Sends hints from this process. A loop of the same process is woken directly, without the database."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._local: dict[str, Callable[[], None]] = {}
         self._pending: set[str] = set()
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class Hints:
     def _send_forever(self) -> None:
         while not self._stopped.is_set():
             try:
-                with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     while not self._stopped.is_set():
                         self._rung.wait()
                         self._rung.clear()

@@ -6,6 +6,7 @@ nameko hosts and stops; what is done stands in plain Python beside it, so that a
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -67,25 +68,26 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 settings.broker_url, desk.service, self.inbox, settings.worker.batch, self._as_worker
             )
         self.runners = [JobRunner(desk, {kind: handler}) for kind, handler in sorted(self.config.jobs.items())]
-        self.wakes = {name: threading.Event() for name in ("outbox", "inbox", "jobs")}
-        self.threads: list[Any] = []
+        self.outbox_wake = threading.Event()
+        self.inbox_wake = threading.Event()
+        self.job_wakes = [threading.Event() for _ in self.runners]
         self.draining: list[Any] = []
 
     def start(self) -> None:
         desk = self.config.desk
         channels = {
-            outbox_hint(desk.service): self.wakes["outbox"].set,
-            inbox_hint(desk.service): self.wakes["inbox"].set,
-            jobs_hint(desk.service): self.wakes["jobs"].set,
+            outbox_hint(desk.service): self.outbox_wake.set,
+            inbox_hint(desk.service): self.inbox_wake.set,
+            jobs_hint(desk.service): self._wake_jobs,
         }
         for channel, wake in channels.items():
             desk.hints.wake_locally(channel, wake)
         self.listener = Listener(desk.hints.engine, channels)
         self._spawn(self.listener.run)
-        self._spawn(lambda: self._loop("outbox", self._relay_all))
-        self.draining.append(self._spawn(lambda: self._loop("inbox", self._work_inbox)))
-        for runner in self.runners:
-            self.draining.append(self._spawn(lambda runner=runner: self._loop("jobs", runner.run_once)))
+        self._spawn(lambda: self._loop("relay", self.outbox_wake, self.relay.run_once))
+        self.draining.append(self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox)))
+        for runner, wake in zip(self.runners, self.job_wakes, strict=True):
+            self.draining.append(self._spawn(partial(self._loop, "jobs", wake, runner.run_once)))
         if self.consumer is not None:
             self._spawn(self.consumer.run_reader)
             self.draining.append(self._spawn(self.consumer.run_batches))
@@ -96,11 +98,13 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         if self.consumer is not None:
             self.consumer.stop(drain_s)
         self.stopping.set()
-        for wake in self.wakes.values():
-            wake.set()
+        self.outbox_wake.set()
+        self.inbox_wake.set()
+        self._wake_jobs()
         for thread in self.draining:
             thread.wait()
         self.listener.stop()
+        self._flush()
         if isinstance(self.road, BrokerRoad):
             self.road.close()
 
@@ -109,9 +113,19 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         return not self.stopping.is_set() and (self.consumer is None or self.consumer.connected)
 
     def _spawn(self, run: Callable[[], Any]) -> Any:
-        thread = self.container.spawn_managed_thread(run)
-        self.threads.append(thread)
-        return thread
+        return self.container.spawn_managed_thread(run, identifier="onestop")
+
+    def _wake_jobs(self) -> None:
+        for wake in self.job_wakes:
+            wake.set()
+
+    def _flush(self) -> None:
+        """Hand on what the last batches said; what the broker does not take now, the next relay hands on."""
+        try:
+            while self.relay.run_once() > 0:
+                pass
+        except (*TRANSIENT, *ROAD_ERRORS) as error:
+            _log.warning("outbox_left", service=self.config.desk.service, error=type(error).__name__)
 
     def _as_worker(self, work: Callable[[], None]) -> None:
         done = threading.Event()
@@ -128,15 +142,19 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         if outcome:
             raise outcome[0]
 
-    def _loop(self, name: str, step: Callable[[], int]) -> None:
+    def _loop(self, name: str, wake: threading.Event, step: Callable[[], int]) -> None:
         """Repeat a step: at once while it finds work, else when hinted, at the latest after a poll."""
-        wake, troubles = self.wakes[name], 0
+        troubles = 0
         while not self.stopping.is_set():
+            # Cleared before looking, so that a hint during the look causes another look.
+            wake.clear()
             try:
                 found = step()
                 troubles = 0
             except (*TRANSIENT, *ROAD_ERRORS) as error:
-                _log.warning("loop_repeats", loop=name, service=self.config.desk.service, error=type(error).__name__)
+                _log.warning(
+                    "loop_repeats", loop=name, service=self.config.desk.service, error=type(error).__name__
+                )
                 self.stopping.wait(_TROUBLE_S[min(troubles, len(_TROUBLE_S) - 1)])
                 troubles += 1
                 continue
@@ -144,15 +162,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 self.stopping.wait(_BUSY_S)
             elif found == 0:
                 wake.wait(POLL_S)
-                wake.clear()
-
-    def _relay_all(self) -> int:
-        # Cleared before looking, so that a hint during the look causes another look.
-        self.wakes["outbox"].clear()
-        return self.relay.run_once()
 
     def _work_inbox(self) -> int:
-        self.wakes["inbox"].clear()
         found = 0
 
         def work() -> None:

@@ -6,6 +6,7 @@ when a batch fails stands here.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from shared.bus.gate import CONFLICT, Plan, plan_batch
 from shared.bus.hints import inbox_hint
 from shared.bus.store import InboxStore, Settled
 from shared.bus.wire import Undecodable, Unreadable
-from shared.db.unit import Desk, Unit, unit_of
+from shared.db.unit import Desk, Unit, said_at, unit_of
 from shared.events.fact import Event
 
 _log = structlog.get_logger()
@@ -79,13 +80,13 @@ class Inbox:
         """Park an event whose payload this release cannot read; it holds back its own case only."""
         with unit_of(self._desk, "inbox.park") as unit:
             self._store.park_unreadable(unit, unreadable)
-        metrics.messages_handled(self._desk.service, "parked", 1)
+        metrics.MESSAGES_HANDLED.labels(self._desk.service, "unreadable", "parked").inc()
 
     def park_undecodable(self, sha256: str, body: bytes, error: Undecodable) -> None:
         """Park bytes that are no event."""
         with unit_of(self._desk, "inbox.park") as unit:
             self._store.park_undecodable(unit, sha256, body, error)
-        metrics.messages_handled(self._desk.service, "parked", 1)
+        metrics.MESSAGES_HANDLED.labels(self._desk.service, "unreadable", "parked").inc()
 
     def run_batch(self, limit: int) -> int:
         """Claim up to `limit` new facts from the inbox and handle them as a batch; how many there were."""
@@ -157,10 +158,13 @@ class Inbox:
                 *(Settled.new(e) for e in held if alone and plan.run),
             ]
             self._store.settle(unit, changes, plan.moved_gates())
-        metrics.messages_handled(self._desk.service, "ok", len(plan.run))
+        now = time.time()
+        for event in plan.run:
+            metrics.MESSAGES_HANDLED.labels(self._desk.service, event.type, "ok").inc()
+            metrics.MESSAGE_AGE_SECONDS.labels(self._desk.service).observe(max(0.0, now - said_at(event.id)))
         for change in changes:
-            if change.state in ("retry", "parked", "not_yet"):
-                metrics.messages_handled(self._desk.service, change.state, 1)
+            if change.state in ("retry", "parked", "not_yet", "waiting"):
+                metrics.MESSAGES_HANDLED.labels(self._desk.service, change.event.type, change.state).inc()
         if alone and held and plan.run:
             self._desk.hints.ring(inbox_hint(self._desk.service))
 

@@ -77,6 +77,8 @@ class GiveUp:
 
 Verdict = Done | Again | GiveUp
 
+_RESULT = {Done: "done", Again: "retry", GiveUp: "failed"}
+
 
 class JobHandler(Protocol):
     """One kind of job. `prepare` and `finish` run in transactions, `call` runs without one."""
@@ -171,7 +173,7 @@ class JobRunner:
                 return
             verdict = handler.finish(unit, job, answer)
             self._settle(unit, job, verdict)
-        metrics.job_run(self._desk.service, job.kind, type(verdict).__name__.lower())
+        metrics.JOBS.labels(self._desk.service, job.kind, _RESULT[type(verdict)]).inc()
 
     def _settle(self, unit: "Unit", job: Job, verdict: Verdict) -> None:
         values: dict[str, Any] = {"id": job.id, "due_at": None, "reason": None, "finished_at": None}

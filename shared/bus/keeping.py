@@ -24,6 +24,7 @@ def keep_house(desk: Desk) -> None:
                 ),
                 {"at": unit.wall},
             ).one()
-        metrics.outbox_waiting(desk.service, pending[0], float(pending[1] or 0.0))
+        metrics.OUTBOX_PENDING.labels(desk.service).set(pending[0])
+        metrics.OUTBOX_OLDEST_SECONDS.labels(desk.service).set(float(pending[1] or 0.0))
     except TRANSIENT as error:
         _log.warning("keeping_repeats", service=desk.service, error=type(error).__name__)

@@ -87,7 +87,8 @@ class Relay:
             self._road.hand_on(connection, rows, at)
             fault_point("outbox.hand_on.after")
             connection.execute(self._mark, {"at": at, "ids": [row.id for row in rows]})
-        metrics.messages_published(self._schema, self._road.name, len(rows))
+        for row in rows:
+            metrics.MESSAGES_PUBLISHED.labels(self._schema, row.event["type"], "ok").inc()
         self._road.after_commit()
         return len(rows)
 

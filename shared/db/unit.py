@@ -35,6 +35,8 @@ class Desk:
     hints: Hints
     vault: Vault
     matters: Published
+    channels: frozenset[str] = frozenset()
+    """Channels to the world outside that this installation has."""
 
 
 @dataclass(slots=True)

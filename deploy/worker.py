@@ -1,0 +1,104 @@
+"""The worker process: nameko's ServiceRunner with one or more services, health doors, a clean end.
+
+This module patches the standard library for eventlet at import, so nothing else of ours may come before it.
+"""
+
+import warnings
+
+warnings.filterwarnings("ignore", message="(?s).*Eventlet is deprecated.*")
+
+import eventlet  # noqa: E402  (the warning must be silenced first)
+
+eventlet.monkey_patch()
+
+import signal  # noqa: E402  (everything below must see the patched modules)
+from collections.abc import Sequence  # noqa: E402
+
+import structlog  # noqa: E402
+from nameko.runners import ServiceRunner  # noqa: E402
+from sqlalchemy import text  # noqa: E402
+
+from deploy.services import part, tables  # noqa: E402
+from services.notify.channels import Channel  # noqa: E402
+from services.notify.channels.sms import SmsChannel  # noqa: E402
+from shared import faults  # noqa: E402
+from shared.bus.host import Deliveries, WorkerConfig  # noqa: E402
+from shared.bus.jobs import JobHandler  # noqa: E402
+from shared.db.transaction import transaction  # noqa: E402
+from shared.db.unit import Desk  # noqa: E402
+from shared.desk import build_desk  # noqa: E402
+from shared.errors import Unavailable  # noqa: E402
+from shared.http.ask import Asker  # noqa: E402
+from shared.http.health import Health, serve_health  # noqa: E402
+from shared.log import configure  # noqa: E402
+from shared.settings import Settings  # noqa: E402
+
+_log = structlog.get_logger()
+
+
+def run(settings: Settings, services: Sequence[str]) -> int:
+    """Run the workers of these services until SIGTERM or SIGINT; the exit code."""
+    configure(settings, service="+".join(services))
+    faults.plan_faults(settings.fault_plan)
+    desks = {service: build_desk(settings, service, tables(service)) for service in services}
+    configs = {service: _config(settings, desk) for service, desk in desks.items()}
+    runner = ServiceRunner({"onestop": configs, "max_workers": 10})
+    for service in services:
+        runner.add_service(part(service, "worker").Worker)
+    stop = eventlet.event.Event()
+    stopping: list[int] = []
+
+    def ask_to_stop(signum: int, frame: object) -> None:
+        if stopping:
+            raise SystemExit(1)
+        stopping.append(signum)
+        eventlet.spawn_n(stop.send, signum)
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, ask_to_stop)
+    runner.start()
+    server = None
+    if settings.worker.health_port is not None:
+        health = Health(_checks(runner, desks), draining=lambda: bool(stopping))
+        server = serve_health(health, host=settings.web.host, port=settings.worker.health_port)
+    _log.info("worker_started", services=list(services), road="rabbitmq" if settings.broker_url else "database")
+    stop.wait()
+    _log.info("worker_stopping", services=list(services))
+    with eventlet.Timeout(settings.worker.drain_s + 3, False):
+        runner.stop()
+    for desk in desks.values():
+        desk.hints.close()
+    if server is not None:
+        server.server_close()
+    _log.info("worker_stopped", services=list(services))
+    return 0
+
+
+def _config(settings: Settings, desk: Desk) -> WorkerConfig:
+    jobs: dict[str, JobHandler] = {}
+    if desk.service == "notify":
+        channels: list[Channel] = [SmsChannel(settings.sms)] if settings.sms else []
+        desk.channels = frozenset(channel.name for channel in channels)
+        jobs = part("notify", "worker").jobs(channels, Asker(settings, {}))
+    return WorkerConfig(settings, desk, jobs)
+
+
+def _checks(runner: ServiceRunner, desks: dict[str, Desk]) -> dict[str, object]:
+    checks: dict[str, object] = {}
+    for service, desk in desks.items():
+        checks[f"{service}.database"] = lambda desk=desk: _database(desk)
+    for container in runner.containers:
+        for entrypoint in container.entrypoints:
+            if isinstance(entrypoint, Deliveries):
+                checks[f"{container.service_name}.deliveries"] = lambda e=entrypoint: _deliveries(e)
+    return checks
+
+
+def _database(desk: Desk) -> None:
+    with transaction(desk.engine, "ready") as connection:
+        connection.execute(text(f"SELECT 1 FROM {desk.service}.alembic_version"))
+
+
+def _deliveries(entrypoint: Deliveries) -> None:
+    if not entrypoint.ready():
+        raise Unavailable(detail_en="not consuming")

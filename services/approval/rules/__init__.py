@@ -1,0 +1,1 @@
+"""Pure rules of approval: no I/O, no clock."""

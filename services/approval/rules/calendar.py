@@ -1,0 +1,43 @@
+"""Working days of a region: what was imported, else the State Council's published years, else a guess that says so.
+
+The library's data end with the last published year; asked beyond it, it refuses, and other libraries answer
+without the make-up days (调休). So beyond the data a day is weekday-minus-fixed-holidays and provisional.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from types import MappingProxyType
+
+# 全国年节及纪念日放假办法 (国令795, since 2025): those whose date does not follow the moon or the sun.
+_FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkCalendar:
+    """The working days of one region."""
+
+    overrides: Mapping[date, tuple[bool, bool]]
+    """Imported days: (working, provisional)."""
+
+    @classmethod
+    def of(cls, overrides: Mapping[date, tuple[bool, bool]]) -> "WorkCalendar":
+        """A calendar in which the imported days win over the seed."""
+        return cls(MappingProxyType(dict(overrides)))
+
+    def is_working(self, day: date) -> tuple[bool, bool]:
+        """(whether it is a working day, whether that is provisional)."""
+        known = self.overrides.get(day)
+        return _seed(day) if known is None else known
+
+
+@lru_cache(maxsize=4096)
+def _seed(day: date) -> tuple[bool, bool]:
+    # Imported at the first question: the tables cost memory that a web process without due dates need not pay.
+    import chinese_calendar  # type: ignore[import-untyped]
+
+    try:
+        return bool(chinese_calendar.is_workday(day)), False
+    except NotImplementedError:
+        return day.weekday() < 5 and (day.month, day.day) not in _FIXED_HOLIDAYS, True

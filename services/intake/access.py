@@ -1,0 +1,92 @@
+"""Who may see and touch a case. Whoever may not gets the same answer as for a case that is not there."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from services.intake import queries, view
+from services.intake.errors import CaseNotFound, TooManyLookups
+from services.intake.models import Case, LookupMiss, PersonRead
+from shared.auth.principal import Principal
+from shared.db.unit import Unit
+
+WINDOW = timedelta(minutes=10)
+MISSES = 20
+"""Look-ups that may find nothing, per asker and per case number, within the window."""
+
+
+def own_case(unit: Unit, number: str, citizen: Principal) -> Case:
+    """A case of this citizen, as applicant or agent. Raises CaseNotFound."""
+    found = queries.case(unit.session, number)
+    return _if_own(found, citizen)
+
+
+def lock_own_case(unit: Unit, number: str, citizen: Principal) -> Case:
+    """The same, locked for a command."""
+    return _if_own(queries.lock_cases(unit.session, {number}).get(number), citizen)
+
+
+def own_cases(unit: Unit, citizen: Principal) -> list[dict[str, Any]]:
+    """The lines of a citizen's cases, the newest first, 100 at most."""
+    assert citizen.person_ref is not None
+    return [
+        view.case_line(case, unit.desk.matters.get(case.matter, case.matter_version))
+        for case in queries.cases_of(unit.session, citizen.person_ref, 100)
+    ]
+
+
+def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None:
+    """The case with this number and query code; a miss is remembered and answers None.
+
+    Raises TooManyLookups after MISSES misses within WINDOW, of one asker or at one number.
+    """
+    vault = unit.desk.vault
+    by, at = vault.lookup(asker, kind="asker"), vault.lookup(number, kind="looked-up")
+    if queries.recent_misses(unit.session, by, at, unit.wall, WINDOW) >= MISSES:
+        raise TooManyLookups(retry_after_s=int(WINDOW.total_seconds()))
+    found = queries.case(unit.session, number)
+    if found is not None and found.query_lookup == vault.lookup(query_code.strip(), kind="query-code"):
+        return found
+    unit.session.add(LookupMiss(asker=by, target=at, missed_at=unit.wall))
+    return None
+
+
+def or_not_found(shown: dict[str, Any] | None) -> dict[str, Any]:
+    """Raises CaseNotFound for None: after the miss was committed, not inside its transaction."""
+    if shown is None:
+        raise CaseNotFound
+    return shown
+
+
+def read_phone(unit: Unit, person: UUID, number: str, reader: str, purpose: str) -> str | None:
+    """A person's phone number, for a purpose; the reading is noted in the same transaction."""
+    found = queries.contact(unit.session, person)
+    _note(unit, person, number, "phone", reader, purpose)
+    if found is None:
+        return None
+    return unit.desk.vault.open(found.sealed_phone, table="contacts", row=person, column="sealed_phone")
+
+
+def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict[str, Any]:
+    """The filled form of a case, for whoever handles it; noted. Raises CaseNotFound."""
+    case = queries.case(unit.session, number)
+    if case is None:
+        raise CaseNotFound
+    _note(unit, case.applicant, number, "application", reader, purpose)
+    form = json.loads(unit.desk.vault.open(case.sealed_form, table="cases", row=number, column="sealed_form"))
+    return {"form": form, "channel": case.channel, "received_at": case.received_at.isoformat()}
+
+
+def _note(unit: Unit, person: UUID, number: str, what: str, reader: str, purpose: str) -> None:
+    unit.session.add(
+        PersonRead(
+            person_ref=person, case_no=number, what=what, reader=reader, purpose=purpose, read_at=unit.legal
+        )
+    )
+
+
+def _if_own(case: Case | None, citizen: Principal) -> Case:
+    if case is None or citizen.person_ref not in (case.applicant, case.agent):
+        raise CaseNotFound
+    return case

@@ -1,0 +1,89 @@
+"""The development log-in: off unless the demo or a setting turns it on, then clearly marked."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from pydantic import Field
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from services.intake import commands
+from services.intake.rules.identity import check_id_number
+from shared.auth.deps import authenticator
+from shared.auth.principal import Principal, PrincipalKind
+from shared.db.unit import unit_of
+from shared.errors import FieldError, Invalid, NotFound
+from shared.http.body import Body
+from shared.http.context import WebContext
+from shared.legal_time import legal_day
+
+TTL_S = 8 * 3600
+
+
+class DevCitizen(Body):
+    """Somebody whose identity this log-in takes as verified."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    id_number: Annotated[str, Field(min_length=1, max_length=18)]
+    phone: Annotated[str, Field(max_length=20)] | None = None
+
+
+class DevOfficer(Body):
+    """An officer and the departments whose queues they work."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(max_length=60)] = ""
+    departments: Annotated[list[str], Field(min_length=1, max_length=20)]
+
+
+def identity_router(context: WebContext) -> APIRouter:
+    """No route at all where the development log-in is off."""
+    router = APIRouter(prefix="/dev", tags=["development log-in"], include_in_schema=False)
+    if not context.settings.dev_identity:
+        return router
+
+    @router.post("/tokens/citizen")
+    def citizen_token(request: Request, body: DevCitizen) -> Response:
+        """A token for a citizen, who becomes known to intake."""
+        return _token(request, _known_citizen(context, body))
+
+    @router.post("/tokens/officer")
+    def officer_token(request: Request, body: DevOfficer) -> Response:
+        """A token for an officer."""
+        return _token(request, _officer(body))
+
+    @router.get("/login")
+    def login_page(request: Request) -> Response:
+        """Pick a test person."""
+        from services.intake.web_pages import render
+
+        return render(context, request, "login.html", {"people": context.identity.people()})
+
+    @router.post("/login")
+    def log_in(request: Request, person: Annotated[str, Form()]) -> Response:
+        """Be the chosen test person in this browser."""
+        principal = context.identity.choose(person)
+        response = RedirectResponse("/cases" if principal.kind is PrincipalKind.CITIZEN else "/", 303)
+        authenticator(request).log_in(response, principal, TTL_S)
+        return response
+
+    return router
+
+
+def _known_citizen(context: WebContext, body: DevCitizen) -> Principal:
+    with unit_of(context.desk, "person.register") as unit:
+        problem = check_id_number(body.id_number, legal_day(unit.legal))
+        if problem is not None:
+            raise Invalid(
+                fields=[FieldError("/id_number", f"id-number.{problem}", "身份证件号码有误。", "This ID number is wrong.")]
+            )
+        person_ref = commands.register_person(unit, body.id_number, body.name, body.phone)
+    return Principal(PrincipalKind.CITIZEN, str(person_ref), person_ref=person_ref, name=body.name)
+
+
+def _officer(body: DevOfficer) -> Principal:
+    return Principal(PrincipalKind.OFFICER, body.subject, departments=tuple(body.departments), name=body.name)
+
+
+def _token(request: Request, principal: Principal) -> Response:
+    token = authenticator(request).tokens.issue(principal, TTL_S)
+    return JSONResponse({"token": token, "person_ref": str(principal.person_ref) if principal.person_ref else None})

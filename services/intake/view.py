@@ -1,0 +1,82 @@
+"""The citizen's view of a case, for API and page alike."""
+
+from datetime import datetime
+from typing import Any
+
+from services.intake import queries
+from services.intake.models import Case, TimelineEntry
+from shared.catalogue.matter import Matter
+from shared.db.unit import Unit
+
+_NEGATIVE = "denied"
+
+
+def case_view(unit: Unit, case: Case) -> dict[str, Any]:
+    """Everything the citizen may see except what other services own (reasons, checklist)."""
+    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    entries = queries.timeline(unit.session, case.number)
+    return {
+        **case_line(case, matter),
+        "accepted_at": _iso(case.accepted_at),
+        "legal_due_at": _iso(case.legal_due_at),
+        "promised_due_at": _iso(case.promised_due_at),
+        "provisional": case.provisional,
+        "visits": case.visits,
+        "stage": case.stage,
+        "department": case.department,
+        "asked": [
+            {
+                "material": code,
+                "name_zh": matter.name_of(code, "zh-CN"),
+                "name_en": matter.name_of(code, "en"),
+                "uploads": sorted(matter.uploads_for(code)),
+            }
+            for code in case.asked
+        ],
+        "materials": [
+            {
+                **material,
+                "name_zh": matter.name_of(material["material"], "zh-CN"),
+                "name_en": matter.name_of(material["material"], "en"),
+            }
+            for material in case.materials
+        ],
+        "timeline": [timeline_line(entry) for entry in entries],
+        "notified": notified(entries),
+        "remedies": matter.remedies.model_dump(mode="json") if case.outcome == _NEGATIVE else None,
+    }
+
+
+def case_line(case: Case, matter: Matter) -> dict[str, Any]:
+    """One line of the list of somebody's cases."""
+    return {
+        "number": case.number,
+        "matter": case.matter,
+        "matter_version": case.matter_version,
+        "matter_zh": matter.name.zh,
+        "matter_en": matter.name.en,
+        "channel": case.channel,
+        "state": case.state,
+        "outcome": case.outcome,
+        "received_at": _iso(case.received_at),
+        "decided_at": _iso(case.decided_at),
+        "closed_at": _iso(case.closed_at),
+    }
+
+
+def timeline_line(entry: TimelineEntry) -> dict[str, Any]:
+    """One fact: when, who said it, what."""
+    return {"at": _iso(entry.at), "service": entry.service, "fact": entry.fact, "details": entry.details}
+
+
+def notified(entries: list[TimelineEntry]) -> list[dict[str, Any]]:
+    """What the citizen was told, by which channel, and whether it arrived."""
+    return [
+        {key: entry.details[key] for key in ("channel", "template", "status")}
+        for entry in entries
+        if entry.fact == "notice-sent"
+    ]
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

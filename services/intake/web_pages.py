@@ -1,0 +1,27 @@
+"""The pages of intake, rendered on the server; every one works without JavaScript."""
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Form, Request, UploadFile
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from services.intake import access, view
+from shared.auth.deps import Citizen, csrf_token
+from shared.db.unit import unit_of
+from shared.http.context import WebContext
+from shared.http.locale import locale_of
+
+
+def render(context: WebContext, request: Request, template: str, values: dict[str, Any]) -> Response:
+    """One page in the visitor's language and mode."""
+    locale = locale_of(request)
+    page = context.pages.get_template(template).render(
+        **values,
+        locale=locale.value,
+        request_path=request.url.path,
+        elder=request.cookies.get("onestop_mode") == "elder",
+        csrf_token=csrf_token(request),
+        idempotency_key=str(uuid4()),
+    )
+    return HTMLResponse(page, headers={"Content-Language": locale.value, "Cache-Control": "no-store"})

@@ -1,0 +1,1 @@
+"""Pure rules of materials: no I/O, no clock."""

@@ -1,0 +1,137 @@
+"""Use cases of notify: remember whom to tell, tell, and note what the outside world answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from services.notify import queries
+from services.notify.models import Case, Delivery, InboxMessage
+from services.notify.rules.delivery import DeliveryState, Next
+from services.notify.rules.notices import IN_APP, NoticePlan, plan_notices
+from services.notify.templates import render_in_app
+from shared import metrics
+from shared.bus.inbox import NotYet
+from shared.db.unit import Unit
+from shared.events.approval import CaseAccepted, CaseDecided
+from shared.events.fact import Event
+from shared.events.intake import CaseSubmitted
+from shared.events.notify import NoticeSent
+from shared.legal_time import legal_day
+
+SEND_JOB = "notify.send"
+
+
+@dataclass(slots=True)
+class Addressees:
+    """What a batch needs: the cases, and what their people switched off."""
+
+    cases: dict[str, Case]
+    muted: dict[UUID, frozenset[str]]
+
+
+def load_addressees(unit: Unit, events: Sequence[Event]) -> Addressees:
+    """Lock the cases of the batch and read the preferences of everyone to be told."""
+    cases = queries.lock_cases(unit.session, {event.case for event in events})
+    people = {case.recipient for case in cases.values()}
+    people |= {event.fact.applicant for event in events if isinstance(event.fact, CaseSubmitted)}
+    return Addressees(cases, queries.muted_channels(unit.session, people))
+
+
+def remember_case(unit: Unit, event: Event, loaded: Addressees) -> None:
+    """Know whom to tell about a new case, and tell that it was received."""
+    fact = event.fact
+    assert isinstance(fact, CaseSubmitted)
+    case = Case(
+        number=event.case,
+        sequence=0,
+        matter=fact.matter,
+        matter_version=fact.matter_version,
+        recipient=fact.applicant,
+        locale=fact.locale,
+    )
+    unit.session.add(case)
+    loaded.cases[case.number] = case
+    tell(unit, event, loaded)
+
+
+def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
+    """Make one delivery per channel for the notice that the matter declares for this fact, if any."""
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet
+    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    outcome = event.fact.outcome if isinstance(event.fact, CaseDecided) else None
+    template = matter.notice_for(event.type.split(".")[2], outcome)
+    params = {
+        "number": case.number,
+        "matter": matter.name.zh if case.locale == "zh-CN" else matter.name.en,
+        "date": str(legal_day(_date_of(event))),
+    }
+    muted = loaded.muted.get(case.recipient, frozenset())
+    for plan in plan_notices(template, channels=unit.desk.channels, muted=muted):
+        _deliver(unit, event, case, plan, params)
+
+
+def note_answer(
+    unit: Unit, delivery: Delivery, case: Case, then: Next, *, asked: int, provider_ref: str | None
+) -> None:
+    """Write what became of a delivery; say so when it is settled. A settled delivery never changes."""
+    if delivery.state in (DeliveryState.SENT, DeliveryState.FAILED):
+        return
+    delivery.state, delivery.reason, delivery.asked = then.state, then.reason, asked
+    delivery.provider_ref = provider_ref or delivery.provider_ref
+    if then.state in (DeliveryState.SENT, DeliveryState.FAILED):
+        delivery.sent_at = unit.wall
+        _say(unit, case, delivery)
+    metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc()
+
+
+def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dict[str, Any]) -> None:
+    # The id follows from fact, person, channel and template: the same intent is the same row, always.
+    delivery_id = uuid5(NAMESPACE_URL, f"{event.id}/{case.recipient}/{plan.channel}/{plan.template}")
+    delivery = Delivery(
+        id=delivery_id,
+        case_no=case.number,
+        fact=event.id,
+        recipient=case.recipient,
+        channel=plan.channel,
+        template=plan.template,
+        locale=case.locale,
+        params=params,
+        state=DeliveryState.PLANNED,
+        asked=0,
+        planned_at=unit.wall,
+    )
+    unit.session.add(delivery)
+    if plan.channel != IN_APP:
+        unit.later(f"{SEND_JOB}.{plan.channel}", str(delivery_id), {"delivery": str(delivery_id)}, case=case.number)
+        return
+    title, body = render_in_app(plan.template, case.locale, params)
+    unit.session.add(
+        InboxMessage(
+            id=delivery_id,
+            recipient=case.recipient,
+            case_no=case.number,
+            title=title,
+            body=body,
+            sent_at=unit.legal,
+        )
+    )
+    delivery.state, delivery.sent_at = DeliveryState.SENT, unit.wall
+    _say(unit, case, delivery)
+
+
+def _say(unit: Unit, case: Case, delivery: Delivery) -> None:
+    unit.emit(
+        case,
+        NoticeSent(
+            template=delivery.template, channel=delivery.channel, status=delivery.state, sent_at=unit.legal
+        ),
+    )
+
+
+def _date_of(event: Event) -> datetime:
+    """The date that a notice names: until when, for an acceptance; else when it happened."""
+    return event.fact.promised_due_at if isinstance(event.fact, CaseAccepted) else event.time

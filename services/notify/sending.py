@@ -1,0 +1,98 @@
+"""The job that calls a channel: claim committed, call without a session, result committed under the same epoch."""
+
+import random
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from services.notify import commands, queries
+from services.notify.channels import Channel, OutsideMessage, Told
+from services.notify.rules.delivery import Answer, DeliveryState, after_answer, must_ask
+from shared.bus.jobs import Again, Done, GiveUp, Job, Verdict
+from shared.db.unit import Unit
+from shared.errors import AppError
+from shared.http.ask import Asker
+from shared.legal_time import legal_day
+
+PURPOSE = "telling the applicant about their case"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a call needs, read and committed before it."""
+
+    delivery: UUID
+    recipient: UUID
+    case: str
+    template: str
+    locale: str
+    params: dict[str, str]
+    ask: bool
+    sent_on: date
+
+
+class SendNotice:
+    """Sends one delivery by one channel, or asks what became of it."""
+
+    def __init__(self, channel: Channel, asker: Asker) -> None:
+        self._channel = channel
+        self._asker = asker
+
+    def prepare(self, unit: Unit, job: Job) -> Prepared | None:
+        """Claim the delivery. One that may have been sent already is asked for instead."""
+        delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
+        if delivery.state in (DeliveryState.SENT, DeliveryState.FAILED):
+            return None
+        ask = must_ask(DeliveryState(delivery.state))
+        if not ask:
+            delivery.state, delivery.called_at = DeliveryState.CLAIMED, unit.wall
+        return Prepared(
+            delivery=delivery.id,
+            recipient=delivery.recipient,
+            case=case.number,
+            template=delivery.template,
+            locale=delivery.locale,
+            params=dict(delivery.params),
+            ask=ask,
+            sent_on=legal_day(delivery.called_at or unit.wall),
+        )
+
+    def call(self, prepared: Prepared | None) -> Told | None:
+        """The owner of the contact is asked here, so that no other row ever holds it."""
+        if prepared is None:
+            return None
+        try:
+            contact = self._asker.ask(
+                "intake",
+                "contact",
+                {"person": str(prepared.recipient), "case": prepared.case, "purpose": PURPOSE},
+            )
+        except AppError as error:
+            return Told(Answer.UNKNOWN if prepared.ask else Answer.NOT_SENT, error.code)
+        address = contact.get(self._channel.address)
+        if not address:
+            return Told(Answer.REFUSED, "no-contact")
+        message = OutsideMessage(
+            prepared.delivery, address, prepared.template, prepared.params, prepared.locale
+        )
+        if prepared.ask:
+            return self._channel.ask(message, prepared.sent_on)
+        return self._channel.send(message)
+
+    def finish(self, unit: Unit, job: Job, answer: Any) -> Verdict:
+        """Write the answer. An exception from the call may have come after the provider took it: a doubt."""
+        if answer is None:
+            return Done()
+        told = answer if isinstance(answer, Told) else Told(Answer.UNKNOWN, type(answer).__name__)
+        delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
+        asked = delivery.asked + (told.answer in (Answer.UNKNOWN, Answer.NEVER_TAKEN))
+        then = after_answer(
+            told.answer, sends=job.attempts, asks=asked, reason=told.reason, jitter=0.5 + random.random()
+        )
+        if then.state is DeliveryState.PLANNED:
+            asked = 0
+        commands.note_answer(unit, delivery, case, then, asked=asked, provider_ref=told.provider_ref)
+        if then.after is not None:
+            return Again(unit.wall + then.after, then.reason or told.answer)
+        return Done() if then.state is DeliveryState.SENT else GiveUp(then.reason or then.state)
