@@ -1,0 +1,52 @@
+"""What can go wrong in running the house: what happened, why, and what to do next."""
+
+from shared.errors import AppError, Conflict, NotFound, Unavailable
+
+
+class NotInstalled(Unavailable):
+    """A program that this needs is not on the machine."""
+
+    code = "deploy.not-installed"
+    title_zh = "缺少所需程序"
+    title_en = "A program that this needs is not installed"
+
+
+class NotStarted(Unavailable):
+    """A server did not come up; the last lines it printed are in the detail."""
+
+    code = "deploy.not-started"
+    title_zh = "服务未能启动"
+    title_en = "A server did not start"
+
+
+class AlreadyRunning(Conflict):
+    """Another process works on the same data."""
+
+    code = "deploy.already-running"
+    title_zh = "同一数据目录上已有进程在运行"
+    title_en = "Another process runs on the same data"
+
+
+class OtherVersion(Conflict):
+    """The data on disk were written by another major version of PostgreSQL."""
+
+    code = "deploy.other-postgres-version"
+    title_zh = "数据由其他版本的 PostgreSQL 写入"
+    title_en = "The data were written by another version of PostgreSQL"
+
+
+class NothingRuns(NotFound):
+    """There is no supervisor on this data directory."""
+
+    code = "deploy.nothing-runs"
+    title_zh = "没有正在运行的进程"
+    title_en = "Nothing runs here"
+
+
+class PlaceUnusable(AppError):
+    """A directory cannot hold what must go there."""
+
+    code = "deploy.place-unusable"
+    status = 500
+    title_zh = "目录不可用"
+    title_en = "A directory cannot be used"

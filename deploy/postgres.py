@@ -1,0 +1,286 @@
+"""A PostgreSQL server of our own: a private folder, a unix socket, nobody else.
+
+The server is started and stopped by us directly, as a foreground child, so that it dies with us: SIGINT, its
+fast shutdown, comes from the kernel when the supervisor is killed (SIGTERM would wait for clients to leave).
+What it prints holds no statement and no row: those would carry personal data.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from deploy.errors import AlreadyRunning, NotStarted, OtherVersion
+from deploy.places import can_enter, make_private
+from deploy.postgres_binaries import Binaries, Kind, find_binaries, reachable_binaries
+from deploy.processes import Identity, end, is_alive, kill_session, run, spawn, unprivileged, wait_until
+
+ADMIN = "onestop_admin"
+START_S = 120.0
+"""Crash recovery of a large database takes its time."""
+STOP_S = 20.0
+
+Mode = Literal["smart", "fast", "immediate"]
+_SIGNALS: dict[Mode, signal.Signals] = {
+    "smart": signal.SIGTERM,
+    "fast": signal.SIGINT,
+    "immediate": signal.SIGQUIT,
+}
+_LONGEST_SOCKET_PATH = 100
+_STATUS_LINE = 7
+
+_OPTIONS = {
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+    "log_checkpoints": "off",
+    "log_line_prefix": "%t [%p] ",
+    # Failed statements and the DETAIL of an error quote rows.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
+
+
+class PostgresServer:
+    """One server on one data directory.
+
+    `run_as` None means: as `nobody` when we are root, else as ourselves. `tcp_port` also listens on 127.0.0.1
+    with password log-in (for proxies in tests); otherwise only the socket exists. `options` are server settings.
+    """
+
+    name = "postgres"
+    stop_signal = signal.SIGINT
+    grace_s = STOP_S
+    death_signal = signal.SIGINT
+
+    def __init__(
+        self,
+        data_dir: Path,
+        run_as: Identity | None = None,
+        tcp_port: int | None = None,
+        *,
+        prefer: Kind | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self.tcp_port = tcp_port
+        self.admin_user = ADMIN
+        self.admin_password: str | None = secrets.token_urlsafe(24) if tcp_port else None
+        self._who = run_as or unprivileged()
+        self._found = find_binaries(prefer)
+        self._options = {**_OPTIONS, **(options or {})}
+        self._binaries: Binaries | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket_dir: Path | None = None
+        self._port = tcp_port or 5432
+
+    @property
+    def host(self) -> str:
+        """The socket directory: what ONESTOP_DB__HOST takes."""
+        if self._socket_dir is None:
+            self._socket_dir = self._make_socket_dir()
+        return str(self._socket_dir)
+
+    @property
+    def port(self) -> int:
+        """The port: also part of the socket's name."""
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        """The postmaster. Raises NotStarted before the start."""
+        if self._process is None:
+            raise NotStarted(detail_en="PostgreSQL has not been started")
+        return self._process.pid
+
+    @property
+    def major(self) -> int:
+        """Major version of the binaries."""
+        return self._found.major
+
+    def start(self, output: int = subprocess.DEVNULL, timeout_s: float = START_S) -> None:
+        """Make the data directory at the first time, start, wait until it answers, make the database."""
+        self.launch(output)
+        process = self._process
+        assert process is not None
+        if not wait_until(lambda: self.is_ready() or process.poll() is not None, timeout_s):
+            self.stop("immediate")
+            raise NotStarted(detail_en=f"PostgreSQL in {self.data_dir} did not answer within {timeout_s:.0f} s")
+        if process.poll() is not None:
+            raise NotStarted(detail_en=f"PostgreSQL ended with code {process.returncode}; see what it printed")
+        self.prepare()
+
+    def launch(self, output: int) -> subprocess.Popen[bytes]:
+        """Start without waiting. Call it from the main thread (see `processes.spawn`)."""
+        self._make_data_dir()
+        self._check_version()
+        self._clear_stale_pid()
+        options = {
+            **self._options,
+            "port": str(self._port),
+            "unix_socket_directories": self.host,
+            "listen_addresses": "127.0.0.1" if self.tcp_port else "",
+        }
+        self._process = spawn(
+            [
+                self._programs().path("postgres"),
+                "-D",
+                self.data_dir,
+                *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
+            ],
+            output=output,
+            death_signal=self.death_signal,
+            environment=_environment(),
+            run_as=self._who,
+            cwd=Path("/"),
+        )
+        return self._process
+
+    def is_ready(self) -> bool:
+        """Does it take connections? Read off its pid file, as pg_ctl does."""
+        lines = self._pid_file()
+        return (
+            self._process is not None
+            and len(lines) > _STATUS_LINE
+            and lines[0].strip() == str(self._process.pid)
+            and lines[_STATUS_LINE].strip() == "ready"
+        )
+
+    def prepare(self, database: str = "onestop") -> None:
+        """Make the database when it is missing, and set the password of the TCP log-in."""
+        self.psql(
+            f"SELECT 'CREATE DATABASE {database}' WHERE NOT EXISTS "
+            f"(SELECT 1 FROM pg_database WHERE datname = '{database}') \\gexec\n"
+        )
+        if self.admin_password:
+            self.psql(f"ALTER ROLE {ADMIN} PASSWORD '{self.admin_password}'")
+
+    def psql(self, script: str, database: str = "postgres") -> str:
+        """Run statements as the admin through the socket; what they print."""
+        answer = subprocess.run(
+            [
+                *(self._programs().path("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),
+                *("-h", self.host, "-p", str(self._port), "-U", ADMIN, "-d", database),
+            ],
+            input=script,
+            capture_output=True,
+            encoding="utf-8",
+            env=_environment(),
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise NotStarted(detail_en=f"PostgreSQL refused: {answer.stderr.strip()}")
+        return answer.stdout
+
+    def stop(self, mode: Mode = "fast", grace_s: float = STOP_S) -> None:
+        """Stop and wait; does nothing when it does not run. SIGKILL after `grace_s` seconds."""
+        if self._process is not None:
+            end(self._process, _SIGNALS[mode], grace_s)
+        self.cleanup()
+
+    def kill(self) -> None:
+        """SIGKILL to the postmaster, as a crash would; its children notice and leave."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def kill_now(self) -> None:
+        """SIGKILL to all of it."""
+        if self._process is not None:
+            kill_session(self._process)
+
+    def cleanup(self) -> None:
+        """Remove a socket directory that had to lie under /tmp."""
+        if self._socket_dir is not None and self._socket_dir.parent != self.data_dir.parent:
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
+            self._socket_dir = None
+
+    def _programs(self) -> Binaries:
+        if self._binaries is None:
+            self._binaries = reachable_binaries(self._found, self._who, self.data_dir.parent / "binaries")
+        return self._binaries
+
+    def _make_socket_dir(self) -> Path:
+        folder = self.data_dir.parent / "socket"
+        if len(str(folder / f".s.PGSQL.{self._port}")) < _LONGEST_SOCKET_PATH:
+            return make_private(folder, self._who)
+        return make_private(Path(tempfile.mkdtemp(prefix="onestop-", dir="/tmp")), self._who)
+
+    def _make_data_dir(self) -> None:
+        if (self.data_dir / "PG_VERSION").exists():
+            return
+        if not can_enter(self._who, self.data_dir):
+            raise NotStarted(
+                detail_en=f"user {self._who.uid if self._who else os.getuid()} cannot enter {self.data_dir.parent}: "
+                "choose a folder that others may walk into, with --data-dir"
+            )
+        # In a folder of its own and renamed when it is whole: an interrupted initdb leaves nothing in the way.
+        half = self.data_dir.with_name(self.data_dir.name + ".half")
+        shutil.rmtree(half, ignore_errors=True)
+        make_private(half, self._who)
+        answer = run(
+            [
+                *(self._programs().path("initdb"), "-D", half, "-U", ADMIN, "-k", "-E", "UTF8"),
+                *("--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"),
+            ],
+            environment=_environment(),
+            run_as=self._who,
+        )
+        if answer.returncode != 0:
+            shutil.rmtree(half, ignore_errors=True)
+            raise NotStarted(detail_en=f"initdb failed in {self.data_dir.parent}: {answer.stdout.strip()}")
+        if self.data_dir.is_dir() and not any(self.data_dir.iterdir()):
+            self.data_dir.rmdir()
+        half.rename(self.data_dir)
+
+    def _check_version(self) -> None:
+        written_by = (self.data_dir / "PG_VERSION").read_text(encoding="utf-8").strip()
+        if written_by == str(self._found.major):
+            return
+        raise OtherVersion(
+            detail_en=f"{self.data_dir} was written by PostgreSQL {written_by}, and PostgreSQL {self._found.major} is here. "
+            f"With the programs of version {written_by}: start it on that folder, `pg_dumpall -U {ADMIN} > all.sql`, "
+            f"stop it, and move the folder away; then start onestop, which makes a new one, and read the dump: "
+            f"`psql -U {ADMIN} -d postgres -f all.sql`"
+        )
+
+    def _clear_stale_pid(self) -> None:
+        """Wait for a server that is on its way out, and forget one whose pid now belongs to something else."""
+        lines = self._pid_file()
+        if not lines or not lines[0].strip().isdecimal():
+            return
+        pid = int(lines[0])
+        if wait_until(lambda: not (is_alive(pid) and self._is_server_here(pid)), STOP_S):
+            # PostgreSQL believes any live process with that pid to be its forerunner; after a reboot that is wrong.
+            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+            return
+        raise AlreadyRunning(detail_en=f"PostgreSQL already runs on {self.data_dir} as process {pid}; stop that one first")
+
+    def _is_server_here(self, pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/cwd").resolve() == self.data_dir.resolve()
+        except OSError:
+            return not Path("/proc/self").exists()
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's: PGDATA, PGPORT and the like would change what we asked for."""
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
