@@ -1,4 +1,4 @@
-"""Working days of a region: what was imported, else the State Council's published years, else a guess that says so.
+"""Working days of a region: as imported, else as the State Council published them, else a guess that says so.
 
 The library's data end with the last published year; asked beyond it, it refuses, and other libraries answer
 without the make-up days (调休). So beyond the data a day is weekday-minus-fixed-holidays and provisional.
@@ -34,8 +34,8 @@ class WorkCalendar:
 
 @lru_cache(maxsize=4096)
 def _seed(day: date) -> tuple[bool, bool]:
-    # Imported at the first question: the tables cost memory that a web process without due dates need not pay.
-    import chinese_calendar  # type: ignore[import-untyped]
+    # Imported at the first question: a process that computes no due dates need not hold the tables.
+    import chinese_calendar
 
     try:
         return bool(chinese_calendar.is_workday(day)), False

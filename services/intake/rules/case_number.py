@@ -1,6 +1,6 @@
 """Case numbers: division (6 digits), date (yyMMdd), serial (6 digits), check character (ISO 7064 MOD 37,36).
 
-Nationally a case number only has to be unique and within 50 characters (GB/T 39046). Nothing personal is in it.
+GB/T 39046 asks only that a number be unique and within 50 characters. Nothing personal is in it.
 """
 
 import re

@@ -1,17 +1,18 @@
 """Which certificate or upload meets which material of a case, and what is missing.
 
-Sharing comes first (国令716 art. 7): a certificate of trust level A or B (国办函〔2016〕108号) that is valid, in its
-normal state and the right person's; else what the citizen uploaded; else it is a gap.
+Sharing comes first (国令716 art. 7): a certificate of trust level A or B (国办函〔2016〕108号), valid, in its normal
+state and the right person's; else what the citizen uploaded; else it is a gap.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from shared.catalogue.matter import Material, Matter
+from shared.catalogue.terms import Necessity, Scalar
 
 AUTOMATIC_TRUST = ("A", "B")
 
@@ -58,7 +59,7 @@ _TELLING = (
 
 @dataclass(frozen=True, slots=True)
 class CertificateView:
-    """A certificate as matching sees it: nothing of its contents. Validity dates are inclusive; None is open."""
+    """A certificate without its contents. Both validity dates are inclusive; None is open."""
 
     id: UUID
     type_code: str
@@ -72,7 +73,7 @@ class CertificateView:
 
 @dataclass(frozen=True, slots=True)
 class MaterialOutcome:
-    """The outcome of a material; of a one-of group `material` is the group and `met_by` the member that met it."""
+    """The outcome of a material or one-of group; `met_by` is the material that met it."""
 
     material: str
     outcome: Outcome
@@ -89,7 +90,8 @@ class MaterialOutcome:
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
-    """One outcome per applicable material or group in the matter's order; `gaps` are the required ones not met."""
+    """One outcome per required material or group that applies, and per optional one that is met, in the
+    matter's order. `gaps` are the required ones that are not met."""
 
     outcomes: tuple[MaterialOutcome, ...]
     gaps: tuple[str, ...]
@@ -97,7 +99,6 @@ class MatchResult:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    facts: Mapping[str, Any]
     holders: Mapping[str, UUID]
     certificates: Sequence[CertificateView]
     uploads: Mapping[str, UUID]
@@ -109,7 +110,7 @@ class _Scene:
 def match(
     matter: Matter,
     *,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Scalar],
     holders: Mapping[str, UUID],
     certificates: Iterable[CertificateView],
     uploads: Mapping[str, UUID],
@@ -121,14 +122,18 @@ def match(
 
     The same input in any order of certificates gives the same result.
     """
-    scene = _Scene(facts, holders, _by_preference(certificates), uploads, consented, unavailable, on)
+    scene = _Scene(holders, _by_preference(certificates), uploads, consented, unavailable, on)
     outcomes: list[MaterialOutcome] = []
     gaps: list[str] = []
-    for name, members in _asked(matter, facts).items():
-        outcome = _outcome(name, members, scene)
-        outcomes.append(outcome)
-        if not outcome.met and any(member.necessity != "optional" for member in members):
-            gaps.append(name)
+    for requirement in matter.requirements(facts):
+        if not requirement.members:
+            continue
+        outcome = _outcome(requirement.code, requirement.members, scene)
+        required = any(member.necessity is not Necessity.OPTIONAL for member in requirement.members)
+        if outcome.met or required:
+            outcomes.append(outcome)
+        if required and not outcome.met:
+            gaps.append(requirement.code)
     return MatchResult(tuple(outcomes), tuple(gaps))
 
 
@@ -142,15 +147,6 @@ def is_valid(certificate: CertificateView, on: date) -> bool:
     )
 
 
-def _asked(matter: Matter, facts: Mapping[str, Any]) -> dict[str, list[Material]]:
-    """The materials that apply, under their own code or their group's, in the matter's order."""
-    asked: dict[str, list[Material]] = {}
-    for material in matter.materials:
-        if _holds(material.condition, facts):
-            asked.setdefault(material.group or material.code, []).append(material)
-    return asked
-
-
 def _outcome(name: str, members: Sequence[Material], scene: _Scene) -> MaterialOutcome:
     for member in members:
         found = _certificate_for(member, scene)
@@ -160,22 +156,21 @@ def _outcome(name: str, members: Sequence[Material], scene: _Scene) -> MaterialO
             )
     for member in members:
         upload = scene.uploads.get(member.code)
-        if upload is not None and member.upload:
+        if upload is not None and member.uploadable:
             return MaterialOutcome(name, Outcome.SELF_PROVIDED, "upload", upload=upload, met_by=member.code)
     return MaterialOutcome(name, min((_reason(member, scene) for member in members), key=_TELLING.index))
 
 
 def _certificate_for(material: Material, scene: _Scene) -> CertificateView | None:
-    holder = scene.holders.get(material.holder) if material.holder else None
-    if material.certificate_type is None or holder is None or not scene.consented:
+    holder = scene.holders.get(material.holder_role)
+    if holder is None or not scene.consented:
         return None
-    if material.certificate_type in scene.unavailable:
-        return None
+    reachable = _reachable(material, scene)
     return next(
         (
             certificate
             for certificate in scene.certificates
-            if certificate.type_code == material.certificate_type
+            if certificate.type_code in reachable
             and certificate.holder_ref == holder
             and is_valid(certificate, scene.on)
         ),
@@ -183,16 +178,21 @@ def _certificate_for(material: Material, scene: _Scene) -> CertificateView | Non
     )
 
 
+def _reachable(material: Material, scene: _Scene) -> frozenset[str]:
+    return frozenset(material.certificate_types if material.shareable else ()).difference(scene.unavailable)
+
+
 def _reason(material: Material, scene: _Scene) -> Outcome:
     """Why no certificate met a material: the state of the holder's own best one, if there is any."""
-    if material.certificate_type is None:
+    if not material.shareable or not material.certificate_types:
         return Outcome.SELF_PROVIDE
     if not scene.consented:
         return Outcome.NEEDS_CONSENT
-    if material.certificate_type in scene.unavailable:
+    reachable = _reachable(material, scene)
+    if len(reachable) < len(set(material.certificate_types)):
         return Outcome.SOURCE_UNAVAILABLE
-    holder = scene.holders.get(material.holder) if material.holder else None
-    of_type = [c for c in scene.certificates if c.type_code == material.certificate_type]
+    holder = scene.holders.get(material.holder_role)
+    of_type = [c for c in scene.certificates if c.type_code in reachable]
     reasons = [_flaw(c, scene.on) for c in of_type if c.holder_ref == holder]
     if reasons:
         return min(reasons, key=_TELLING.index)
@@ -220,12 +220,4 @@ def _by_preference(certificates: Iterable[CertificateView]) -> tuple[Certificate
                 c.id,
             ),
         )
-    )
-
-
-def _holds(condition: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> bool:
-    """Every named fact has the value, or one of the values; a fact nobody stated has none."""
-    return all(
-        name in facts and facts[name] in (wanted if isinstance(wanted, list | tuple) else [wanted])
-        for name, wanted in (condition or {}).items()
     )
