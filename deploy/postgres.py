@@ -117,9 +117,13 @@ class PostgresServer:
         assert process is not None
         if not wait_until(lambda: self.is_ready() or process.poll() is not None, timeout_s):
             self.stop("immediate")
-            raise NotStarted(detail_en=f"PostgreSQL in {self.data_dir} did not answer within {timeout_s:.0f} s")
+            raise NotStarted(
+                detail_en=f"PostgreSQL in {self.data_dir} did not answer within {timeout_s:.0f} s"
+            )
         if process.poll() is not None:
-            raise NotStarted(detail_en=f"PostgreSQL ended with code {process.returncode}; see what it printed")
+            raise NotStarted(
+                detail_en=f"PostgreSQL ended with code {process.returncode}; see what it printed"
+            )
         self.prepare()
 
     def launch(self, output: int) -> subprocess.Popen[bytes]:
@@ -266,7 +270,9 @@ class PostgresServer:
             # PostgreSQL believes any live process with that pid to be its forerunner; after a reboot that is wrong.
             (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
             return
-        raise AlreadyRunning(detail_en=f"PostgreSQL already runs on {self.data_dir} as process {pid}; stop that one first")
+        raise AlreadyRunning(
+            detail_en=f"PostgreSQL already runs on {self.data_dir} as process {pid}; stop that one first"
+        )
 
     def _is_server_here(self, pid: int) -> bool:
         try:

@@ -62,7 +62,9 @@ def reachable_binaries(binaries: Binaries, who: Identity | None, beside: Path) -
         # Libraries are found relative to the programs, so the two folders stay side by side.
         for name in (_PACKAGE, _LIBRARIES):
             if (package.parent / name).is_dir():
-                shutil.copytree(package.parent / name, half / name, ignore=shutil.ignore_patterns("include", "*.py*"))
+                shutil.copytree(
+                    package.parent / name, half / name, ignore=shutil.ignore_patterns("include", "*.py*")
+                )
         half.chmod(0o755)
         half.rename(target)
     return Binaries(copied, binaries.major, binaries.kind)
@@ -91,7 +93,9 @@ def _in_system() -> Binaries | None:
 def _installation(folder: Path, kind: Kind) -> Binaries | None:
     if not all((folder / program).is_file() for program in ("postgres", "initdb")):
         return None
-    answer = subprocess.run([folder / "postgres", "--version"], capture_output=True, encoding="utf-8", check=False)
+    answer = subprocess.run(
+        [folder / "postgres", "--version"], capture_output=True, encoding="utf-8", check=False
+    )
     digits = answer.stdout.rpartition(") ")[2].split(".")[0]
     if answer.returncode != 0 or not digits.isdecimal() or int(digits) < OLDEST:
         return None

@@ -1,0 +1,150 @@
+"""Child processes that never outlive us, and the few questions about processes and ports that go with them."""
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_TETHER = Path(__file__).with_name("tether.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Another user to run as; only root can."""
+
+    uid: int
+    gid: int
+
+    def own(self, path: Path) -> None:
+        """Make the path belong to this user."""
+        os.chown(path, self.uid, self.gid)
+
+
+def unprivileged() -> Identity | None:
+    """`nobody` when we are root, else None: PostgreSQL refuses to run as root, and a broker need not."""
+    if os.geteuid() != 0:
+        return None
+    entry = pwd.getpwnam("nobody")
+    return Identity(entry.pw_uid, entry.pw_gid)
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    output: int,
+    death_signal: signal.Signals = signal.SIGKILL,
+    environment: Mapping[str, str] | None = None,
+    run_as: Identity | None = None,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, both outputs to the file descriptor `output`.
+
+    The kernel sends it `death_signal` when the *thread* that called this ends, so call it from the main thread.
+    """
+    who = (run_as.uid, run_as.gid) if run_as else (-1, -1)
+    tie = [sys.executable, "-I", "-S", str(_TETHER), str(int(death_signal)), str(os.getpid())]
+    return subprocess.Popen(
+        [*tie, *(str(number) for number in who), *(str(part) for part in command)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=dict(environment) if environment is not None else None,
+        cwd=cwd,
+        start_new_session=True,
+    )
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    run_as: Identity | None = None,
+    timeout_s: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, tied to us as `spawn` does; both outputs are in `stdout`."""
+    who = (run_as.uid, run_as.gid) if run_as else (-1, -1)
+    tie = [sys.executable, "-I", "-S", str(_TETHER), str(int(signal.SIGKILL)), str(os.getpid())]
+    return subprocess.run(
+        [*tie, *(str(number) for number in who), *(str(part) for part in command)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env=dict(environment) if environment is not None else None,
+        cwd="/",
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_s: float) -> int:
+    """Ask a process to stop and wait; SIGKILL to its session after `grace_s` seconds. Its exit code."""
+    if process.poll() is None:
+        process.send_signal(stop_signal)
+        try:
+            return process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            kill_session(process)
+    return process.wait()
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a process that `spawn` started, and what it started itself."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.02) -> bool:
+    """Ask until the answer is yes; False when `timeout_s` seconds went by."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """Is there such a process, of anybody, that has not ended?"""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return not Path("/proc/self").exists()
+    return state not in {"Z", "X"}
+
+
+def free_port(preferred: int | None = None) -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on: the preferred one when it is free."""
+    if preferred is not None and port_is_free(preferred):
+        return preferred
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Could a server listen there now?"""
+    with socket.socket() as probe:
+        # As servers do, so that connections in TIME_WAIT do not make a port look taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
