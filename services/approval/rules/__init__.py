@@ -1,1 +1,1 @@
-"""Pure rules of approval: no I/O, no clock."""
+"""The policy of approval: values in, decisions out."""

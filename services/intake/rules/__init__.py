@@ -1,1 +1,1 @@
-"""Pure rules of intake: no I/O, no clock."""
+"""The policy of intake: values in, decisions out."""

@@ -1,1 +1,1 @@
-"""Pure rules of materials: no I/O, no clock."""
+"""The policy of materials: values in, decisions out."""
