@@ -1,0 +1,147 @@
+"""What a form must satisfy beyond its schema."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from services.intake.errors import AgentNotAllowed
+from services.intake.rules.identity import check_character
+from services.intake.rules.submission import check_submission, is_phone, named_people, normalise_phone
+from shared.catalogue.matter import AgentPolicy, FactSource, HolderRole, Matter
+from shared.errors import FieldError, Invalid
+
+TODAY = date(2026, 11, 23)
+
+
+def id_number(birth: str, serial: str = "851") -> str:
+    return (body := f"330102{birth}{serial}") + check_character(body)
+
+
+ADULT, CHILD, ELDER = id_number("19900307"), id_number("20101124"), id_number("19661123")
+AGENT = {"name": "王五", "id_number": id_number("19850101"), "phone": "13900139000"}
+SCHEMA = {
+    "properties": {
+        "resided_since": {"type": "string", "x-not-after": "today", "x-at-least-months-ago": 6},
+        "stays": {"items": {"properties": {"from": {"type": "string", "x-not-after": "today"}}}},
+    }
+}
+
+
+def matter(**policy: Any) -> Matter:
+    names = {"zh": "人", "en": "person"}
+    return Matter.model_construct(
+        code="test.matter",
+        form=SCHEMA,
+        holders={
+            "applicant": HolderRole.model_validate({"names": names, "person": "/applicant"}),
+            "agent": HolderRole.model_validate({"names": names, "person": "/agent"}),
+        },
+        facts={"disabled": FactSource(value="/disabled")},
+        agent=AgentPolicy.model_validate({"role": "agent", **policy}) if policy else None,
+    )
+
+
+ASSISTED = {"allowed_for": ["under_16", "elderly", "disabled"], "disabled_when": {"disabled": True}}
+
+
+def form(number: str = ADULT, phone: str = "13800138000", **more: Any) -> dict[str, Any]:
+    return {"applicant": {"name": "张三", "id_number": number, "phone": phone}, **more}
+
+
+def errors(data: dict[str, Any]) -> dict[str, str]:
+    return {error.pointer: error.code for error in field_errors(data)}
+
+
+def field_errors(data: dict[str, Any]) -> tuple[FieldError, ...]:
+    with pytest.raises(Invalid) as refused:
+        check_submission(matter(**ASSISTED), data, TODAY)
+    return refused.value.fields
+
+
+def test_a_good_form_passes() -> None:
+    check_submission(matter(), form(resided_since="2026-05-23", stays=[{"from": "2026-11-23"}]), TODAY)
+
+
+def test_people_in_one_spelling() -> None:
+    people = named_people(matter(), form("11010519491231002x", "+86 138-0013-8000"))
+    assert set(people) == {"applicant"}
+    assert (people["applicant"].id_number, people["applicant"].phone) == ("11010519491231002X", "13800138000")
+    both = named_people(matter(), form(agent={"name": "王五", "id_number": AGENT["id_number"]}))
+    assert both["agent"].phone is None
+
+
+def test_all_wrong_fields_are_told_at_once() -> None:
+    data = form(
+        "330102199003078516",
+        "123",
+        agent=AGENT | {"id_number": "110105491231002"},
+        resided_since="2026-11-24",
+        stays=[{"from": "2026-11-01"}, {"from": "2027-01-01"}],
+    )
+    assert errors(data) == {
+        "/applicant/id_number": "id-number.check-digit",
+        "/applicant/phone": "phone.invalid",
+        "/agent/id_number": "id-number.fifteen-digits",
+        "/resided_since": "date.in-future",
+        "/stays/1/from": "date.in-future",
+    }
+
+
+@pytest.mark.parametrize(
+    ("since", "code"),
+    [("2026-05-24", "date.too-recent"), ("2026-11-23", "date.too-recent"), ("2026-02-30", "date.invalid")],
+)
+def test_half_a_year_counts_by_the_calendar(since: str, code: str) -> None:
+    assert errors(form(resided_since=since)) == {"/resided_since": code}
+
+
+def test_messages_never_repeat_what_was_refused() -> None:
+    data = form("330102199003078516", "12345", resided_since="2026-11-24")
+    for error in field_errors(data):
+        for value in ("330102199003078516", "12345", "2026-11-24"):
+            assert value not in error.message_zh + error.message_en
+
+
+@pytest.mark.parametrize("number", [CHILD, ELDER])
+def test_an_agent_may_act_for_children_and_the_elderly(number: str) -> None:
+    check_submission(matter(**ASSISTED), form(number, agent=AGENT), TODAY)
+
+
+def test_an_agent_may_act_for_the_disabled() -> None:
+    check_submission(matter(**ASSISTED), form(agent=AGENT, disabled=True), TODAY)
+    check_submission(matter(allowed_for=["anybody"]), form(agent=AGENT), TODAY)
+
+
+@pytest.mark.parametrize("number", [ADULT, id_number("20101123"), id_number("19661124")])
+@pytest.mark.parametrize("disabled", [{}, {"disabled": False}, {"disabled": 1}])
+def test_nobody_acts_for_other_adults(number: str, disabled: dict[str, Any]) -> None:
+    with pytest.raises(AgentNotAllowed):
+        check_submission(matter(**ASSISTED), form(number, agent=AGENT, **disabled), TODAY)
+
+
+def test_disabled_needs_its_condition() -> None:
+    with pytest.raises(AgentNotAllowed):
+        check_submission(matter(allowed_for=["disabled"]), form(agent=AGENT, disabled=True), TODAY)
+
+
+def test_the_applicant_is_not_their_own_agent() -> None:
+    data = form(CHILD, agent=AGENT | {"id_number": f" {CHILD.lower()}"})
+    assert errors(data) == {"/agent/id_number": "agent.is-applicant"}
+
+
+@pytest.mark.parametrize(
+    ("text", "valid", "kept"),
+    [
+        ("13800138000", True, "13800138000"),
+        ("138 0013 8000", True, "13800138000"),
+        ("+8613800138000", True, "13800138000"),
+        ("+852 5123 4567", True, "+85251234567"),
+        ("1380013800", False, "1380013800"),
+        ("not a number", False, "not a number"),
+        ("", False, ""),
+    ],
+)
+def test_phones(text: str, valid: bool, kept: str) -> None:
+    assert is_phone(text) is valid
+    assert normalise_phone(text) == kept

@@ -1,0 +1,80 @@
+"""Identifiers of issued certificates and how long they are valid."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stdnum.iso7064 import mod_37_36
+
+from services.materials.rules.issuing import certificate_identifier, is_certificate_identifier, validity
+from shared.catalogue.matter import Department, Matter, ResultCertificate
+
+POLICE = "11330106002501878K"
+KIND = "11100000000013338W011"
+
+
+def result(months: int | None = 12) -> ResultCertificate:
+    data: dict[str, Any] = {
+        "certificate_type": "residence_permit",
+        "directory_code": KIND,
+        "names": {"zh": "居住证", "en": "Residence permit"},
+        "validity": {"months": months},
+    }
+    return ResultCertificate.model_validate(data)
+
+
+def matter(ends_with: ResultCertificate | None) -> Matter:
+    names = {"zh": "公安", "en": "Police"}
+    police = Department.model_validate({"names": names, "credit_code": POLICE})
+    return Matter.model_construct(
+        code="test.matter", department="police", departments={"police": police}, result=ends_with
+    )
+
+
+def test_published_sample_is_recognised() -> None:
+    assert is_certificate_identifier(
+        "1.2.156.3005.2.11100000000013338W011.11430000006122244L.20230000403.001.U"
+    )
+
+
+def test_parts_in_their_order() -> None:
+    identifier = certificate_identifier(matter(result()), date(2026, 11, 23), 7)
+    body, check = identifier.rsplit(".", 1)
+    assert body == f"1.2.156.3005.2.{KIND}.{POLICE}.20261123000007.001"
+    assert mod_37_36.is_valid("".join(body.split(".")[5:]) + check)
+
+
+@given(st.integers(0, 10**9), st.dates(date(2026, 1, 1), date(2099, 1, 1)))
+def test_every_identifier_passes_its_own_check(serial: int, on: date) -> None:
+    identifier = certificate_identifier(matter(result()), on, serial)
+    assert is_certificate_identifier(identifier)
+    assert len(identifier) <= 120
+    assert certificate_identifier(matter(result()), on, serial + 1) != identifier
+
+
+def test_nothing_to_issue_is_an_error() -> None:
+    with pytest.raises(ValueError, match="issues nothing"):
+        certificate_identifier(matter(None), date(2026, 11, 23), 1)
+    with pytest.raises(ValueError, match="negative"):
+        certificate_identifier(matter(result()), date(2026, 11, 23), -1)
+
+
+@pytest.mark.parametrize("text", ["", "1.2.156.3005.2", "1.2.156.3005.2.a.b.c.d.e", "9" * 60])
+def test_other_texts_are_no_identifiers(text: str) -> None:
+    assert not is_certificate_identifier(text)
+
+
+@pytest.mark.parametrize(
+    ("months", "on", "until"),
+    [
+        (12, date(2026, 11, 23), date(2027, 11, 23)),
+        (12, date(2028, 2, 29), date(2029, 2, 28)),
+        (1, date(2027, 1, 31), date(2027, 2, 28)),
+        (60, date(2026, 12, 1), date(2031, 12, 1)),
+        (None, date(2026, 11, 23), None),
+    ],
+)
+def test_validity(months: int | None, on: date, until: date | None) -> None:
+    assert validity(result(months), on) == (on, until)

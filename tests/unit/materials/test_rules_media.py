@@ -1,0 +1,77 @@
+"""The type of a file comes from its bytes; what only looks alike is nothing."""
+
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.materials.rules.media import media_type_of
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    + chunk(b"IDAT", zlib.compress(b"\0\0"))
+    + chunk(b"IEND", b"")
+)
+JPEG = (
+    b"\xff\xd8"
+    + b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+    + b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00"
+    + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x7f"
+    + b"\xff\xd9"
+)
+PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\nxref\n0 1\ntrailer<<>>\nstartxref\n9\n%%EOF\n"
+GOOD = {"application/pdf": PDF, "image/jpeg": JPEG, "image/png": PNG}
+
+
+@pytest.mark.parametrize(("media_type", "content"), GOOD.items())
+def test_known_types(media_type: str, content: bytes) -> None:
+    assert media_type_of(content) == media_type
+
+
+@pytest.mark.parametrize("content", GOOD.values())
+@pytest.mark.parametrize(
+    "prefix", [b" ", b"\n", b"GIF89a", b"<html>", b"PK\x03\x04", b"\xef\xbb\xbf", b"\x00"]
+)
+def test_what_begins_with_other_bytes_is_nothing(content: bytes, prefix: bytes) -> None:
+    assert media_type_of(prefix + content) is None
+
+
+@pytest.mark.parametrize("content", GOOD.values())
+def test_what_stops_short_is_nothing(content: bytes) -> None:
+    whole = len(content.rstrip())
+    for length in range(whole):
+        assert media_type_of(content[:length]) is None, length
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        b"GIF89a" + bytes(40),
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"MZ" + bytes(200),
+        b"PK\x03\x04" + bytes(200),
+        b"%PDF-1.7 <script>alert(1)</script>",
+        b"%PDF-x.y\nstartxref\n%%EOF",
+        PNG + b"<html>",
+        PNG.replace(b"IDAT", b"IDAU"),
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8\xff\xe0\x00\x00\xff\xd9",
+    ],
+)
+def test_other_and_broken_files_are_nothing(content: bytes) -> None:
+    assert media_type_of(content) is None
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"%PDF-1.4"]))
+def test_any_bytes_get_an_answer(content: bytes, magic: bytes) -> None:
+    assert media_type_of(magic + content) in {None, *GOOD}
