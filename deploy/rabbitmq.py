@@ -1,0 +1,318 @@
+"""A private RabbitMQ node: own data, own ports on 127.0.0.1, own epmd, own random user.
+
+It uses the scripts of the installed rabbitmq-server, not the packaged service, and never its data. The
+scripts become the Erlang machine by exec, so that the kernel's tie to our process holds for the machine.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import amqp
+
+from deploy.errors import AlreadyRunning, NotInstalled, NotStarted
+from deploy.places import make_private
+from deploy.processes import end, free_port, is_alive, kill_session, port_is_free, spawn, wait_until
+
+SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+START_S = 90.0
+STOP_S = 25.0
+NODE = "onestop@localhost"
+
+_LOG_BYTES = 10 * 1024 * 1024
+_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What stays over restarts, so that clients find the node again."""
+
+    user: str
+    password: str
+    amqp_port: int
+    dist_port: int
+    epmd_port: int
+
+
+class RabbitNode:
+    """One node on one folder. Start it from the main thread: it ends with the thread that started it.
+
+    Its port, user and password are made at the first start and stay; a port that somebody took meanwhile is
+    replaced. The files that hold the password are 0600 in a 0700 folder.
+    """
+
+    name = "rabbitmq"
+    stop_signal = signal.SIGTERM
+    grace_s = STOP_S
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.absolute()
+        self.log_file = self.data_dir / "start.log"
+        self._identity: _Identity | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._epmd: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """amqp:// URL with user and password; the same over restarts. A secret: never log it."""
+        me = self._me()
+        return f"amqp://{me.user}:{me.password}@127.0.0.1:{me.amqp_port}/"
+
+    @property
+    def port(self) -> int:
+        """The AMQP port on 127.0.0.1."""
+        return self._me().amqp_port
+
+    @property
+    def pid(self) -> int | None:
+        """The Erlang machine's process id while it runs."""
+        return self._child.pid if self._child is not None and self._child.poll() is None else None
+
+    def start(self, timeout_s: float = START_S) -> None:
+        """Start and return when a log-in works; nothing if it runs already. NotInstalled, NotStarted."""
+        if self.pid is not None:
+            return
+        make_private(self.data_dir)
+        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_BYTES:
+            self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        output = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self.launch(output)
+            wait_until(lambda: self.pid is None or self.is_ready(), timeout_s, every_s=0.1)
+            if not self.is_ready():
+                raise NotStarted(
+                    f"RabbitMQ 未能启动：{self._last_words()}", f"RabbitMQ: {self._last_words()}"
+                )
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            os.close(output)
+
+    def launch(self, output: int) -> subprocess.Popen[bytes]:
+        """Start without waiting; both outputs go to the file descriptor `output`."""
+        server = _script("rabbitmq-server")
+        make_private(self.data_dir)
+        self._refuse_second()
+        self._end_epmd()
+        self._settle_ports()
+        self._write_files()
+        environment = self._environment()
+        me = self._me()
+        # Ours, or the node would start one that detaches itself and survives everybody.
+        self._epmd = spawn(
+            [_epmd(), "-address", "127.0.0.1", "-port", str(me.epmd_port)],
+            output=output,
+            environment=environment,
+            cwd=self.data_dir,
+        )
+        if not wait_until(lambda: not port_is_free(me.epmd_port), 10):
+            self._end_epmd()
+            raise NotStarted(
+                f"epmd 未能监听端口 {me.epmd_port}", f"epmd does not listen on port {me.epmd_port}"
+            )
+        self._child = spawn([server], output=output, environment=environment, cwd=self.data_dir)
+        return self._child
+
+    def is_ready(self) -> bool:
+        """Does the node that we started take an AMQP log-in?"""
+        if self.pid is None or port_is_free(self.port):
+            return False
+        me = self._me()
+        probe = amqp.Connection(
+            host=f"127.0.0.1:{me.amqp_port}",
+            userid=me.user,
+            password=me.password,
+            connect_timeout=2.0,
+            read_timeout=3.0,
+            write_timeout=3.0,
+        )
+        try:
+            probe.connect()
+            probe.close()
+        except (amqp.AMQPError, OSError):
+            return False
+        return True
+
+    def prepare(self) -> None:
+        """Nothing is left to do once it answers: the user is in the configuration."""
+
+    def stop(self, grace_s: float = STOP_S) -> None:
+        """Shut down in order and end its epmd; SIGKILL after `grace_s` seconds."""
+        if self._child is not None:
+            end(self._child, self.stop_signal, grace_s)
+        self.cleanup()
+
+    def kill(self) -> None:
+        """SIGKILL the node and its epmd, as a power cut would; start() recovers."""
+        self.kill_now()
+        if self._child is not None:
+            self._child.wait()
+        self.cleanup()
+
+    def kill_now(self) -> None:
+        """SIGKILL the node without waiting."""
+        if self._child is not None and self._child.poll() is None:
+            kill_session(self._child)
+
+    def cleanup(self) -> None:
+        """What remains once the node has ended: its epmd."""
+        self._end_epmd()
+        self._child = None
+
+    def ctl(self, *args: str, timeout_s: float = 60.0) -> str:
+        """`rabbitmqctl ARGS` on this node; what it prints. NotStarted with its words when it fails."""
+        if self.pid is None:
+            raise NotStarted("RabbitMQ 没有运行", "the RabbitMQ node does not run")
+        answer = subprocess.run(
+            [_script("rabbitmqctl"), "--quiet", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            env=self._environment(),
+            cwd=self.data_dir,
+            timeout=timeout_s,
+            check=False,
+        )
+        if answer.returncode != 0:
+            said = answer.stdout.strip()
+            raise NotStarted(f"rabbitmqctl {args[0]}：{said}", f"rabbitmqctl {args[0]}: {said}")
+        return answer.stdout
+
+    def _me(self) -> _Identity:
+        if self._identity is None:
+            file = self.data_dir / "node.json"
+            if file.exists():
+                self._identity = _Identity(**json.loads(file.read_text(encoding="utf-8")))
+            else:
+                make_private(self.data_dir)
+                password = secrets.token_urlsafe(24)
+                self._remember(_Identity("onestop", password, *_distinct_ports(3)))
+        assert self._identity is not None
+        return self._identity
+
+    def _remember(self, identity: _Identity) -> None:
+        self._identity = identity
+        _write_private(self.data_dir / "node.json", json.dumps(asdict(identity)))
+
+    def _settle_ports(self) -> None:
+        me = self._me()
+        ports = (me.amqp_port, me.dist_port, me.epmd_port)
+        if all(port_is_free(port) for port in ports):
+            return
+        spare = [port for port in _distinct_ports(6) if port not in ports]
+        kept = [port if port_is_free(port) else spare.pop() for port in ports]
+        self._remember(_Identity(me.user, me.password, *kept))
+
+    def _refuse_second(self) -> None:
+        """Wait for a node that is on its way out; two on the same data would destroy them."""
+        file = self.data_dir / "node.pid"
+        pid = int(file.read_text()) if file.exists() and file.read_text().strip().isdecimal() else None
+        if pid is None or wait_until(lambda: not (is_alive(pid) and _is_in(pid, self.data_dir)), STOP_S):
+            file.unlink(missing_ok=True)
+            return
+        raise AlreadyRunning(
+            f"RabbitMQ 已在 {self.data_dir} 上运行（进程 {pid}）；请先停止它",
+            f"RabbitMQ already runs on {self.data_dir} as process {pid}; stop that one first",
+        )
+
+    def _write_files(self) -> None:
+        me = self._me()
+        lines = [
+            f"listeners.tcp.1 = 127.0.0.1:{me.amqp_port}",
+            f"default_user = {me.user}",
+            f"default_pass = {me.password}",
+            "disk_free_limit.absolute = 50MB",
+            "vm_memory_high_watermark.absolute = 512MB",
+            "log.file.level = info",
+            "log.console = false",
+        ]
+        _write_private(self.data_dir / "rabbitmq.conf", "\n".join(lines) + "\n")
+        _write_private(self.data_dir / "enabled_plugins", "[].\n")
+        # Present but empty: else the packaged service's own files in /etc would be read.
+        _write_private(self.data_dir / "rabbitmq-env.conf", "")
+        _write_private(self.data_dir / "advanced.config", "[].\n")
+
+    def _environment(self) -> dict[str, str]:
+        me = self._me()
+        here = self.data_dir
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": str(here),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(me.epmd_port),
+            # Asks the script to exec the machine instead of waiting for it as a child.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_NODENAME": NODE,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(me.amqp_port),
+            "RABBITMQ_DIST_PORT": str(me.dist_port),
+            "RABBITMQ_MNESIA_BASE": str(here / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(here / "log"),
+            "RABBITMQ_PID_FILE": str(here / "node.pid"),
+            "RABBITMQ_CONFIG_FILE": str(here / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(here / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": str(here / "rabbitmq-env.conf"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(here / "generated"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(here / "enabled_plugins"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_LOOPBACK} -start_epmd false",
+            "RABBITMQ_CTL_ERL_ARGS": f"{_LOOPBACK} -start_epmd false",
+        }
+
+    def _end_epmd(self) -> None:
+        if self._epmd is not None:
+            end(self._epmd, signal.SIGKILL, 5.0)
+            self._epmd = None
+
+    def _last_words(self) -> str:
+        return self.log_file.read_text(encoding="utf-8", errors="replace")[-800:].strip()
+
+
+def _script(name: str) -> Path:
+    path = SCRIPTS / name
+    if path.is_file():
+        return path
+    raise NotInstalled(
+        "未安装 RabbitMQ。请以 root 执行：apt-get install -y rabbitmq-server；"
+        "或不设置消息代理（ONESTOP_BROKER_URL），由数据库传递消息",
+        "RabbitMQ is not installed. As root: apt-get install -y rabbitmq-server; "
+        "or leave ONESTOP_BROKER_URL unset: the database delivers then",
+    )
+
+
+def _epmd() -> Path:
+    found = shutil.which("epmd")
+    if found is None:
+        raise NotInstalled(
+            "未安装 epmd。请以 root 执行：apt-get install -y erlang-base",
+            "epmd is not installed. As root: apt-get install -y erlang-base",
+        )
+    return Path(found)
+
+
+def _distinct_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
+
+
+def _is_in(pid: int, folder: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve() == folder.resolve()
+    except OSError:
+        return not Path("/proc/self").exists()
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
