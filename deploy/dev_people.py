@@ -12,7 +12,7 @@ def dev_people() -> list[DevPerson]:
             Principal(
                 PrincipalKind.OFFICER,
                 f"officer-{n}",
-                departments=("330106-community", "330106-psb-residence"),
+                departments=("xihu-community", "xihu-police"),
                 name=f"{n}号工作人员",
             ),
             "社区与公安居住登记窗口工作人员",

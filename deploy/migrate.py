@@ -42,7 +42,9 @@ class DatabaseTooOld(Unavailable):
 
 def migrate(settings: Settings) -> list[str]:
     """Bring database and broker to what this release needs; the names of the migrations that ran."""
-    engine = create_engine(database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True)
+    engine = create_engine(
+        database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True
+    )
     ran: list[str] = []
     with transaction(engine, "migrate") as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('onestop.migrate'))"))
@@ -56,7 +58,9 @@ def migrate(settings: Settings) -> list[str]:
             connection.execute(text(f"SELECT {service}.keep_outbox(CAST(clock_timestamp() AS date))"))
         _subscribe(connection)
     for service in SERVICES:
-        keys = create_engine(database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True)
+        keys = create_engine(
+            database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True
+        )
         Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys, tables(service))).ensure()
     if settings.broker_url:
         apply_topology(settings.broker_url, subscriptions())
@@ -66,14 +70,19 @@ def migrate(settings: Settings) -> list[str]:
 
 def heads() -> dict[str, str]:
     """Schema -> the migration that this release needs."""
-    return {schema: ScriptDirectory.from_config(_config(schema)).get_current_head() or "" for schema in (HOUSE, *SERVICES)}
+    return {
+        schema: ScriptDirectory.from_config(_config(schema)).get_current_head() or ""
+        for schema in (HOUSE, *SERVICES)
+    }
 
 
 def _make_roles(connection: Connection, settings: Settings) -> None:
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {HOUSE}"))
     for service in SERVICES:
         for role in (owner_role(service), app_role(service)):
-            exists = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :r"), {"r": role}).first()
+            exists = connection.execute(
+                text("SELECT 1 FROM pg_roles WHERE rolname = :r"), {"r": role}
+            ).first()
             if exists is None:
                 connection.execute(text(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"))
             password = settings.db.password_of(role)
@@ -104,7 +113,10 @@ def _upgrade(connection: Connection, schema: str) -> list[str]:
 
 
 def _current(connection: Connection, schema: str) -> str | None:
-    if connection.execute(text("SELECT to_regclass(:t)"), {"t": f"{schema}.alembic_version"}).scalar_one() is None:
+    if (
+        connection.execute(text("SELECT to_regclass(:t)"), {"t": f"{schema}.alembic_version"}).scalar_one()
+        is None
+    ):
         return None
     found = connection.execute(text(f"SELECT version_num FROM {schema}.alembic_version")).scalar_one_or_none()
     return found
@@ -137,7 +149,9 @@ def _grant(connection: Connection, service: str) -> None:
 
 
 def _subscribe(connection: Connection) -> None:
-    wanted = {(speaker, subscriber) for subscriber, speakers in subscriptions().items() for speaker in speakers}
+    wanted = {
+        (speaker, subscriber) for subscriber, speakers in subscriptions().items() for speaker in speakers
+    }
     connection.execute(text(f"DELETE FROM {HOUSE}.subscriptions"))
     for speaker, subscriber in sorted(wanted):
         connection.execute(

@@ -22,9 +22,13 @@ def case_show(settings: Settings, number: str) -> dict[str, Any]:
     found: dict[str, Any] = {"number": number, "services": {}}
     for desk in _desks(settings):
         with unit_of(desk, "case.show") as unit:
-            row = unit.connection.execute(
-                text(f"SELECT * FROM {desk.service}.cases WHERE number = :n"), {"n": number}
-            ).mappings().first()
+            row = (
+                unit.connection.execute(
+                    text(f"SELECT * FROM {desk.service}.cases WHERE number = :n"), {"n": number}
+                )
+                .mappings()
+                .first()
+            )
             if row is not None:
                 found["services"][desk.service] = {
                     key: value for key, value in row.items() if not isinstance(value, memoryview | bytes)

@@ -34,7 +34,9 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
     """The app of one process. Nothing connects before the first request."""
     faults.plan_faults(settings.fault_plan)
     app = FastAPI(title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None)
-    desks = {service: build_desk(settings, service, tables(service), people_wait=True) for service in services}
+    desks = {
+        service: build_desk(settings, service, tables(service), people_wait=True) for service in services
+    }
     answers = {service: part(service, "web").answers(desk) for service, desk in desks.items()}
     asker = Asker(settings, answers)
     session_key = load_secret(settings, SESSION_KEY)
@@ -52,7 +54,9 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
             part(service, "web").router(WebContext(settings, desk, asker, environment(), identity))
         )
         app.include_router(internal_router(answers[service]))
-    app.include_router(health_router(Health({f"{s}.database": partial(_database, d) for s, d in desks.items()})))
+    app.include_router(
+        health_router(Health({f"{s}.database": partial(_database, d) for s, d in desks.items()}))
+    )
     app.mount("/static", StaticFiles(directory=static_folder()), name="static")
     return app
 

@@ -61,7 +61,9 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     if settings.worker.health_port is not None:
         health = Health(_checks(runner, desks), draining=lambda: bool(stopping))
         server = serve_health(health, host=settings.web.host, port=settings.worker.health_port)
-    _log.info("worker_started", services=list(services), road="rabbitmq" if settings.broker_url else "database")
+    _log.info(
+        "worker_started", services=list(services), road="rabbitmq" if settings.broker_url else "database"
+    )
     stop.wait()
     _log.info("worker_stopping", services=list(services))
     with eventlet.Timeout(settings.worker.drain_s + 3, False):

@@ -38,7 +38,9 @@ class DataKeyTable:
         """All keys, oldest first."""
         table = self.tables.data_keys
         with transaction(self.engine, "keys.load") as connection:
-            rows = connection.execute(select(table.c.key_id, table.c.wrapped, table.c.state).order_by(table.c.key_id))
+            rows = connection.execute(
+                select(table.c.key_id, table.c.wrapped, table.c.state).order_by(table.c.key_id)
+            )
             return [WrappedKey(row.key_id, bytes(row.wrapped), KeyState(row.state)) for row in rows]
 
     def add(self, service: str, key: WrappedKey) -> None:
@@ -46,7 +48,10 @@ class DataKeyTable:
         with transaction(self.engine, "keys.add") as connection:
             connection.execute(
                 insert(self.tables.data_keys).values(
-                    key_id=key.key_id, wrapped=key.wrapped, state=key.state, created_at=read_clock(connection).wall
+                    key_id=key.key_id,
+                    wrapped=key.wrapped,
+                    state=key.state,
+                    created_at=read_clock(connection).wall,
                 )
             )
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from shared.catalogue.matter import Matter, Step
+
 from services.approval import queries
 from services.approval.errors import (
     CertificateLost,
@@ -23,7 +25,6 @@ from services.approval.rules.transitions import Act, State, check_transition
 from shared import metrics
 from shared.auth.principal import Principal
 from shared.bus.inbox import NotYet
-from shared.catalogue.matter import Matter, Step
 from shared.db.unit import Unit, new_id
 from shared.errors import FieldError
 from shared.events.approval import (
@@ -156,7 +157,13 @@ def check_holder(task: Task, officer: Principal) -> None:
 
 
 def decide_task(
-    unit: Unit, task: Task, case: Case, officer: Principal, outcome: StepOutcome, reason: str, lost: Sequence[str]
+    unit: Unit,
+    task: Task,
+    case: Case,
+    officer: Principal,
+    outcome: StepOutcome,
+    reason: str,
+    lost: Sequence[str],
 ) -> None:
     """End a step: pass it on, or decide the case. A refusal needs its reasons (行政许可法 art. 38).
 

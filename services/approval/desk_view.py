@@ -98,7 +98,9 @@ def reasons(unit: Unit, number: str) -> list[dict[str, Any]]:
             "step": task.step,
             "outcome": task.outcome,
             "at": _iso(task.finished_at),
-            "reason": unit.desk.vault.open(task.sealed_reason, table="tasks", row=task.id, column="sealed_reason"),
+            "reason": unit.desk.vault.open(
+                task.sealed_reason, table="tasks", row=task.id, column="sealed_reason"
+            ),
         }
         for task in queries.reasons_of(unit.session, number)
         if task.decides and task.sealed_reason is not None

@@ -46,12 +46,19 @@ def lock_task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
 
 def task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
     """A task with its case, for reading."""
-    row = session.execute(select(Task, Case).join(Case, Case.number == Task.case_no).where(Task.id == task_id)).first()
+    row = session.execute(
+        select(Task, Case).join(Case, Case.number == Task.case_no).where(Task.id == task_id)
+    ).first()
     return (row[0], row[1]) if row else None
 
 
 def queue(
-    session: Session, departments: Collection[str], *, after: tuple[Any, UUID] | None, limit: int, mine: str | None
+    session: Session,
+    departments: Collection[str],
+    *,
+    after: tuple[Any, UUID] | None,
+    limit: int,
+    mine: str | None,
 ) -> list[Task]:
     """Open tasks of these departments and the officer's own, the earliest due first, one page."""
     wanted = select(Task).where(Task.department.in_(sorted(departments)), Task.state != "done")
@@ -67,6 +74,8 @@ def reasons_of(session: Session, number: str) -> list[Task]:
     """The finished tasks of a case that carry reasons."""
     return list(
         session.scalars(
-            select(Task).where(Task.case_no == number, Task.sealed_reason.is_not(None)).order_by(Task.finished_at)
+            select(Task)
+            .where(Task.case_no == number, Task.sealed_reason.is_not(None))
+            .order_by(Task.finished_at)
         )
     )

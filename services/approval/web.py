@@ -13,8 +13,8 @@ from services.approval.models import Case, Task
 from shared.auth.deps import Officer
 from shared.auth.principal import Principal
 from shared.db.unit import Desk, Unit, unit_of
-from shared.http.ask import Params
 from shared.http.ask import Answer as AskAnswer
+from shared.http.ask import Params
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.etag import check_if_match, etag_of

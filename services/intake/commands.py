@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from shared.catalogue.matter import Matter
 from sqlalchemy.dialects.postgresql import insert
 
 from services.intake import queries
 from services.intake.errors import NotAskedFor, NothingAsked, NotYourApplication
-from services.intake.models import CASE_SERIAL, Case, Contact, Person, TimelineEntry
+from services.intake.models import Case, Contact, Person, TimelineEntry
 from services.intake.rules.case_number import compose_case_number
 from services.intake.rules.identity import normalise_id_number
 from services.intake.rules.submission import check_submission, named_people
 from shared.bus.inbox import NotYet
-from shared.catalogue.matter import Matter
 from shared.db.unit import Unit
 from shared.errors import FieldError, Invalid
 from shared.events.approval import (
@@ -87,13 +87,16 @@ def _make_person(unit: Unit, lookup: bytes, id_number: str, name: str) -> UUID:
             person_ref=person_ref,
             id_lookup=lookup,
             sealed_name=vault.seal(name, table="persons", row=person_ref, column="sealed_name"),
-            sealed_id_number=vault.seal(id_number, table="persons", row=person_ref, column="sealed_id_number"),
+            sealed_id_number=vault.seal(
+                id_number, table="persons", row=person_ref, column="sealed_id_number"
+            ),
             created_at=unit.wall,
         )
         # The same person may be met by two requests at once; the second waits and takes the first one's row.
         .on_conflict_do_nothing(index_elements=[Person.id_lookup])
+        .returning(Person.person_ref)
     )
-    if made.rowcount:
+    if made.first() is not None:
         return person_ref
     found = queries.person_by_lookup(unit.session, lookup)
     assert found is not None
@@ -116,7 +119,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         for role, who in named_people(matter, form).items()
     }
     _check_submitter(submission, refs)
-    number = compose_case_number(matter.region, today, unit.session.execute(CASE_SERIAL).scalar_one())
+    number = compose_case_number(matter.region, today, queries.next_serial(unit.session))
     query_code = secrets.token_hex(16)
     case = Case(
         number=number,
@@ -171,7 +174,9 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
     if wrong:
         raise NotAskedFor(
             fields=[
-                FieldError(f"/uploads/{code}", "not-asked", "该材料不在补正清单内。", "This was not asked for.")
+                FieldError(
+                    f"/uploads/{code}", "not-asked", "该材料不在补正清单内。", "This was not asked for."
+                )
                 for code in wrong
             ]
         )
@@ -250,13 +255,18 @@ def _tell(unit: Unit, case: Case, service: str, fact: str, details: dict[str, An
 
 
 def _check_submitter(submission: Submission, refs: Mapping[str, UUID]) -> None:
-    if submission.submitter is not None and submission.submitter not in (refs["applicant"], refs.get("agent")):
+    if submission.submitter is not None and submission.submitter not in (
+        refs["applicant"],
+        refs.get("agent"),
+    ):
         raise NotYourApplication
 
 
 def _unknown_uploads(matter: Matter, uploads: Mapping[str, UUID]) -> list[FieldError]:
     known = {material.code for material in matter.materials}
     return [
-        FieldError(f"/uploads/{code}", "unknown", "该事项不需要这份材料。", "This matter has no such material.")
+        FieldError(
+            f"/uploads/{code}", "unknown", "该事项不需要这份材料。", "This matter has no such material."
+        )
         for code in sorted(set(uploads) - known)
     ]

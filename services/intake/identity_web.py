@@ -11,7 +11,7 @@ from services.intake.rules.identity import check_id_number
 from shared.auth.deps import authenticator
 from shared.auth.principal import Principal, PrincipalKind
 from shared.db.unit import unit_of
-from shared.errors import FieldError, Invalid, NotFound
+from shared.errors import FieldError, Invalid
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.legal_time import legal_day
@@ -74,7 +74,11 @@ def _known_citizen(context: WebContext, body: DevCitizen) -> Principal:
         problem = check_id_number(body.id_number, legal_day(unit.legal))
         if problem is not None:
             raise Invalid(
-                fields=[FieldError("/id_number", f"id-number.{problem}", "身份证件号码有误。", "This ID number is wrong.")]
+                fields=[
+                    FieldError(
+                        "/id_number", f"id-number.{problem}", "身份证件号码有误。", "This ID number is wrong."
+                    )
+                ]
             )
         person_ref = commands.register_person(unit, body.id_number, body.name, body.phone)
     return Principal(PrincipalKind.CITIZEN, str(person_ref), person_ref=person_ref, name=body.name)
@@ -86,4 +90,6 @@ def _officer(body: DevOfficer) -> Principal:
 
 def _token(request: Request, principal: Principal) -> Response:
     token = authenticator(request).tokens.issue(principal, TTL_S)
-    return JSONResponse({"token": token, "person_ref": str(principal.person_ref) if principal.person_ref else None})
+    return JSONResponse(
+        {"token": token, "person_ref": str(principal.person_ref) if principal.person_ref else None}
+    )

@@ -7,12 +7,17 @@ from uuid import UUID
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from services.intake.models import Case, Contact, LookupMiss, Person, TimelineEntry
+from services.intake.models import CASE_SERIAL, Case, Contact, LookupMiss, Person, TimelineEntry
 
 
 def person_by_lookup(session: Session, lookup: bytes) -> UUID | None:
     """The person with this keyed HMAC of an ID number."""
     return session.execute(select(Person.person_ref).where(Person.id_lookup == lookup)).scalar_one_or_none()
+
+
+def next_serial(session: Session) -> int:
+    """The next serial of a case number; it cycles within a day's reach, and the number is unique besides."""
+    return int(session.execute(select(CASE_SERIAL.next_value())).scalar_one())
 
 
 def contact(session: Session, person_ref: UUID) -> Contact | None:
@@ -43,7 +48,9 @@ def timeline(session: Session, number: str) -> list[TimelineEntry]:
     """Everything that happened in a case, in the order of its moments."""
     return list(
         session.scalars(
-            select(TimelineEntry).where(TimelineEntry.case_no == number).order_by(TimelineEntry.at, TimelineEntry.id)
+            select(TimelineEntry)
+            .where(TimelineEntry.case_no == number)
+            .order_by(TimelineEntry.at, TimelineEntry.id)
         )
     )
 
@@ -54,4 +61,4 @@ def recent_misses(session: Session, asker: bytes, target: bytes, at: datetime, w
     by_asker = select(func.count()).where(LookupMiss.asker == asker, LookupMiss.missed_at > since)
     by_target = select(func.count()).where(LookupMiss.target == target, LookupMiss.missed_at > since)
     counts = session.execute(select(by_asker.scalar_subquery(), by_target.scalar_subquery())).one()
-    return max(counts)
+    return int(max(counts))

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+from shared.catalogue.matter import Matter
+
 from services.intake import queries
 from services.intake.models import Case, TimelineEntry
-from shared.catalogue.matter import Matter
 from shared.db.unit import Unit
 
 _NEGATIVE = "denied"
@@ -23,12 +24,16 @@ def case_view(unit: Unit, case: Case) -> dict[str, Any]:
         "provisional": case.provisional,
         "visits": case.visits,
         "stage": case.stage,
+        "stage_zh": matter.step(case.stage).names.zh if case.stage else None,
+        "stage_en": matter.step(case.stage).names.en if case.stage else None,
         "department": case.department,
+        "department_zh": matter.departments[case.department].names.zh if case.department else None,
+        "department_en": matter.departments[case.department].names.en if case.department else None,
         "asked": [
             {
                 "material": code,
-                "name_zh": matter.name_of(code, "zh-CN"),
-                "name_en": matter.name_of(code, "en"),
+                "name_zh": matter.names_of_requirement(code).zh,
+                "name_en": matter.names_of_requirement(code).en,
                 "uploads": sorted(matter.uploads_for(code)),
             }
             for code in case.asked
@@ -36,14 +41,14 @@ def case_view(unit: Unit, case: Case) -> dict[str, Any]:
         "materials": [
             {
                 **material,
-                "name_zh": matter.name_of(material["material"], "zh-CN"),
-                "name_en": matter.name_of(material["material"], "en"),
+                "name_zh": matter.names_of_requirement(material["material"]).zh,
+                "name_en": matter.names_of_requirement(material["material"]).en,
             }
             for material in case.materials
         ],
         "timeline": [timeline_line(entry) for entry in entries],
         "notified": notified(entries),
-        "remedies": matter.remedies.model_dump(mode="json") if case.outcome == _NEGATIVE else None,
+        "remedies": {**matter.remedies.model_dump(mode="json"), "zh": matter.remedies.sentence("zh-CN"), "en": matter.remedies.sentence("en")} if case.outcome == _NEGATIVE else None,
     }
 
 
@@ -53,8 +58,8 @@ def case_line(case: Case, matter: Matter) -> dict[str, Any]:
         "number": case.number,
         "matter": case.matter,
         "matter_version": case.matter_version,
-        "matter_zh": matter.name.zh,
-        "matter_en": matter.name.en,
+        "matter_zh": matter.names.zh,
+        "matter_en": matter.names.en,
         "channel": case.channel,
         "state": case.state,
         "outcome": case.outcome,

@@ -56,7 +56,11 @@ def answers(desk: Desk) -> dict[str, AskAnswer]:
     def contact(params: Params) -> Params:
         """How to reach a person about a case; `phone` is null when we do not know one."""
         with unit_of(desk, "intake.contact") as unit:
-            return {"phone": access.read_phone(unit, UUID(params["person"]), params["case"], "notify", params["purpose"])}
+            return {
+                "phone": access.read_phone(
+                    unit, UUID(params["person"]), params["case"], "notify", params["purpose"]
+                )
+            }
 
     def application(params: Params) -> Params:
         """The filled form of a case, for whoever handles it."""
@@ -95,7 +99,9 @@ def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) ->
         return answer_once(unit, citizen.subject, key, fingerprint("POST", "/api/v1/cases", said), make)
 
 
-def supply(context: WebContext, citizen: Principal, key: str, number: str, uploads: dict[str, UUID]) -> Answer:
+def supply(
+    context: WebContext, citizen: Principal, key: str, number: str, uploads: dict[str, UUID]
+) -> Answer:
     """Supply once, for API and pages alike."""
     check_uploads(context, citizen.person_ref, list(uploads.values()))
     said = "&".join(f"{code}={upload}" for code, upload in sorted(uploads.items()))
@@ -107,14 +113,20 @@ def supply(context: WebContext, citizen: Principal, key: str, number: str, uploa
             return 202, {"number": number, "supplied": sorted(uploads)}
 
         return answer_once(
-            unit, citizen.subject, key, fingerprint("POST", f"/api/v1/cases/{number}/supplements", said.encode()), make
+            unit,
+            citizen.subject,
+            key,
+            fingerprint("POST", f"/api/v1/cases/{number}/supplements", said.encode()),
+            make,
         )
 
 
 def with_reasons(context: WebContext, shown: dict[str, Any]) -> dict[str, Any]:
     """The view, with the reasons that approval keeps when the case was refused."""
     refused = shown["outcome"] == "denied"
-    asked = context.asker.ask("approval", "reasons", {"case": shown["number"]}) if refused else {"reasons": []}
+    asked = (
+        context.asker.ask("approval", "reasons", {"case": shown["number"]}) if refused else {"reasons": []}
+    )
     return {**shown, "reasons": asked["reasons"]}
 
 

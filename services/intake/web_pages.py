@@ -1,14 +1,12 @@
 """The pages of intake, rendered on the server; every one works without JavaScript."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Form, Request, UploadFile
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import Request
+from starlette.responses import HTMLResponse, Response
 
-from services.intake import access, view
-from shared.auth.deps import Citizen, csrf_token
-from shared.db.unit import unit_of
+from shared.auth.deps import csrf_token
 from shared.http.context import WebContext
 from shared.http.locale import locale_of
 

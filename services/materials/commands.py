@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
+from shared.catalogue.matter import Matter
+
 from services.materials import queries
 from services.materials.errors import UploadEmpty, UploadNotFound, UploadTypeNotAllowed
 from services.materials.models import Case, Certificate, MatchOutcome, Upload, UploadRead, UseGrant, UseRecord
@@ -13,7 +15,6 @@ from services.materials.rules.matching import CertificateState, CertificateView,
 from services.materials.rules.media import media_type_of
 from shared import metrics
 from shared.bus.inbox import NotYet
-from shared.catalogue.matter import Matter
 from shared.db.unit import Unit, new_id
 from shared.events.approval import CaseDecided
 from shared.events.approval import Outcome as Decision
@@ -199,7 +200,7 @@ def _read_certificates(unit: Unit, case: Case, matter: Matter, loaded: Checklist
     """The certificates that the matter may look at, each reading noted; none without consent."""
     if not case.consented:
         return []
-    wanted = matter.certificate_types()
+    wanted = matter.certificate_types(case.facts)
     found = []
     for holder in sorted({UUID(ref) for ref in case.holders.values()}):
         for certificate in loaded.certificates.get(holder, ()):
@@ -258,7 +259,8 @@ def _record(unit: Unit, case: Case, result: MatchResult) -> None:
         MaterialsMatched(
             round=case.round,
             outcomes=[
-                MatchedMaterial(material=o.material, outcome=o.outcome, source=o.source) for o in result.outcomes
+                MatchedMaterial(material=o.material, outcome=o.outcome, source=o.source)
+                for o in result.outcomes
             ],
             gaps=case.gaps,
             matched_at=unit.legal,

@@ -75,7 +75,9 @@ def matched_certificates(session: Session, number: str) -> list[tuple[str, Certi
     rows = session.execute(
         select(MatchOutcome.material, Certificate)
         .join(Certificate, Certificate.id == MatchOutcome.certificate)
-        .where(MatchOutcome.case_no == number, MatchOutcome.round == latest, MatchOutcome.outcome == "matched")
+        .where(
+            MatchOutcome.case_no == number, MatchOutcome.round == latest, MatchOutcome.outcome == "matched"
+        )
     )
     return [(row[0], row[1]) for row in rows]
 

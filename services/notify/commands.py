@@ -14,7 +14,7 @@ from services.notify.templates import render_in_app
 from shared import metrics
 from shared.bus.inbox import NotYet
 from shared.db.unit import Unit
-from shared.events.approval import CaseAccepted, CaseDecided
+from shared.events.approval import CaseAccepted
 from shared.events.fact import Event
 from shared.events.intake import CaseSubmitted
 from shared.events.notify import NoticeSent
@@ -62,11 +62,10 @@ def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
     if case is None:
         raise NotYet
     matter = unit.desk.matters.get(case.matter, case.matter_version)
-    outcome = event.fact.outcome if isinstance(event.fact, CaseDecided) else None
-    template = matter.notice_for(event.type.split(".")[2], outcome)
+    template = matter.template_for(_fact_name(event), event.fact.model_dump(mode="json"))
     params = {
         "number": case.number,
-        "matter": matter.name.zh if case.locale == "zh-CN" else matter.name.en,
+        "matter": matter.names.within(case.locale),
         "date": str(legal_day(_date_of(event))),
     }
     muted = loaded.muted.get(case.recipient, frozenset())
@@ -106,7 +105,9 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
     )
     unit.session.add(delivery)
     if plan.channel != IN_APP:
-        unit.later(f"{SEND_JOB}.{plan.channel}", str(delivery_id), {"delivery": str(delivery_id)}, case=case.number)
+        unit.later(
+            f"{SEND_JOB}.{plan.channel}", str(delivery_id), {"delivery": str(delivery_id)}, case=case.number
+        )
         return
     title, body = render_in_app(plan.template, case.locale, params)
     unit.session.add(
@@ -130,6 +131,11 @@ def _say(unit: Unit, case: Case, delivery: Delivery) -> None:
             template=delivery.template, channel=delivery.channel, status=delivery.state, sent_at=unit.legal
         ),
     )
+
+
+def _fact_name(event: Event) -> str:
+    """`approval.case-decided`, as matter files name facts."""
+    return ".".join(event.type.split(".")[1:3])
 
 
 def _date_of(event: Event) -> datetime:

@@ -11,6 +11,7 @@ from typing import Any
 
 import amqp
 import kombu
+from kombu.exceptions import OperationalError as BrokerAway
 from sqlalchemy import Connection
 
 from shared.bus.outbox import OutboxRow
@@ -120,5 +121,5 @@ class BrokerRoad:
         self._trouble = "returned: no queue is bound; run: onestop topology apply"
 
 
-ROAD_ERRORS = (NotPublished, OSError, amqp.AMQPError, kombu.exceptions.OperationalError)
+ROAD_ERRORS = (NotPublished, OSError, amqp.AMQPError, BrokerAway)
 """What a broker that is away or unwilling raises; the relay waits and tries again."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import amqp
 import kombu
+from kombu.exceptions import OperationalError as BrokerAway
 import structlog
 
 from shared import metrics
@@ -70,7 +71,7 @@ class QueueConsumer:
                 self._connect()
                 tries = 0
                 self._read()
-            except (OSError, amqp.AMQPError, kombu.exceptions.OperationalError) as error:
+            except (OSError, amqp.AMQPError, BrokerAway) as error:
                 if not self._stopping.is_set():
                     _log.warning("broker_lost", service=self._service, error=type(error).__name__)
             finally:
@@ -111,7 +112,9 @@ class QueueConsumer:
         self._deliveries.clear()
         self._generation += 1
         self._connection, self._channel = connection, channel
-        channel.basic_consume(queue_name(self._service), consumer_tag=self._service, callback=self._on_message)
+        channel.basic_consume(
+            queue_name(self._service), consumer_tag=self._service, callback=self._on_message
+        )
         metrics.BROKER_CONNECTED.labels(self._service).set(1)
 
     def _disconnect(self) -> None:

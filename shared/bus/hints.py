@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _log = structlog.get_logger()
 _SPACING_S = 0.005
@@ -78,7 +79,8 @@ class Hints:
                             channels, self._pending = sorted(self._pending), set()
                         if channels:
                             connection.execute(
-                                text("SELECT pg_notify(c, '') FROM unnest(CAST(:c AS text[])) c"), {"c": channels}
+                                text("SELECT pg_notify(c, '') FROM unnest(CAST(:c AS text[])) c"),
+                                {"c": channels},
                             )
                         self._stopped.wait(_SPACING_S)
             except (DBAPIError, PoolTimeout) as error:

@@ -67,7 +67,9 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             self.consumer = QueueConsumer(
                 settings.broker_url, desk.service, self.inbox, settings.worker.batch, self._as_worker
             )
-        self.runners = [JobRunner(desk, {kind: handler}) for kind, handler in sorted(self.config.jobs.items())]
+        self.runners = [
+            JobRunner(desk, {kind: handler}) for kind, handler in sorted(self.config.jobs.items())
+        ]
         self.outbox_wake = threading.Event()
         self.inbox_wake = threading.Event()
         self.job_wakes = [threading.Event() for _ in self.runners]
@@ -86,8 +88,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self._spawn(self.listener.run)
         self._spawn(lambda: self._loop("relay", self.outbox_wake, self.relay.run_once))
         self.draining.append(self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox)))
-        for runner, wake in zip(self.runners, self.job_wakes, strict=True):
-            self.draining.append(self._spawn(partial(self._loop, "jobs", wake, runner.run_once)))
+        for runner, job_wake in zip(self.runners, self.job_wakes, strict=True):
+            self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, runner.run_once)))
         if self.consumer is not None:
             self._spawn(self.consumer.run_reader)
             self.draining.append(self._spawn(self.consumer.run_batches))

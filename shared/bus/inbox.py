@@ -205,6 +205,7 @@ class Inbox:
         )
         return Settled.failed(event, reason)
 
+
 def _halves(events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:
     """Two parts that share no case where that is possible; the second is empty for a single event."""
     cases = sorted({event.case for event in events})

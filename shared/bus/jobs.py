@@ -16,7 +16,6 @@ import structlog
 from sqlalchemy import Connection, text
 
 from shared import metrics
-from shared.db.transaction import transaction
 from shared.faults import fault_point
 
 if TYPE_CHECKING:
@@ -96,7 +95,13 @@ class JobHandler(Protocol):
 def insert_jobs(connection: Connection, schema: str, jobs: list[JobRow], at: datetime) -> None:
     """Write jobs in one statement; those that exist already stay as they are."""
     rows = [
-        {"kind": j.kind, "key": j.key, "payload": j.payload, "case_no": j.case, "due_at": j.due_at.isoformat()}
+        {
+            "kind": j.kind,
+            "key": j.key,
+            "payload": j.payload,
+            "case_no": j.case,
+            "due_at": j.due_at.isoformat(),
+        }
         for j in sorted(jobs, key=lambda j: (j.kind, j.key))
     ]
     connection.execute(
@@ -126,7 +131,9 @@ class JobRunner:
             f"ORDER BY due_at LIMIT {CLAIM} FOR UPDATE SKIP LOCKED) AS c WHERE j.id = c.id "
             "RETURNING j.id, j.kind, j.key, j.payload, j.case_no, j.epoch, j.attempts, c.before = 'claimed'"
         )
-        self._still_mine = text(f"SELECT 1 FROM {schema}.jobs WHERE id = :id AND epoch = :epoch AND state = 'claimed' FOR UPDATE")
+        self._still_mine = text(
+            f"SELECT 1 FROM {schema}.jobs WHERE id = :id AND epoch = :epoch AND state = 'claimed' FOR UPDATE"
+        )
         self._end = text(
             f"UPDATE {schema}.jobs SET state = :state, due_at = COALESCE(:due_at, due_at), reason = :reason, "
             "lease_until = NULL, finished_at = :finished_at WHERE id = :id"
@@ -185,4 +192,3 @@ class JobRunner:
             case GiveUp(reason):
                 values |= {"state": "failed", "reason": reason[:300], "finished_at": unit.wall}
         unit.connection.execute(self._end, values)
-

@@ -104,7 +104,8 @@ def drop_parked(desk: Desk, parked_id: str, actor: str) -> None:
         row = _find(unit, parked_id)
         if row["case_no"] is None:
             unit.connection.execute(
-                text(f"UPDATE {schema}.undecodable SET state = 'dropped' WHERE sha256 = :id"), {"id": parked_id}
+                text(f"UPDATE {schema}.undecodable SET state = 'dropped' WHERE sha256 = :id"),
+                {"id": parked_id},
             )
         else:
             _drop_fact(unit, parked_id, row)
@@ -132,7 +133,9 @@ def _drop_fact(unit: Unit, parked_id: str, row: RowMapping) -> None:
         {"id": parked_id, "at": unit.wall},
     )
     unit.connection.execute(
-        text(f"UPDATE {schema}.inbox SET state = 'new' WHERE case_no = :case AND speaker = :speaker AND state = 'waiting'"),
+        text(
+            f"UPDATE {schema}.inbox SET state = 'new' WHERE case_no = :case AND speaker = :speaker AND state = 'waiting'"
+        ),
         place,
     )
 
@@ -140,7 +143,9 @@ def _drop_fact(unit: Unit, parked_id: str, row: RowMapping) -> None:
 def _find(unit: Unit, parked_id: str) -> RowMapping:
     schema = unit.desk.service
     if _is_uuid(parked_id):
-        statement = f"SELECT * FROM {schema}.inbox WHERE id = CAST(:id AS uuid) AND state = 'parked' FOR UPDATE"
+        statement = (
+            f"SELECT * FROM {schema}.inbox WHERE id = CAST(:id AS uuid) AND state = 'parked' FOR UPDATE"
+        )
     else:
         statement = (
             "SELECT NULL AS case_no, NULL AS type, reason, times AS attempts, 0 AS deaths, received_at, sealed, "

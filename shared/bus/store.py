@@ -159,7 +159,14 @@ class InboxStore:
         return self._insert_events(unit, self._insert, events, state="retry", deaths=1, with_body=True)
 
     def _insert_events(
-        self, unit: Unit, statement: TextClause, events: Sequence[Event], *, state: str, deaths: int, with_body: bool
+        self,
+        unit: Unit,
+        statement: TextClause,
+        events: Sequence[Event],
+        *,
+        state: str,
+        deaths: int,
+        with_body: bool,
     ) -> list[Event]:
         rows = [{**_envelope(e), "event": to_json(e) if with_body else None} for e in events]
         done = state == "done"
@@ -258,7 +265,9 @@ class InboxStore:
                 "case_no": stored["subject"],
                 "sequence": int(stored["sequence"]),
                 "type": stored["type"][:200],
-                "sealed": unit.desk.vault.seal(json.dumps(stored), table="inbox", row=stored["id"], column="sealed"),
+                "sealed": unit.desk.vault.seal(
+                    json.dumps(stored), table="inbox", row=stored["id"], column="sealed"
+                ),
                 "reason": unreadable.reason[:300],
                 "at": unit.wall,
             },

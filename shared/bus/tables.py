@@ -79,7 +79,9 @@ def bus_tables(metadata: MetaData) -> BusTables:
         Column("reason", String(300)),
         Column("received_at", AwareDateTime, nullable=False),
         Column("handled_at", AwareDateTime),
-        Index("inbox_open", "position", postgresql_where=text("state IN ('new', 'claimed', 'retry', 'not_yet')")),
+        Index(
+            "inbox_open", "position", postgresql_where=text("state IN ('new', 'claimed', 'retry', 'not_yet')")
+        ),
         Index("inbox_case", "case_no", "speaker", "sequence"),
         Index("inbox_held", "case_no", postgresql_where=text("state IN ('waiting', 'not_yet')")),
         Index("inbox_parked", "position", postgresql_where=text("state = 'parked'")),

@@ -87,7 +87,13 @@ class Unit:
         )
 
     def later(
-        self, kind: str, key: str, payload: dict[str, Any], *, case: str | None = None, due_at: datetime | None = None
+        self,
+        kind: str,
+        key: str,
+        payload: dict[str, Any],
+        *,
+        case: str | None = None,
+        due_at: datetime | None = None,
     ) -> None:
         """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
         self._jobs.append(JobRow(kind, key, payload, case, due_at or self.wall))
@@ -100,7 +106,13 @@ class Unit:
         if self._said:
             day = self.wall.date().isoformat()
             rows = [
-                {"n": n, "case_no": e.case, "event": to_json(e), "emitted_at": self.wall.isoformat(), "emitted_on": day}
+                {
+                    "n": n,
+                    "case_no": e.case,
+                    "event": to_json(e),
+                    "emitted_at": self.wall.isoformat(),
+                    "emitted_on": day,
+                }
                 for n, e in enumerate(self._said)
             ]
             insert_outbox(self.connection, self.desk.service, rows)

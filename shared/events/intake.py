@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from pydantic import Field
+
 from shared.events.fact import Fact
 
 
@@ -20,7 +22,7 @@ class CaseSubmitted(Fact):
     """The non-identifying answers that the matter declares under `facts:`."""
     consented: bool
     """The applicant agreed that certificates are fetched for this case."""
-    uploads: dict[str, UUID] = {}
+    uploads: dict[str, UUID] = Field(default_factory=dict)
     """Material code -> upload, for what the applicant attached."""
     channel: str
     locale: str = "zh-CN"

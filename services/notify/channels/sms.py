@@ -32,7 +32,9 @@ class SmsChannel:
     name = "sms"
     address = "phone"
 
-    def __init__(self, settings: SmsSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, settings: SmsSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._settings = settings
         self._now = now
         self._client = httpx.Client(timeout=settings.timeout_s, trust_env=False, follow_redirects=False)
