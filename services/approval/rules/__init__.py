@@ -1,1 +1,1 @@
-"""The policy of approval: values in, decisions out."""
+"""Pure rules of approval: no I/O, no clock."""

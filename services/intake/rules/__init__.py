@@ -1,1 +1,1 @@
-"""The policy of intake: values in, decisions out."""
+"""Pure rules of intake: no I/O, no clock."""

@@ -1,1 +1,1 @@
-"""The policy of materials: values in, decisions out."""
+"""Pure rules of materials: no I/O, no clock."""
