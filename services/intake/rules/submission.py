@@ -123,7 +123,7 @@ def _wrong_people(matter: Matter, form: Mapping[str, Any], on: date) -> Iterator
 
 
 def _wrong_dates(schema: Any, value: Any, pointer: str, on: date) -> Iterator[FieldError]:
-    """Errors by the schema's keywords `x-not-after: today` and `x-at-least-months-ago: n`, at any depth."""
+    """Errors by the schema's keywords `x-not-future: true` and `x-at-least-months-ago: n`, at any depth."""
     if isinstance(value, Mapping):
         for name, below in schema.get("properties", {}).items():
             if name in value:
@@ -137,7 +137,7 @@ def _wrong_dates(schema: Any, value: Any, pointer: str, on: date) -> Iterator[Fi
 
 def _wrong_date(schema: Mapping[str, Any], text: str, pointer: str, on: date) -> Iterator[FieldError]:
     months = schema.get("x-at-least-months-ago")
-    if months is None and schema.get("x-not-after") != "today":
+    if months is None and schema.get("x-not-future") is not True:
         return
     try:
         day = date.fromisoformat(text)

@@ -22,8 +22,8 @@ ADULT, CHILD, ELDER = id_number("19900307"), id_number("20101124"), id_number("1
 AGENT = {"name": "王五", "id_number": id_number("19850101"), "phone": "13900139000"}
 SCHEMA = {
     "properties": {
-        "resided_since": {"type": "string", "x-not-after": "today", "x-at-least-months-ago": 6},
-        "stays": {"items": {"properties": {"from": {"type": "string", "x-not-after": "today"}}}},
+        "resided_since": {"type": "string", "x-not-future": True, "x-at-least-months-ago": 6},
+        "stays": {"items": {"properties": {"from": {"type": "string", "x-not-future": True}}}},
     }
 }
 
