@@ -13,8 +13,7 @@ _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_CHARACTERS = "10X98765432"
 _PROVINCES = frozenset(
     str(code)
-    # GB/T 2260: north, north-east, east, centre and south, south-west, north-west; then Taiwan, Hong Kong, Macao
-    # and, for Taiwan residents living on the mainland, 83.
+    # GB/T 2260; 71 Taiwan, 81 Hong Kong, 82 Macao; 83 is for residents of Taiwan on the mainland.
     for block in ((11, 15), (21, 23), (31, 37), (41, 46), (50, 54), (61, 65), (71, 71), (81, 83))
     for code in range(block[0], block[1] + 1)
 )

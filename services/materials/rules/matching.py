@@ -1,7 +1,7 @@
 """Which certificate or upload meets which material of a case, and what is missing.
 
-Sharing comes first (国令716 art. 7): a certificate of trust level A or B (国办函〔2016〕108号), valid, in its normal
-state and the right person's; else what the citizen uploaded; else it is a gap.
+Sharing comes first (国令716 art. 7): a certificate of trust level A or B (国办函〔2016〕108号), valid, normal
+and the right person's; else what the citizen uploaded; else it is a gap.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
