@@ -73,6 +73,12 @@ class RabbitNode:
         """The Erlang machine's process id while it runs."""
         return self._child.pid if self._child is not None and self._child.poll() is None else None
 
+    @property
+    def pids(self) -> list[int]:
+        """What runs for this node: the Erlang machine and its epmd."""
+        ours = (self._child, self._epmd)
+        return [child.pid for child in ours if child is not None and child.poll() is None]
+
     def start(self, timeout_s: float = START_S) -> None:
         """Start and return when a log-in works; nothing if it runs already. NotInstalled, NotStarted."""
         if self.pid is not None:
