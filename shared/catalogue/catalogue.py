@@ -67,7 +67,7 @@ class Catalogue:
 
 
 def fingerprint(matter: Matter) -> str:
-    """SHA-256 (hex) of the canonical JSON: equal matters have equal fingerprints, whatever the file's layout."""
+    """SHA-256 (hex) of the canonical JSON: equal matters are equal here, whatever the layout of the file."""
     # Without defaults, so that a later release with a new optional key finds published versions unchanged.
     said = matter.model_dump(mode="json", exclude_defaults=True)
     canonical = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -93,7 +93,7 @@ class Change:
 
 
 def diff(old: Matter, new: Matter) -> list[Change]:
-    """What differs, ordered by pointer. Materials, steps and the like are compared by code, not by position."""
+    """What differs, ordered by pointer. Materials, steps and the like are compared by code."""
     return sorted(_differences(old.to_dict(), new.to_dict(), ()), key=lambda change: change.pointer)
 
 

@@ -1,4 +1,4 @@
-"""What must hold of facts and of the conditions that read them: the domain of each fact comes from the form."""
+"""What must hold of facts and of conditions on them. The domain of each fact comes from the form."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -95,7 +95,7 @@ def condition_findings(
                 yield Finding(
                     (*loc, name),
                     f"the fact '{name}' never is {_shown(value)}",
-                    near(str(value), [_shown(one) for one in domain if one is not None], "values"),
+                    _instead(value, domain),
                 )
 
 
@@ -117,5 +117,13 @@ def near(given: str, known: Iterable[str], what: str) -> str:
     )
 
 
+def _instead(value: Scalar, domain: tuple[Scalar, ...]) -> str:
+    texts = [one for one in domain if isinstance(one, str)]
+    if isinstance(value, str) and texts:
+        return near(value, texts, "values")
+    return f"the values here are: {', '.join(_shown(one) for one in domain if one is not None)}"
+
+
 def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """As it would be written in YAML, where 'true' and true are different values."""
+    return repr(value) if isinstance(value, str) else str(value).lower()

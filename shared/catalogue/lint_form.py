@@ -11,7 +11,11 @@ from shared.catalogue.pointers import FormField, fields_of, schema_path
 from shared.catalogue.positions import Loc
 
 KEYWORDS = frozenset(
-    ["$schema", "type", "title", "description", "properties", "required", "additionalProperties", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "items", "minItems", "maxItems", "uniqueItems", "x-personal", "x-title-en", "x-hint", "x-enum-names", "x-not-future"]
+    {
+        *("$schema", "type", "title", "description", "properties", "required", "additionalProperties"),
+        *("enum", "const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"),
+        *("x-personal", "x-title-en", "x-hint", "x-enum-names", "x-not-future", "x-at-least-months-ago"),
+    }
 )
 """All that a form may use: what pages can show and what messages can explain."""
 IDENTIFYING = (
@@ -58,6 +62,7 @@ def form_findings(form: Mapping[str, Any]) -> Iterator[Finding]:
 def _field(field: FormField) -> Iterator[Finding]:
     loc, schema = ("form", *schema_path(field.path)), field.schema
     yield from _keywords(schema, loc)
+    yield from _moments(schema, loc)
     name = field.path[-1]
     for key, about in (("title", "the label in Chinese"), ("x-title-en", "the label in English")):
         if not schema.get(key):
@@ -122,6 +127,22 @@ def _string(field: FormField, loc: Loc) -> Iterator[Finding]:
         yield Finding(
             loc, f"the text field '{name}' has no sensible bound", f"add 'maxLength', at most {MAX_TEXT}"
         )
+
+
+def _moments(schema: Mapping[str, Any], loc: Loc) -> Iterator[Finding]:
+    """Keywords that compare with the day of the application; intake reads them."""
+    told = {"x-not-future", "x-at-least-months-ago"} & schema.keys()
+    if told and schema.get("format") != "date":
+        yield Finding(
+            loc, f"'{min(told)}' stands on a field that is no date", "add 'format: date', or take it out"
+        )
+    if schema.get("x-not-future", True) is not True:
+        yield Finding(
+            (*loc, "x-not-future"), "this is not 'true'", "write 'x-not-future: true', or take it out"
+        )
+    months = schema.get("x-at-least-months-ago", 1)
+    if not isinstance(months, int) or isinstance(months, bool) or months < 1:
+        yield Finding((*loc, "x-at-least-months-ago"), "this is not a number of months", "write 1 or more")
 
 
 def _keywords(schema: Mapping[str, Any], loc: Loc) -> Iterator[Finding]:

@@ -67,7 +67,8 @@ def parse_matter(text: str, file: str) -> Matter:
     try:
         matter = Matter.model_validate(document.data)
     except ValidationError as error:
-        raise _file_error(file, [_slip(document, detail) for detail in error.errors()]) from None
+        details = _without_echoes(error.errors())
+        raise _file_error(file, [_slip(document, detail) for detail in details]) from None
     slips = [Slip(document.value_place(found.loc), found.wrong, found.right) for found in findings(matter)]
     if slips:
         raise _file_error(file, slips)
@@ -111,6 +112,22 @@ def load_catalogue(folder: Path = BUILT_IN) -> Catalogue:
 
 def _file_error(file: str, slips: Iterable[Slip]) -> MatterFileError:
     return MatterFileError(Problem(file, slip.place, slip.wrong, slip.right) for slip in slips)
+
+
+def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """A mistyped key is unknown, and the right one missing: telling the first is enough."""
+    unknown: dict[Loc, list[str]] = {}
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            unknown.setdefault(detail["loc"][:-1], []).append(str(detail["loc"][-1]))
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "missing"
+        or not difflib.get_close_matches(
+            str(detail["loc"][-1]), unknown.get(detail["loc"][:-1], []), cutoff=0.6
+        )
+    ]
 
 
 def _slip(document: Document, detail: ErrorDetails) -> Slip:

@@ -190,9 +190,9 @@ class Remedies(Part):
                 f"或者在{self.litigation_months}个月内依法向{court}提起行政诉讼。"
             )
         return (
-            f"If you disagree with this decision you may, within {self.reconsideration_days} days of learning of it, "
-            f"apply to {authority} for administrative reconsideration, or within {self.litigation_months} months "
-            f"bring an action before {court}."
+            f"If you disagree with this decision you may, within {self.reconsideration_days} days of "
+            f"learning of it, apply to {authority} for administrative reconsideration, or within "
+            f"{self.litigation_months} months bring an action before {court}."
         )
 
 
@@ -252,11 +252,11 @@ class Matter(Part):
     """JSON Schema 2020-12 of the form. Free text says whether it is personal: x-personal."""
     consent: Pointer
     """The form field in which the applicant agrees that certificates are fetched."""
-    facts: dict[Code, FactSource] = {}
+    facts: dict[Code, FactSource] = Field(default_factory=dict)
     """The non-identifying answers that events carry and that conditions read."""
     holders: Annotated[dict[Code, HolderRole], Field(min_length=1)]
     agent: AgentPolicy | None = None
-    one_of_groups: dict[Code, Names] = {}
+    one_of_groups: dict[Code, Names] = Field(default_factory=dict)
     materials: tuple[Material, ...] = ()
     fee: Fee
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
@@ -302,7 +302,7 @@ class Matter(Part):
         return self._material_by_code[code]
 
     def uploads_for(self, code: str, facts: Mapping[str, Scalar] | None = None) -> tuple[str, ...]:
-        """The material codes under which the citizen may bring what `code`, a material or a group, asks for."""
+        """The codes under which the citizen may bring what `code`, a material or a group, asks for."""
         for requirement in self.requirements(facts):
             if requirement.code == code:
                 return tuple(member.code for member in requirement.members if member.uploadable)

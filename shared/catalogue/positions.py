@@ -1,7 +1,7 @@
 """Reads a YAML file so that everything in it knows its line and column.
 
-The dialect is JSON's data model: YAML 1.2 core scalars (`07`, `yes` and `2026-03-01` are texts), text keys, no
-anchors, no tags, no duplicate keys.
+The dialect is JSON's data model: YAML 1.2 core scalars (`07`, `yes` and `2026-03-01` are texts), text keys,
+no anchors, no tags, no duplicate keys.
 """
 
 import re
@@ -16,9 +16,8 @@ Loc = tuple[str | int, ...]
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2 core only."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
-
+_Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", r"~|null|", ["~", "n", ""]),
     ("bool", r"true|false", list("tf")),

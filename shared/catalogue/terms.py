@@ -97,7 +97,7 @@ class Necessity(StrEnum):
 
 
 class SourceKind(StrEnum):
-    """来源渠道: fetched by data sharing, brought by the applicant, or fetched first and brought if that fails."""
+    """来源渠道: fetched by data sharing, brought by the applicant, or fetched first, else brought."""
 
     SHARE = "share"
     SELF_PROVIDE = "self_provide"
@@ -174,7 +174,7 @@ Condition = Annotated[
         }
     ),
 ]
-"""`{fact: value}` or `{fact: [value, value]}`; every named fact must have one of its values. `{}` always holds."""
+"""`{fact: value}` or `{fact: [value, value]}`: every named fact has one of its values. `{}` always holds."""
 
 
 def holds(condition: Mapping[str, tuple[Any, ...]] | None, facts: Mapping[str, Scalar]) -> bool:
