@@ -106,7 +106,7 @@ class RabbitNode:
         make_private(self.data_dir)
         self._refuse_second()
         self._end_epmd()
-        self._settle_ports()
+        self.settle_ports()
         self._write_files()
         environment = self._environment()
         me = self._me()
@@ -208,7 +208,8 @@ class RabbitNode:
         self._identity = identity
         _write_private(self.data_dir / "node.json", json.dumps(asdict(identity)))
 
-    def _settle_ports(self) -> None:
+    def settle_ports(self) -> None:
+        """Replace ports that somebody took while the node was down; `url` is what it will be started with."""
         me = self._me()
         ports = (me.amqp_port, me.dist_port, me.epmd_port)
         if all(port_is_free(port) for port in ports):

