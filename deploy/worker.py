@@ -19,8 +19,7 @@ from nameko.runners import ServiceRunner  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 
 from deploy.services import part, tables  # noqa: E402
-from services.notify.channels import Channel  # noqa: E402
-from services.notify.channels.sms import SmsChannel  # noqa: E402
+from services.notify.channels import open_channels  # noqa: E402
 from shared import faults  # noqa: E402
 from shared.bus.host import Deliveries, WorkerConfig  # noqa: E402
 from shared.bus.jobs import JobHandler  # noqa: E402
@@ -79,7 +78,7 @@ def run(settings: Settings, services: Sequence[str]) -> int:
 def _config(settings: Settings, desk: Desk) -> WorkerConfig:
     jobs: dict[str, JobHandler] = {}
     if desk.service == "notify":
-        channels: list[Channel] = [SmsChannel(settings.sms)] if settings.sms else []
+        channels = open_channels(settings)
         desk.channels = frozenset(channel.name for channel in channels)
         jobs = part("notify", "worker").jobs(channels, Asker(settings, {}))
     return WorkerConfig(settings, desk, jobs)

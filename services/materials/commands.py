@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from uuid import UUID, uuid5
 
 from shared.catalogue.matter import Matter
@@ -152,6 +153,40 @@ def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
     )
     unit.session.add(upload)
     return upload
+
+
+@dataclass(frozen=True, slots=True)
+class NewCertificate:
+    """A certificate as its issuer hands it over; `identifier` is the issuer's, and unique."""
+
+    identifier: str
+    type_code: str
+    holder: UUID
+    issuer: str
+    trust_level: str
+    valid_from: date | None
+    valid_until: date | None
+
+
+def record_certificate(unit: Unit, new: NewCertificate) -> bool:
+    """Keep a certificate that another authority issued; False when it is here already."""
+    if queries.certificate_by_identifier(unit.session, new.identifier) is not None:
+        return False
+    unit.session.add(
+        Certificate(
+            id=new_id(),
+            identifier=new.identifier,
+            type_code=new.type_code,
+            holder=new.holder,
+            issuer=new.issuer,
+            state=CertificateState.NORMAL,
+            trust_level=new.trust_level,
+            valid_from=new.valid_from,
+            valid_until=new.valid_until,
+            recorded_at=unit.wall,
+        )
+    )
+    return True
 
 
 def lost_certificates(unit: Unit, number: str) -> list[str]:

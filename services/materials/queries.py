@@ -88,3 +88,8 @@ def upload_of_case(session: Session, upload_id: UUID, number: str) -> Upload | N
     if case is None or str(upload_id) not in case.uploads.values():
         return None
     return session.get(Upload, upload_id)
+
+
+def certificate_by_identifier(session: Session, identifier: str) -> UUID | None:
+    """The certificate with this identifier of its issuer."""
+    return session.execute(select(Certificate.id).where(Certificate.identifier == identifier)).scalar_one_or_none()

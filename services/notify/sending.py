@@ -1,6 +1,7 @@
 """The job that calls a channel: claim committed, call without a session, result committed under the same epoch."""
 
 import random
+import time
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import UUID
 from services.notify import commands, queries
 from services.notify.channels import Channel, OutsideMessage, Told
 from services.notify.rules.delivery import Answer, DeliveryState, after_answer, must_ask
-from shared.bus.jobs import Again, Done, GiveUp, Job, Verdict
+from shared.bus.jobs import LEASE, Again, Done, GiveUp, Job, Verdict
 from shared.db.unit import Unit
 from shared.errors import AppError
 from shared.http.ask import Asker
@@ -30,6 +31,8 @@ class Prepared:
     params: dict[str, str]
     ask: bool
     sent_on: date
+    deadline: float
+    """On the monotonic clock: afterwards somebody else may hold the claim."""
 
 
 class SendNotice:
@@ -56,6 +59,7 @@ class SendNotice:
             params=dict(delivery.params),
             ask=ask,
             sent_on=legal_day(delivery.called_at or unit.wall),
+            deadline=time.monotonic() + LEASE.total_seconds() / 2,
         )
 
     def call(self, prepared: Prepared | None) -> Told | None:
@@ -74,7 +78,7 @@ class SendNotice:
         if not address:
             return Told(Answer.REFUSED, "no-contact")
         message = OutsideMessage(
-            prepared.delivery, address, prepared.template, prepared.params, prepared.locale
+            prepared.delivery, address, prepared.template, prepared.params, prepared.locale, prepared.deadline
         )
         if prepared.ask:
             return self._channel.ask(message, prepared.sent_on)
@@ -88,7 +92,12 @@ class SendNotice:
         delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
         asked = delivery.asked + (told.answer in (Answer.UNKNOWN, Answer.NEVER_TAKEN))
         then = after_answer(
-            told.answer, sends=job.attempts, asks=asked, reason=told.reason, jitter=0.5 + random.random()
+            told.answer,
+            sends=job.attempts,
+            asks=asked,
+            reason=told.reason,
+            jitter=0.5 + random.random(),
+            retry_after_s=told.retry_after_s,
         )
         if then.state is DeliveryState.PLANNED:
             asked = 0

@@ -1,0 +1,152 @@
+"""`onestop demo`: everything up, with people, certificates, cases, and somebody to decide them."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import psutil
+
+from deploy.commands.output import emit_json, say
+from deploy.demo_people import PEOPLE, DemoPerson
+from deploy.demo_scenarios import Hall, ScenarioFailed, play
+from deploy.house import House, HouseOptions
+from deploy.standins.launch import SmsStandin
+
+_ENDED_EARLIER = 10
+
+
+def run_demo(
+    *, data_dir: Path, once: bool, as_json: bool, broker: str | None, web_port: int | None
+) -> int:
+    """Run the demo; with `once` it ends by itself, 0 only when every case ended as its scenario says.
+
+    Must be called from the main thread: what it starts ends with that thread.
+    """
+    standin = SmsStandin(data_dir / "sms")
+    house = House(
+        HouseOptions(
+            data_dir, environment="demo", broker=broker, web_port=web_port, settings=_settings(standin)
+        )
+    )
+    demo = _Demo(house, once=once, as_json=as_json)
+    standin.start()
+    try:
+        return asyncio.run(house.supervisor(main=demo.main).run())
+    finally:
+        standin.stop()
+
+
+def _settings(standin: SmsStandin) -> dict[str, str]:
+    sms = standin.settings()
+    return {
+        "ONESTOP_DEV_IDENTITY": "true",
+        "ONESTOP_CLOCK_OFFSET_ALLOWED": "true",
+        "ONESTOP_WEB__COOKIE_SECURE": "false",
+        "ONESTOP_SMS__ENDPOINT": sms.endpoint,
+        "ONESTOP_SMS__ACCESS_KEY_ID": sms.access_key_id,
+        "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE": str(standin.secret_file()),
+        "ONESTOP_SMS__SIGN_NAME": sms.sign_name,
+    }
+
+
+class _Demo:
+    """What runs beside the supervisor once all is ready."""
+
+    def __init__(self, house: House, *, once: bool, as_json: bool) -> None:
+        self._house = house
+        self._once = once
+        self._as_json = as_json
+        self._stop = Event()
+        self._began = psutil.Process().create_time()
+
+    async def main(self) -> int | None:
+        """Seed, play, print. A number ends the demo; None keeps the house up."""
+        try:
+            return await asyncio.to_thread(self._run)
+        except asyncio.CancelledError:
+            self._stop.set()
+            raise
+
+    def _run(self) -> int | None:
+        hall = Hall(self._house.url, self._tell, self._stop)
+        try:
+            tokens = self._prepare(hall)
+            cases = play(hall, tokens)
+        except ScenarioFailed as failed:
+            say(f"onestop demo: {failed}")
+            return 1
+        if self._as_json:
+            emit_json(self._report(hall, cases))
+        if not self._once:
+            self._show_addresses(hall)
+            return None
+        return 0
+
+    def _prepare(self, hall: Hall) -> dict[DemoPerson, str]:
+        from deploy.demo_seed import publish_built_in, seed_certificates
+        from shared.settings import Settings
+
+        # This process is told what its children are told.
+        os.environ.update(self._house.settings())
+        settings = Settings()
+        publish_built_in(settings)
+        known = {person: hall.log_in(person) for person in PEOPLE}
+        seed_certificates(settings, {person: ref for person, (_, ref) in known.items()})
+        for person, (token, _) in known.items():
+            earlier = hall.call("GET", "/api/v1/cases", token).json()["cases"]
+            for case in earlier[:_ENDED_EARLIER]:
+                self._tell(f"{case['number']}  {person.name} 此前的办件 from an earlier run: {case['state']}")
+        return {person: token for person, (token, _) in known.items()}
+
+    def _report(self, hall: Hall, cases: list[dict[str, Any]]) -> dict[str, Any]:
+        assert hall.first_number_at is not None
+        return {
+            "cases": [_reported(case) for case in cases],
+            "started_s": round(hall.first_number_at - self._began, 2),
+            "elapsed_s": round(time.time() - self._began, 2),
+        }
+
+    def _show_addresses(self, hall: Hall) -> None:
+        people = "".join(f"\n    {p.name}  {p.id_number}" for p in PEOPLE)
+        self._tell(
+            f"\n  演示已就绪 The demo is ready. Ctrl-C ends it; data stay in {self._house.data_dir}\n"
+            f"  办事大厅 service hall   {hall.url}/\n"
+            f"  测试登录 test log-in    {hall.url}/dev/login   (NOT for production)\n"
+            f"  错误代码 error codes    {hall.url}/problems\n"
+            f"  测试人员 test people:{people}\n"
+            "  令牌 tokens: POST /dev/tokens/citizen, /dev/tokens/officer\n"
+        )
+
+    def _tell(self, line: str) -> None:
+        stream = sys.stderr if self._as_json else sys.stdout
+        stream.write(line + "\n")
+        stream.flush()
+
+
+def _reported(case: Mapping[str, Any]) -> dict[str, Any]:
+    materials = case["materials"]
+    return {
+        "number": case["number"],
+        "matter": case["matter"],
+        "channel": case["channel"],
+        "outcome": case["outcome"],
+        "received_at": case["received_at"],
+        "accepted_at": case["accepted_at"],
+        "due_at": case["promised_due_at"],
+        "visits": case["visits"],
+        "materials_required": len(materials),
+        "materials_fetched": sum(m["source"] == "certificate" for m in materials),
+        "materials_asked": sum(
+            len(e["details"]["materials"]) for e in case["timeline"] if e["fact"] == "correction-required"
+        ),
+        "materials": [{"name": m["name_zh"], "outcome": m["outcome"], "source": m["source"]} for m in materials],
+        "timeline": [{key: e[key] for key in ("at", "service", "fact")} for e in case["timeline"]],
+        "notified": case["notified"],
+    }
+
+

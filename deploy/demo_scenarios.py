@@ -1,0 +1,207 @@
+"""Four people apply over the HTTP API, and an officer decides. Nothing here reaches behind the API."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from deploy.demo_people import EVERYTHING_HELD, ONE_GAP, SENDS_TWICE, TO_BE_REFUSED, DemoPerson
+
+MATTER = "residence_permit.apply"
+DEPARTMENTS = ["xihu-community", "xihu-police"]
+_STEP_S = 60.0
+_POLL_S = 0.1
+_A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+
+Say = Callable[[str], None]
+
+
+class ScenarioFailed(Exception):
+    """A case did not go as its scenario says; the text tells which and how."""
+
+
+@dataclass(slots=True)
+class Hall:
+    """The service hall as its users see it."""
+
+    url: str
+    say: Say
+    stop: Event
+    client: httpx.Client = field(init=False)
+    shown: dict[str, int] = field(default_factory=dict)
+    first_number_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+
+    def call(
+        self, method: str, path: str, token: str | None, *, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
+        """One request that must succeed."""
+        sent = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        response = self.client.request(method, path, headers=sent, **body)
+        if response.is_error:
+            raise ScenarioFailed(f"{method} {path} answered {response.status_code}: {response.text[:300]}")
+        return response
+
+    def log_in(self, person: DemoPerson) -> tuple[str, UUID]:
+        """Token and person_ref of a citizen."""
+        body = {"name": person.name, "id_number": person.id_number, "phone": person.phone}
+        found = self.call("POST", "/dev/tokens/citizen", None, json=body).json()
+        return found["token"], UUID(found["person_ref"])
+
+    def officer(self, subject: str) -> str:
+        """Token of an officer of the demo's departments."""
+        body = {"subject": subject, "name": subject, "departments": DEPARTMENTS}
+        return str(self.call("POST", "/dev/tokens/officer", None, json=body).json()["token"])
+
+    def apply(self, person: DemoPerson, token: str, channel: str, key: str | None = None) -> str:
+        """Apply; the case number."""
+        form = {
+            "applicant": {"name": person.name, "id_number": person.id_number, "phone": person.phone},
+            "residence": {"address": person.address, "kind": "rented", "since": "2024-03-01"},
+            "ground": "employment",
+            "fetch_consent": True,
+        }
+        body = {"matter": MATTER, "form": form, "channel": channel}
+        headers = {"Idempotency-Key": key or str(uuid4())}
+        number = str(self.call("POST", "/api/v1/cases", token, headers=headers, json=body).json()["number"])
+        self.first_number_at = self.first_number_at or time.time()
+        self.say(f"{number}  {person.name} 提交申请 applied ({channel})")
+        return number
+
+    def wait(self, number: str, token: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The case, once `done` says so; its timeline is shown as it grows."""
+        until = time.monotonic() + _STEP_S
+        while not self.stop.is_set():
+            case: dict[str, Any] = self.call("GET", f"/api/v1/cases/{number}", token).json()
+            self._show(number, case["timeline"])
+            if done(case):
+                return case
+            if time.monotonic() > until:
+                raise ScenarioFailed(f"{number} is still {case['state']} after {_STEP_S:.0f} s")
+            self.stop.wait(_POLL_S)
+        raise ScenarioFailed("interrupted")
+
+    def supply(self, number: str, token: str, materials: list[str]) -> None:
+        """Upload a file for each material and send all of them in one go."""
+        uploads = {}
+        for material in materials:
+            files = {"file": (f"{material}.pdf", _A_PDF, "application/pdf")}
+            headers = {"Idempotency-Key": str(uuid4())}
+            uploads[material] = self.call("POST", "/api/v1/uploads", token, headers=headers, files=files).json()["id"]
+        self.call(
+            "POST",
+            f"/api/v1/cases/{number}/supplements",
+            token,
+            headers={"Idempotency-Key": str(uuid4())},
+            json={"uploads": uploads},
+        )
+
+    def handle(self, number: str, officer: str, outcome: str, reason: str = "") -> None:
+        """Work every step of a case: pass it on, and at the deciding step end with `outcome`."""
+        while True:
+            task = self._task_of(number, officer)
+            claimed = self.call("POST", f"/api/v1/tasks/{task['id']}/claim", officer)
+            decision = {"outcome": outcome if task["decides"] else "passed", "reason": reason if task["decides"] else ""}
+            self.call(
+                "POST",
+                f"/api/v1/tasks/{task['id']}/decision",
+                officer,
+                headers={"If-Match": claimed.headers["etag"]},
+                json=decision,
+            )
+            if task["decides"]:
+                return
+
+    def _task_of(self, number: str, officer: str) -> dict[str, Any]:
+        until = time.monotonic() + _STEP_S
+        while time.monotonic() < until and not self.stop.is_set():
+            for task in self._queue(officer):
+                if task["case"] == number:
+                    return task
+            self.stop.wait(_POLL_S)
+        raise ScenarioFailed(f"no task for {number} came up")
+
+    def _queue(self, officer: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            params = {"limit": "100", **({"cursor": cursor} if cursor else {})}
+            page = self.call("GET", "/api/v1/tasks", officer, params=params).json()
+            found += page["tasks"]
+            cursor = page["next"]
+            if cursor is None:
+                return found
+
+    def _show(self, number: str, timeline: list[dict[str, Any]]) -> None:
+        for entry in timeline[self.shown.get(number, 0) :]:
+            details = ", ".join(f"{key}={value}" for key, value in entry["details"].items() if value)
+            self.say(f"{number}  {entry['at'][:19]}  {entry['service']:<9} {entry['fact']:<20} {details}")
+        self.shown[number] = len(timeline)
+
+
+def play(hall: Hall, tokens: Mapping[DemoPerson, str]) -> list[dict[str, Any]]:
+    """Play the four scenarios; the cases as their citizens see them at the end. Raises ScenarioFailed."""
+    officer = hall.officer("officer-1")
+    numbers = {
+        EVERYTHING_HELD: hall.apply(EVERYTHING_HELD, tokens[EVERYTHING_HELD], "web"),
+        ONE_GAP: hall.apply(ONE_GAP, tokens[ONE_GAP], "app"),
+        TO_BE_REFUSED: hall.apply(TO_BE_REFUSED, tokens[TO_BE_REFUSED], "mini_program"),
+    }
+    key = str(uuid4())
+    numbers[SENDS_TWICE] = hall.apply(SENDS_TWICE, tokens[SENDS_TWICE], "web", key)
+    if hall.apply(SENDS_TWICE, tokens[SENDS_TWICE], "web", key) != numbers[SENDS_TWICE]:
+        raise ScenarioFailed("the same Idempotency-Key made two cases")
+
+    gap = numbers[ONE_GAP]
+    asked = hall.wait(gap, tokens[ONE_GAP], lambda case: case["state"] == "correction_required")["asked"]
+    hall.supply(gap, tokens[ONE_GAP], ["lease_contract"])
+    for person, number in numbers.items():
+        hall.wait(number, tokens[person], lambda case: case["state"] == "under_review")
+        if person is TO_BE_REFUSED:
+            hall.handle(number, officer, "denied", "现场核查，申请人实际居住未满半年，不符合《居住证暂行条例》第二条。")
+        else:
+            hall.handle(number, officer, "approved", "材料齐全，符合条件。")
+    ended = [hall.wait(number, tokens[person], _ended) for person, number in numbers.items()]
+    _check(dict(zip(numbers, ended, strict=True)), [item["material"] for item in asked])
+    return ended
+
+
+def told(case: Mapping[str, Any], template: str) -> bool:
+    """The citizen was told, by every channel that the notice went out on."""
+    found = [n for n in case["notified"] if n["template"] == template]
+    return {n["channel"] for n in found} >= {"inbox", "sms"} and all(n["status"] == "sent" for n in found)
+
+
+def _ended(case: Mapping[str, Any]) -> bool:
+    last = "certificate-issued" if case["outcome"] == "approved" else "case-denied"
+    return case["closed_at"] is not None and told(case, last) and told(case, "case-accepted")
+
+
+def _check(cases: Mapping[DemoPerson, dict[str, Any]], asked: list[str]) -> None:
+    whole, gap, refused, twice = (
+        cases[person] for person in (EVERYTHING_HELD, ONE_GAP, TO_BE_REFUSED, SENDS_TWICE)
+    )
+    _must(whole["outcome"] == "approved" and whole["visits"] == 0, whole, "approved with 0 visits")
+    _must(all(m["source"] == "certificate" for m in whole["materials"]), whole, "every material fetched")
+    _must(_count(whole, "correction-required") == 0, whole, "nothing asked")
+    _must(_count(gap, "correction-required") == 1, gap, "asked once")
+    _must(asked == ["residence_proof"], gap, "asked for exactly what is missing")
+    _must(gap["outcome"] == "approved", gap, "approved after the supply")
+    _must(refused["outcome"] == "denied", refused, "refused")
+    _must(bool(refused["reasons"]) and refused["remedies"] is not None, refused, "reason and remedy told")
+    _must(twice["outcome"] == "approved", twice, "approved")
+
+
+def _count(case: Mapping[str, Any], fact: str) -> int:
+    return sum(entry["fact"] == fact for entry in case["timeline"])
+
+
+def _must(holds: bool, case: Mapping[str, Any], what: str) -> None:
+    if not holds:
+        raise ScenarioFailed(f"{case['number']} should be: {what}; it is {case['state']} / {case['outcome']}")
