@@ -43,7 +43,7 @@ _SIGNALS: dict[Mode, signal.Signals] = {
 _LONGEST_SOCKET_PATH = 100
 _STATUS_LINE = 7
 
-_OPTIONS = {
+OPTIONS = {
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "64MB",
@@ -90,7 +90,7 @@ class PostgresServer:
         self.admin_password: str | None = secrets.token_urlsafe(24) if tcp_port else None
         self._who = run_as or unprivileged()
         self._found = find_binaries(prefer)
-        self._options = {**_OPTIONS, **(options or {})}
+        self._options = {**OPTIONS, **(options or {})}
         self._binaries: Binaries | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_dir: Path | None = None
@@ -239,8 +239,8 @@ class PostgresServer:
             return
         if not can_enter(self._who, self.data_dir):
             raise NotStarted(
-                detail_en=f"`nobody`, who runs PostgreSQL for root, cannot enter {self.data_dir.parent}: choose "
-                "a folder that others may walk into, with --data-dir"
+                detail_en=f"`nobody`, who runs PostgreSQL for root, cannot enter {self.data_dir.parent}: "
+                "choose a folder that others may walk into, with --data-dir"
             )
         # In a folder of its own, renamed when it is whole: an interrupted initdb leaves nothing in the way.
         half = self.data_dir.with_name(self.data_dir.name + ".half")
@@ -280,7 +280,7 @@ class PostgresServer:
             return
         pid = int(lines[0])
         if wait_until(lambda: not (is_alive(pid) and self._is_server_here(pid)), STOP_S):
-            # PostgreSQL takes any live process with that pid for its forerunner; after a reboot that is wrong.
+            # PostgreSQL takes any live process with that pid for its forerunner: wrong after a reboot.
             (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
             return
         raise AlreadyRunning(

@@ -1,6 +1,7 @@
 """Asks a process of ours on this machine whether it is ready."""
 
 import http.client
+import sys
 
 
 def is_ready(port: int, path: str = "/readyz", timeout_s: float = 2.0) -> bool:
@@ -13,3 +14,16 @@ def is_ready(port: int, path: str = "/readyz", timeout_s: float = 2.0) -> bool:
         return False
     finally:
         connection.close()
+
+
+def main(arguments: list[str]) -> int:
+    """For container health checks: `python -m deploy.probe PORT`; 0 when the process is ready."""
+    try:
+        return 0 if is_ready(int(arguments[0])) else 1
+    except OSError as error:
+        sys.stderr.write(f"not reachable: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -254,7 +254,7 @@ class Supervisor:
             self._note(kept, State.STOPPED)
             last = "\n".join(kept.last_lines)
             raise NotStarted(
-                f"{kept.status.name} 启动失败（退出码 {code}），最后输出：\n{last}",
+                f"{kept.status.name} 启动失败（退出码 {code}），最后输出见下",
                 f"{kept.status.name} ended with code {code} before it was ready. It said at last:\n{last}",
             )
 

@@ -59,16 +59,20 @@ def init(
     directory: Annotated[
         Path | None, typer.Argument(help="where; ONESTOP_SECRETS_DIR when absent", show_default=False)
     ] = None,
+    passwords: Annotated[
+        bool, typer.Option("--passwords", help="database passwords as well, for docker-compose.yml")
+    ] = False,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
     """Make the secret files that are missing (0600). What is there is never replaced."""
     import os
 
+    from deploy.passwords import init_passwords
     from shared.privacy.secret_files import init_secrets
 
-    named = directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets"
-    made = [str(path) for path in init_secrets(Path(named))]
+    place = Path(directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets")
+    made = [str(path) for path in (*init_secrets(place), *(init_passwords(place) if passwords else ()))]
     if json:
         emit_json({"made": made})
     else:

@@ -1,0 +1,196 @@
+"""docker-compose.yml from the registry. `onestop export compose` prints it; a test keeps the file equal."""
+
+from typing import Any
+
+import yaml
+
+from deploy.postgres import ADMIN, OPTIONS
+from deploy.registry import (
+    CLOSED_PATHS,
+    DB_ADMIN_PASSWORD,
+    DB_PASSWORD,
+    FRONT,
+    SECRET_FILES,
+    STOP_GRACE_S,
+    WEB_PORT,
+    Process,
+    common_settings,
+    processes,
+)
+
+_HEAD = """\
+# Generated from deploy/registry.py by `make docs`; change it there. Every service scales alone:
+#     docker compose up --detach --scale approval-worker=3
+# Before the first start:
+#     onestop secrets init --passwords secrets   (keep master.key: without it nothing sealed can be read)
+#     export ONESTOP_SECRETS=$PWD/secrets ONESTOP_USER=$(id -u):$(id -g)
+#     export ONESTOP_BROKER_PASSWORD=$(openssl rand -hex 24)   (and keep it)
+# Only the gateway is reachable from outside, on this machine; put TLS in front of it.
+"""
+_USER = "${ONESTOP_USER:?the uid:gid that owns the files in ONESTOP_SECRETS}"
+_SECRETS = "${ONESTOP_SECRETS:?the folder that `onestop secrets init --passwords` made}"
+_BROKER_PASSWORD = "${ONESTOP_BROKER_PASSWORD:?letters and digits only, for example openssl rand -hex 24}"
+_GATEWAY_PORT = "${ONESTOP_GATEWAY:-127.0.0.1:8600}:8080"
+_BROKER_URL = f"amqp://onestop:{_BROKER_PASSWORD}@rabbitmq:5672/"
+_DONE, _HEALTHY = "service_completed_successfully", "service_healthy"
+_DATABASE_SETTINGS = ("max_connections", "log_min_error_statement", "log_error_verbosity")
+
+
+def compose_text() -> str:
+    """The whole file."""
+    return _HEAD + yaml.safe_dump(compose_document(), sort_keys=False, allow_unicode=True, width=110)
+
+
+def compose_document() -> dict[str, Any]:
+    """The file as data."""
+    return {
+        "name": "onestop",
+        "services": {
+            "postgres": _postgres(),
+            "rabbitmq": _rabbitmq(),
+            "migrate": _migrate(),
+            **{process.name: _process(process) for process in processes()},
+            "gateway": _gateway(),
+        },
+        "volumes": {"postgres": {}, "rabbitmq": {}},
+        "secrets": {
+            _secret(name): {"file": f"{_SECRETS}/{name}"}
+            for name in (*SECRET_FILES, DB_PASSWORD, DB_ADMIN_PASSWORD)
+        },
+        "configs": {"gateway": {"content": _gateway_config()}},
+    }
+
+
+def _ours() -> dict[str, Any]:
+    return {
+        "image": "onestop",
+        "build": {"context": ".", "dockerfile": "deploy/Dockerfile"},
+        "user": _USER,
+        "init": True,
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+    }
+
+
+def _process(process: Process) -> dict[str, Any]:
+    needs = {"migrate": {"condition": _DONE}, "postgres": {"condition": _HEALTHY}}
+    if process.needs_broker:
+        needs["rabbitmq"] = {"condition": _HEALTHY}
+    return {
+        **_ours(),
+        "command": process.command,
+        "environment": {
+            **common_settings(),
+            "ONESTOP_BROKER_URL": _BROKER_URL,
+            "ONESTOP_DB__PASSWORD_FILE": f"/run/secrets/{DB_PASSWORD}",
+        },
+        "secrets": _mounted(*SECRET_FILES, DB_PASSWORD),
+        "expose": [str(process.probe_port)],
+        "depends_on": needs,
+        "healthcheck": _health(["CMD", "python", "-m", "deploy.probe", str(process.probe_port)]),
+        "stop_grace_period": f"{STOP_GRACE_S}s",
+        "restart": "unless-stopped",
+    }
+
+
+def _migrate() -> dict[str, Any]:
+    return {
+        **_ours(),
+        "command": ["migrate"],
+        "environment": {
+            **common_settings(),
+            "ONESTOP_BROKER_URL": _BROKER_URL,
+            "ONESTOP_DB__PASSWORD_FILE": f"/run/secrets/{DB_PASSWORD}",
+            "ONESTOP_DB__ADMIN_USER": ADMIN,
+            "ONESTOP_DB__ADMIN_PASSWORD_FILE": f"/run/secrets/{DB_ADMIN_PASSWORD}",
+        },
+        "secrets": _mounted(*SECRET_FILES, DB_PASSWORD, DB_ADMIN_PASSWORD),
+        "depends_on": {"postgres": {"condition": _HEALTHY}, "rabbitmq": {"condition": _HEALTHY}},
+        "restart": "no",
+    }
+
+
+def _postgres() -> dict[str, Any]:
+    settings = [f"{name}={OPTIONS[name]}" for name in _DATABASE_SETTINGS]
+    return {
+        "image": "postgres:18",
+        "command": ["postgres", *(part for setting in settings for part in ("-c", setting))],
+        "environment": {
+            "POSTGRES_USER": ADMIN,
+            "POSTGRES_DB": "onestop",
+            "POSTGRES_PASSWORD_FILE": f"/run/secrets/{DB_ADMIN_PASSWORD}",
+            "POSTGRES_INITDB_ARGS": "--data-checksums --encoding=UTF8 --locale=C",
+        },
+        "secrets": _mounted(DB_ADMIN_PASSWORD),
+        "volumes": ["postgres:/var/lib/postgresql"],
+        "expose": ["5432"],
+        "shm_size": "256mb",
+        "healthcheck": _health(["CMD", "pg_isready", "-U", ADMIN, "-d", "onestop", "-h", "127.0.0.1"]),
+        # SIGINT is its fast shutdown; SIGTERM would wait for every client to leave.
+        "stop_signal": "SIGINT",
+        "stop_grace_period": "60s",
+        "restart": "unless-stopped",
+    }
+
+
+def _rabbitmq() -> dict[str, Any]:
+    return {
+        "image": "rabbitmq:4",
+        # The node's data belong to its host name.
+        "hostname": "rabbitmq",
+        "environment": {"RABBITMQ_DEFAULT_USER": "onestop", "RABBITMQ_DEFAULT_PASS": _BROKER_PASSWORD},
+        "volumes": ["rabbitmq:/var/lib/rabbitmq"],
+        "expose": ["5672"],
+        "healthcheck": _health(["CMD", "rabbitmq-diagnostics", "-q", "check_port_connectivity"]),
+        "stop_grace_period": "60s",
+        "restart": "unless-stopped",
+    }
+
+
+def _gateway() -> dict[str, Any]:
+    webs = [process.name for process in processes() if process.kind == "web"]
+    return {
+        "image": "nginx:stable",
+        "configs": [{"source": "gateway", "target": "/etc/nginx/conf.d/default.conf"}],
+        "ports": [_GATEWAY_PORT],
+        "depends_on": {name: {"condition": _HEALTHY} for name in webs},
+        "healthcheck": _health(["CMD", "curl", "-fsS", "http://127.0.0.1:8080/healthz"]),
+        "stop_grace_period": f"{STOP_GRACE_S}s",
+        "restart": "unless-stopped",
+    }
+
+
+def _gateway_config() -> str:
+    """nginx: each path to its service, names asked anew every 2 s so that new replicas get work."""
+    lines = [
+        "server {",
+        "    listen 8080;",
+        "    client_max_body_size 12m;",
+        "    resolver 127.0.0.11 valid=2s;",
+    ]
+    lines += ["    proxy_set_header Host $http_host;", "    proxy_set_header X-Forwarded-Proto $scheme;"]
+    lines += [f"    location {path} {{ return 404; }}" for path in CLOSED_PATHS]
+    for process in sorted(processes(), key=lambda process: process.service == FRONT):
+        for path in process.paths:
+            lines += [
+                f"    location {path} {{",
+                f"        set $upstream {process.name};",
+                f"        proxy_pass http://$upstream:{WEB_PORT};",
+                "    }",
+            ]
+    # Compose would take $name for a variable of its own.
+    return "\n".join([*lines, "}"]).replace("$", "$$") + "\n"
+
+
+def _health(test: list[str]) -> dict[str, Any]:
+    return {"test": test, "interval": "5s", "timeout": "3s", "retries": 12, "start_period": "30s"}
+
+
+def _secret(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _mounted(*names: str) -> list[dict[str, str]]:
+    return [{"source": _secret(name), "target": name} for name in names]

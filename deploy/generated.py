@@ -1,0 +1,73 @@
+"""Files that are written from the code and checked in. `make docs` writes them; a test compares them."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from deploy.compose import compose_text
+from deploy.services import SERVICES
+
+ROOT = Path(__file__).parent.parent
+
+
+def openapi_document() -> dict[str, Any]:
+    """OpenAPI 3.1 of all services together. Needs no database and no secrets of an installation."""
+    from deploy.web import build
+    from shared.privacy.secret_files import init_secrets
+    from shared.settings import DbSettings, Settings
+
+    with tempfile.TemporaryDirectory() as folder:
+        init_secrets(Path(folder))
+        settings = Settings(environment="test", db=DbSettings(host="/nowhere"), secrets_dir=Path(folder))
+        return build(settings, SERVICES).openapi()
+
+
+def asyncapi_document() -> dict[str, Any]:
+    """AsyncAPI 3 of the events, their speakers and who hears them."""
+    document: dict[str, Any] = import_module("deploy.asyncapi").asyncapi_document()
+    return document
+
+
+def matter_schema_text() -> str:
+    """The JSON Schema of a matter file, for editors."""
+    from shared.catalogue.catalogue import editor_schema_text
+
+    return editor_schema_text()
+
+
+def generated() -> Mapping[str, Callable[[], str]]:
+    """Path from the root -> what it must hold."""
+    files: dict[str, Callable[[], str]] = {
+        "docker-compose.yml": compose_text,
+        "docs/matter.schema.json": matter_schema_text,
+        "docs/openapi.json": lambda: _json(openapi_document()),
+    }
+    if find_spec("deploy.asyncapi") is not None:
+        files["docs/asyncapi.json"] = lambda: _json(asyncapi_document())
+    return files
+
+
+def write_all(root: Path = ROOT) -> list[str]:
+    """Write every file that differs; the paths that changed."""
+    changed = []
+    for name, content in generated().items():
+        path = root / name
+        text = content()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(name)
+    return changed
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{name}\n" for name in write_all())
