@@ -1,29 +1,48 @@
 """SMS over an HTTP gateway shaped like Aliyun SendSms (API version 2017-05-25).
 
-SendSms is not idempotent: after any doubt the receipt is asked for by our OutId before anything is sent again.
+SendSms is not idempotent: after any doubt the receipt is asked for by our OutId before anything is sent
+again.
 """
 
-import base64
-import hashlib
-import hmac
 import json
+import re
+import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
-from uuid import uuid4
-
-import httpx
 
 from services.notify.channels import OutsideMessage, Told
+from services.notify.channels._aliyun import AliyunRpc, Answered, Doubt
 from services.notify.rules.delivery import Answer
 from services.notify.templates import sms_params
 from shared.faults import fault_point
-from shared.settings import SmsSettings
+from shared.legal_time import legal_day
+from shared.privacy.masks import mask_text
+from shared.settings import Settings, SmsSettings
 
-_LONGEST_ANSWER = 64 * 1024
-_TRY_LATER = ("isv.BUSINESS_LIMIT_CONTROL", "isp.SYSTEM_ERROR", "Throttling", "Throttling.User")
 _WAITING, _FAILED, _DELIVERED = 1, 2, 3
+_RECEIPTS_A_PAGE = 50
+# Codes that say "not now": limits, and what somebody has to mend at our account.
+_NOT_NOW: tuple[tuple[str, float], ...] = (
+    ("isv.BUSINESS_LIMIT", 60.0),
+    ("BUSINESS_LIMIT", 60.0),
+    ("isv.DAY_LIMIT", 3600.0),
+    ("isv.MONTH_LIMIT", 3600.0),
+    ("Throttling", 5.0),
+    ("isv.OUT_OF_SERVICE", 600.0),
+    ("isv.AMOUNT_NOT_ENOUGH", 600.0),
+    ("isv.ACCOUNT_", 600.0),
+    ("isv.PRODUCT_UN", 600.0),
+    ("isp.RAM_PERMISSION_DENY", 600.0),
+    ("SignatureDoesNotMatch", 600.0),
+    ("SignatureNonceUsed", 1.0),
+    ("InvalidTimeStamp", 60.0),
+    ("InvalidAccessKeyId", 600.0),
+)
+# Codes of a gateway that stumbled; they do not say before or after it took the message.
+_STUMBLED = ("isp.", "InternalError", "ServiceUnavailable", "UnknownError")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,79}")
+_REFERENCE = re.compile(r"[A-Za-z0-9^_-]{1,100}")
 
 
 class SmsChannel:
@@ -37,107 +56,126 @@ class SmsChannel:
     ) -> None:
         self._settings = settings
         self._now = now
-        self._client = httpx.Client(timeout=settings.timeout_s, trust_env=False, follow_redirects=False)
+        self._gateway = AliyunRpc(settings, now)
 
     def send(self, message: OutsideMessage) -> Told:
         """Send one SMS. Only an answer that can be read as "taken" or "not taken" counts as one."""
-        body = self._call(
-            "SendSms",
-            {
-                "PhoneNumbers": message.address,
-                "SignName": self._settings.sign_name,
-                "TemplateCode": self._settings.template_codes.get(message.template, message.template),
-                "TemplateParam": json.dumps(sms_params(message.template, message.params), ensure_ascii=False),
-                "OutId": str(message.key),
-            },
-        )
-        if isinstance(body, Told):
-            return body
-        code = body.get("Code")
-        if code == "OK" and body.get("BizId"):
-            return Told(Answer.ACCEPTED, provider_ref=str(body["BizId"])[:100])
-        if not isinstance(code, str) or code == "OK":
-            return Told(Answer.UNKNOWN, "unreadable-answer")
-        return Told(Answer.NOT_SENT if code in _TRY_LATER else Answer.REFUSED, code[:100])
+        params = {
+            "PhoneNumbers": message.address,
+            "SignName": self._settings.sign_name,
+            "TemplateCode": self._template_code(message),
+            "TemplateParam": json.dumps(sms_params(message.template, message.params), ensure_ascii=False),
+            "OutId": str(message.key),
+        }
+        if message.deadline is not None and time.monotonic() > message.deadline:
+            return Told(Answer.UNKNOWN, "claim-too-old")
+        fault_point("sms.send.before")
+        got = self._gateway.call("SendSms", params)
+        fault_point("sms.send.after")
+        if isinstance(got, Answered):
+            return _sent(got)
+        if isinstance(got, Doubt):
+            return Told(Answer.UNKNOWN, got.reason)
+        return Told(Answer.NOT_SENT, got.reason, retry_after_s=got.retry_after_s)
 
     def ask(self, message: OutsideMessage, sent_on: date) -> Told:
         """What became of our OutId. A failed receipt is final: the provider had it."""
-        body = self._call(
+        # What left us just before midnight may stand in the gateway's next day.
+        days = {sent_on, min(sent_on + timedelta(days=1), max(sent_on, legal_day(self._now())))}
+        fault_point("sms.ask.before")
+        told = Told(Answer.UNKNOWN, "not-asked")
+        for day in sorted(days):
+            told = self._ask_day(message, day)
+            if told.answer is not Answer.NEVER_TAKEN:
+                break
+        fault_point("sms.ask.after")
+        return told
+
+    def close(self) -> None:
+        """Close the connections to the gateway."""
+        self._gateway.close()
+
+    def _ask_day(self, message: OutsideMessage, day: date) -> Told:
+        got = self._gateway.call(
             "QuerySendDetails",
             {
                 "PhoneNumber": message.address,
-                "SendDate": sent_on.strftime("%Y%m%d"),
-                "PageSize": "50",
+                "SendDate": day.strftime("%Y%m%d"),
+                "PageSize": str(_RECEIPTS_A_PAGE),
                 "CurrentPage": "1",
                 "OutId": str(message.key),
             },
         )
-        if isinstance(body, Told):
-            return Told(Answer.UNKNOWN, body.reason)
-        details = body.get("SmsSendDetailDTOs", {})
-        found = details.get("SmsSendDetailDTO") if isinstance(details, dict) else None
-        if body.get("Code") != "OK" or not isinstance(found, list):
-            return Told(Answer.UNKNOWN, "unreadable-receipt")
-        ours = [d for d in found if isinstance(d, dict) and d.get("OutId") == str(message.key)]
-        if not ours:
-            return Told(Answer.NEVER_TAKEN, "no-receipt")
-        status = ours[0].get("SendStatus")
-        if status in (_WAITING, _DELIVERED):
-            return Told(Answer.ACCEPTED, provider_ref=str(ours[0].get("BizId", ""))[:100] or None)
-        if status == _FAILED:
-            return Told(Answer.REFUSED, f"receipt-failed:{str(ours[0].get('ErrCode', ''))[:60]}")
-        return Told(Answer.UNKNOWN, "unreadable-receipt")
+        if isinstance(got, Answered):
+            return _receipt(got, str(message.key))
+        return Told(Answer.UNKNOWN, got.reason)
 
-    def close(self) -> None:
-        """Close the connections to the gateway."""
-        self._client.close()
-
-    def _call(self, action: str, params: dict[str, str]) -> dict[str, Any] | Told:
-        try:
-            fault_point(f"sms.{action}.before")
-            response = self._client.post(self._settings.endpoint, data=self._signed(action, params))
-            fault_point(f"sms.{action}.after")
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            return Told(Answer.NOT_SENT, "not-connected")
-        except httpx.HTTPError as error:
-            # From here on bytes may have left us, so the gateway may have taken them.
-            return Told(Answer.UNKNOWN, type(error).__name__)
-        if response.status_code == 429:
-            return Told(Answer.NOT_SENT, "http-429")
-        if len(response.content) > _LONGEST_ANSWER:
-            return Told(Answer.UNKNOWN, "answer-too-long")
-        try:
-            body = response.json()
-        except ValueError:
-            return Told(Answer.UNKNOWN, f"http-{response.status_code}-no-json")
-        if response.status_code >= 500 or not isinstance(body, dict):
-            return Told(Answer.UNKNOWN, f"http-{response.status_code}")
-        return body
-
-    def _signed(self, action: str, params: dict[str, str]) -> dict[str, str]:
-        """RPC-style signature: HMAC-SHA1 over the sorted, percent-encoded parameters."""
-        every = {
-            **params,
-            "Action": action,
-            "Version": "2017-05-25",
-            "Format": "JSON",
-            "AccessKeyId": self._settings.access_key_id,
-            "SignatureMethod": "HMAC-SHA1",
-            "SignatureVersion": "1.0",
-            "SignatureNonce": str(uuid4()),
-            "Timestamp": self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        secret = self._settings.access_key_secret.get_secret_value()
-        return {**every, "Signature": signature(every, secret)}
+    def _template_code(self, message: OutsideMessage) -> str:
+        """The code for this language, else for both; gateways that let us choose codes know our own name."""
+        codes = self._settings.template_codes
+        own = codes.get(message.template, message.template)
+        return codes.get(f"{message.template}.{message.locale}", own)
 
 
-def signature(params: dict[str, str], secret: str) -> str:
-    """The signature of a request, as both sides compute it."""
-    line = "&".join(f"{_encode(name)}={_encode(params[name])}" for name in sorted(params))
-    text = f"POST&{_encode('/')}&{_encode(line)}"
-    digest = hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()
-    return base64.b64encode(digest).decode()
+def open_channel(settings: Settings) -> SmsChannel | None:
+    """SMS, where a gateway is set up."""
+    return SmsChannel(settings.sms) if settings.sms else None
 
 
-def _encode(text: str) -> str:
-    return quote(text, safe="-_.~")
+def _sent(got: Answered) -> Told:
+    code = got.body.get("Code")
+    if code == "OK":
+        reference = _reference(got.body.get("BizId"))
+        if got.status == 200 and reference:
+            return Told(Answer.ACCEPTED, provider_ref=reference)
+        return Told(Answer.UNKNOWN, "unreadable-answer")
+    reason = _code(code)
+    if reason is None:
+        return Told(Answer.UNKNOWN, "unreadable-answer")
+    if reason.startswith(_STUMBLED):
+        return Told(Answer.UNKNOWN, reason)
+    for start, wait in _NOT_NOW:
+        if reason.startswith(start):
+            return Told(Answer.NOT_SENT, reason, retry_after_s=wait)
+    return Told(Answer.REFUSED, reason)
+
+
+def _receipt(got: Answered, key: str) -> Told:
+    details = got.body.get("SmsSendDetailDTOs")
+    found = details.get("SmsSendDetailDTO") if isinstance(details, dict) else None
+    if got.status != 200 or got.body.get("Code") != "OK" or not isinstance(found, list):
+        return Told(Answer.UNKNOWN, _code(got.body.get("Code")) or "unreadable-receipt")
+    ours = [detail for detail in found if isinstance(detail, dict) and detail.get("OutId") == key]
+    if ours:
+        return _best([_told_by(detail) for detail in ours])
+    total = got.body.get("TotalCount")
+    if not isinstance(total, int | str) or str(total) != str(len(found)):
+        # Ours may stand on a page that we did not see.
+        return Told(Answer.UNKNOWN, "receipts-incomplete")
+    return Told(Answer.NEVER_TAKEN, "no-receipt")
+
+
+def _told_by(detail: dict[str, Any]) -> Told:
+    status = detail.get("SendStatus")
+    if status in (_WAITING, _DELIVERED):
+        return Told(Answer.ACCEPTED, provider_ref=_reference(detail.get("BizId")))
+    if status == _FAILED:
+        return Told(Answer.REFUSED, f"receipt-failed:{_code(detail.get('ErrCode')) or 'no-code'}")
+    return Told(Answer.UNKNOWN, "unreadable-receipt")
+
+
+def _best(told: list[Told]) -> Told:
+    """Of several receipts for one key the one that says most: it reached somebody."""
+    order = (Answer.ACCEPTED, Answer.UNKNOWN, Answer.REFUSED)
+    return min(told, key=lambda one: order.index(one.answer))
+
+
+def _code(value: object) -> str | None:
+    """A code of the gateway if it looks like one: it goes into reasons and logs, a phone must not."""
+    if isinstance(value, str) and _CODE.fullmatch(value) and mask_text(value) == value:
+        return value
+    return None
+
+
+def _reference(value: object) -> str | None:
+    return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else None

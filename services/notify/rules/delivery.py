@@ -1,19 +1,22 @@
 """How a delivery goes on after each answer of the outside world. Its state only moves forward.
 
-Exactly once over somebody else's API is impossible. What holds: a claim is committed before the call; whatever
-may have been taken is asked for, never blindly sent again; what stays unknown is shown to people.
+Exactly once over somebody else's API is impossible. What holds: a claim is committed before the call;
+whatever may have been taken is asked for, never blindly sent again; what stays unknown is shown to people.
 """
 
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-MAX_ASKS = 6
-MAX_SENDS = 8
-BELIEVED_AFTER = 3
-"""Providers' receipts lag behind their sending, so "we have nothing of it" is believed when said three times."""
-_ASK_AFTER = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
+MAX_ASKS = 12
+MAX_SENDS = 24
+BELIEVED_AFTER = 5
+"""The time-out counts as the first doubt; four times "we have nothing of it" after it are believed."""
+SETTLED_S = 45.0
+"""What we stopped waiting for may still be taken within this time, so no denial is believed before."""
+_ASK_AFTER = (1.0, 3.0, 8.0, 33.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 _SEND_AFTER = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
+_LONGEST_WAIT = 24 * 3600.0
 
 
 class DeliveryState(StrEnum):
@@ -24,6 +27,10 @@ class DeliveryState(StrEnum):
     IN_DOUBT = "in_doubt"
     SENT = "sent"
     FAILED = "failed"
+
+
+SETTLED = frozenset((DeliveryState.SENT, DeliveryState.FAILED))
+"""Nothing changes a delivery any more once it is here."""
 
 
 class Answer(StrEnum):
@@ -55,24 +62,37 @@ def must_ask(state: DeliveryState) -> bool:
     return state in (DeliveryState.CLAIMED, DeliveryState.IN_DOUBT)
 
 
-def after_answer(answer: Answer, *, sends: int, asks: int, reason: str | None, jitter: float) -> Next:
-    """What follows. `sends` and `asks` count this one; `jitter` in 0.5..1.5 spreads repeats."""
+def after_answer(
+    answer: Answer,
+    *,
+    sends: int,
+    asks: int,
+    reason: str | None,
+    jitter: float,
+    retry_after_s: float = 0.0,
+) -> Next:
+    """What follows. `sends` and `asks` count this one.
+
+    `jitter`, evenly spread over 0.5..1.5, makes a wait one to two times its step, so that many deliveries do
+    not come back at once and none comes back early. `retry_after_s` is the provider's own wish.
+    """
     match answer:
         case Answer.ACCEPTED:
             return Next(DeliveryState.SENT, None)
         case Answer.REFUSED:
             return Next(DeliveryState.FAILED, None, reason)
         case Answer.NEVER_TAKEN if asks < BELIEVED_AFTER:
-            return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter), reason or "never-taken?")
+            return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter), reason or "never-taken")
         case Answer.NOT_SENT | Answer.NEVER_TAKEN:
             if sends >= MAX_SENDS:
                 return Next(DeliveryState.FAILED, None, reason or "gave-up")
-            return Next(DeliveryState.PLANNED, _spread(_SEND_AFTER, sends, jitter), reason)
+            return Next(DeliveryState.PLANNED, _spread(_SEND_AFTER, sends, jitter, retry_after_s), reason)
         case Answer.UNKNOWN:
             if asks >= MAX_ASKS:
                 return Next(DeliveryState.IN_DOUBT, None, reason or "in-doubt")
-            return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter), reason)
+            return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter, retry_after_s), reason)
 
 
-def _spread(steps: tuple[float, ...], count: int, jitter: float) -> timedelta:
-    return timedelta(seconds=steps[min(max(count - 1, 0), len(steps) - 1)] * jitter)
+def _spread(steps: tuple[float, ...], count: int, jitter: float, at_least_s: float = 0.0) -> timedelta:
+    step = max(steps[min(max(count - 1, 0), len(steps) - 1)], min(at_least_s, _LONGEST_WAIT))
+    return timedelta(seconds=step * (0.5 + jitter))

@@ -1,32 +1,69 @@
 """The texts of all notices, one YAML file a template, zh-CN and en. None has a place for personal data."""
 
+import re
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-PARAMS = ("number", "matter", "date")
-"""All that a text may name: case number, name of the matter, a date."""
+from shared.errors import AppError
+from shared.privacy.masks import mask_text
+
+LOCALES = frozenset(("zh-CN", "en"))
+PARAMS = {
+    "number": re.compile(r"[0-9A-Z-]{6,32}"),
+    "matter": re.compile(r"[^\x00-\x1f\x7f<>{}]{1,200}"),
+    "date": re.compile(r"\d{4}-\d{2}-\d{2}"),
+}
+"""All that a text may name, and how its value looks: case number, name of the matter, a date."""
+LONGEST_SMS = 70
+"""Characters of one SMS in UCS-2; a longer one is sent, and paid, in parts."""
+_LONGEST_SMS_PARAM = 35
+
+
+class NoticeParamsWrong(AppError):
+    """A notice was given a parameter that it does not know, or that is missing or not what it should be."""
+
+    code = "notice.params-wrong"
+    title_zh = "通知参数有误"
+    title_en = "A notice was given wrong parameters"
 
 
 class Template(BaseModel):
-    """One notice: which parameters it needs, its title and body in both languages."""
+    """One notice: which parameters it needs; title, body and SMS in both languages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    params: list[Annotated[str, Field(pattern="^(number|matter|date)$")]]
-    title: dict[str, Annotated[str, Field(max_length=60)]]
-    body: dict[str, Annotated[str, Field(max_length=400)]]
+    params: tuple[str, ...]
+    title: dict[str, Annotated[str, Field(min_length=1, max_length=60)]]
+    body: dict[str, Annotated[str, Field(min_length=1, max_length=400)]]
+    sms: dict[str, Annotated[str, Field(min_length=1, max_length=140)]]
+    """As registered with the gateway, which fills in the parameters; the signature comes before it."""
+
+    @model_validator(mode="after")
+    def _complete_and_closed(self) -> "Template":
+        if not set(self.params) <= set(PARAMS):
+            raise ValueError(f"params must be among {', '.join(PARAMS)}")
+        for name, texts in (("title", self.title), ("body", self.body), ("sms", self.sms)):
+            if set(texts) != LOCALES:
+                raise ValueError(f"{name} needs exactly {', '.join(sorted(LOCALES))}")
+            for text in texts.values():
+                if not _named_in(text) <= set(self.params):
+                    raise ValueError(f"{name} names what is not in params: {text}")
+        if _named_in(self.sms["zh-CN"]) != _named_in(self.sms["en"]):
+            raise ValueError("sms must name the same parameters in both languages")
+        return self
 
 
 @cache
 def template(code: str) -> Template:
     """One template. Raises KeyError for a code that has no file."""
-    path = Path(__file__).with_name(f"{code}.yaml")
-    if not path.is_file():
+    if code not in template_codes():
         raise KeyError(code)
+    path = Path(__file__).with_name(f"{code}.yaml")
     return Template.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
@@ -36,12 +73,45 @@ def template_codes() -> list[str]:
 
 
 def render_in_app(code: str, locale: str, params: dict[str, str]) -> tuple[str, str]:
-    """Title and body for the in-app inbox. Raises KeyError when a parameter is missing."""
+    """Title and body for the in-app inbox. Raises NoticeParamsWrong."""
     found = template(code)
-    values = {name: params[name] for name in found.params}
+    values = _checked(code, found.params, params)
     return found.title[locale].format_map(values), found.body[locale].format_map(values)
 
 
 def sms_params(code: str, params: dict[str, str]) -> dict[str, str]:
-    """What an SMS gateway fills into its own copy of the template; nothing beyond what the template names."""
-    return {name: params[name] for name in template(code).params}
+    """What the gateway fills into its own copy of the text, and nothing else. Raises NoticeParamsWrong.
+
+    Gateways refuse long values, so they are cut.
+    """
+    found = template(code)
+    named = sorted(_named_in(found.sms["zh-CN"]))
+    return {name: _cut(value) for name, value in _checked(code, named, params).items()}
+
+
+def render_sms(code: str, locale: str, params: dict[str, str]) -> str:
+    """The text as it will stand on the phone, without the signature. Raises NoticeParamsWrong."""
+    return template(code).sms[locale].format_map(sms_params(code, params))
+
+
+def _checked(code: str, needed: tuple[str, ...] | list[str], params: dict[str, str]) -> dict[str, str]:
+    unknown = sorted(set(params) - set(PARAMS))
+    missing = sorted(set(needed) - set(params))
+    # The values themselves stay out of the message: they may be what must not be shown.
+    wrong = sorted(
+        name
+        for name in set(needed) & set(params)
+        if not PARAMS[name].fullmatch(params[name]) or mask_text(params[name]) != params[name]
+    )
+    if unknown or missing or wrong:
+        said = f"{code}: unknown {unknown}, missing {missing}, not acceptable {wrong}"
+        raise NoticeParamsWrong(said, said)
+    return {name: params[name] for name in needed}
+
+
+def _named_in(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST_SMS_PARAM else value[: _LONGEST_SMS_PARAM - 1] + "…"

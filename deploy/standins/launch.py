@@ -1,0 +1,110 @@
+"""The SMS stand-in as a process of ours: start it, set its faults, read its books."""
+
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from deploy.errors import NotStarted
+from deploy.processes import end, free_port, spawn, wait_until
+from deploy.standins.fault_switch import Fault, Plan
+from deploy.standins.ledger import Taken, read_ledger
+from shared.settings import SmsSettings
+
+ACCESS_KEY_ID = "standin"
+_START_S = 15.0
+
+
+@dataclass(slots=True)
+class SmsStandin:
+    """One stand-in. `folder` keeps its ledger, its secret and its output over restarts; so does `port`."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    options: Sequence[str] = ()
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def settings(self, *, timeout_s: float = 3.0, sign_name: str = "一件事服务大厅") -> SmsSettings:
+        """What a client of it needs."""
+        return SmsSettings(
+            endpoint=self.url,
+            access_key_id=ACCESS_KEY_ID,
+            access_key_secret=SecretStr(self.secret_file().read_text(encoding="utf-8")),
+            sign_name=sign_name,
+            timeout_s=timeout_s,
+        )
+
+    def secret_file(self) -> Path:
+        """The file of the access key secret, made when there is none."""
+        path = self.folder / "sms.key"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(16), encoding="utf-8")
+        return path
+
+    def command(self) -> list[str | Path]:
+        """What runs it, for a supervisor."""
+        fixed = ["--port", str(self.port), "--access-key-id", ACCESS_KEY_ID]
+        files: list[str | Path] = ["--ledger", self.folder / "sms.jsonl", "--secret-file", self.secret_file()]
+        return [sys.executable, "-m", "deploy.standins.sms_gateway", *fixed, *files, *self.options]
+
+    def is_ready(self) -> bool:
+        """Does it answer?"""
+        try:
+            return httpx.get(f"{self.url}/__healthz", timeout=1, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises NotStarted."""
+        command = self.command()
+        with (self.folder / "sms.log").open("ab") as output:
+            process = spawn(command, output=output.fileno(), cwd=Path(__file__).parents[2])
+        self._process = process
+        if not wait_until(lambda: process.poll() is not None or self.is_ready(), _START_S) or process.poll():
+            said = (self.folder / "sms.log").read_text(encoding="utf-8", errors="replace")[-500:]
+            self.kill()
+            raise NotStarted(f"短信网关替身没有启动：{said}", f"the SMS stand-in did not start: {said}")
+
+    def stop(self) -> None:
+        """Ask it to end; nothing if it does not run."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self._end(signal.SIGKILL)
+
+    def plan(self, *faults: Fault, seed: int = 0) -> None:
+        """Replace the faults to come; none at all makes it well again."""
+        body = Plan(faults=list(faults), seed=seed).model_dump(mode="json")
+        httpx.post(f"{self.url}/__faults", json=body, timeout=5, trust_env=False).raise_for_status()
+
+    def faults_met(self) -> dict[str, int]:
+        """How many requests met each kind of fault since it started."""
+        met: dict[str, int] = self._get("/__faults")["met"]
+        return met
+
+    def taken(self) -> list[Taken]:
+        """Its ledger, read from the file, so that it need not run."""
+        return read_ledger(self.folder / "sms.jsonl")
+
+    def _get(self, path: str) -> Any:
+        return httpx.get(f"{self.url}{path}", timeout=5, trust_env=False).raise_for_status().json()
+
+    def _end(self, sign: signal.Signals) -> None:
+        if self._process is not None:
+            end(self._process, sign, 5)
+            self._process = None
