@@ -1,4 +1,4 @@
-"""What a supervisor leaves on disk: the lock that makes it the only one, and the state that `onestop ps` reads.
+"""What a supervisor leaves on disk: the lock that makes it the only one, and the state for `onestop ps`.
 
 The lock is the kernel's (flock): it goes with its holder, so a SIGKILL leaves nothing stale.
 """

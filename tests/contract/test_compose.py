@@ -1,0 +1,105 @@
+"""docker-compose.yml: every service scales alone, stops in peace, and has no password that anybody knows."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.generated import ROOT
+from deploy.registry import processes
+from deploy.services import SERVICES
+from shared.settings import Settings, WorkerSettings
+
+FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+PROCESSES = [process.name for process in processes()]
+
+
+def strings(value: object) -> Iterator[str]:
+    """Every string in a document."""
+    if isinstance(value, dict):
+        for member in value.values():
+            yield from strings(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from strings(member)
+    elif isinstance(value, str):
+        yield value
+
+
+def seconds(text: str) -> int:
+    """A duration as compose writes it."""
+    return int(text.removesuffix("s"))
+
+
+def test_each_service_has_a_web_and_a_worker_of_its_own() -> None:
+    expected = {f"{service}-{kind}" for service in SERVICES for kind in ("web", "worker")}
+    assert set(FILE["services"]) == {"postgres", "rabbitmq", "migrate", "gateway", *expected}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_scales_alone(name: str) -> None:
+    service = FILE["services"][name]
+    assert "ports" not in service
+    assert "container_name" not in service
+    assert "hostname" not in service
+    assert service["command"][-1] == name.partition("-")[0]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_stop_may_take_longer_than_the_drain(name: str) -> None:
+    assert seconds(FILE["services"][name]["stop_grace_period"]) > WorkerSettings().drain_s + 5
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_waits_for_the_migration_and_only_workers_for_the_broker(name: str) -> None:
+    needs = FILE["services"][name]["depends_on"]
+    assert needs["migrate"]["condition"] == "service_completed_successfully"
+    assert ("rabbitmq" in needs) == name.endswith("-worker")
+
+
+def test_what_others_wait_for_has_a_health_check() -> None:
+    awaited = {
+        other
+        for service in FILE["services"].values()
+        for other, condition in service.get("depends_on", {}).items()
+        if condition["condition"] == "service_healthy"
+    }
+    assert {"postgres", "rabbitmq"} <= awaited
+    assert all("healthcheck" in FILE["services"][name] for name in awaited)
+
+
+def test_only_the_gateway_is_reachable_from_outside() -> None:
+    assert [name for name, service in FILE["services"].items() if "ports" in service] == ["gateway"]
+
+
+def test_the_gateway_leads_to_every_web_process_and_hides_what_is_internal() -> None:
+    config = FILE["configs"]["gateway"]["content"]
+    for service in SERVICES:
+        assert f"set $$upstream {service}-web;" in config
+    assert "location /internal/ { return 404; }" in config
+    assert "location /metrics { return 404; }" in config
+
+
+def test_no_secret_has_a_default() -> None:
+    for text in strings(FILE["services"]):
+        for word in ("PASSWORD", "SECRET", "TOKEN"):
+            if word in text and "${" in text:
+                assert ":?" in text
+    assert all("${ONESTOP_SECRETS:?" in secret["file"] for secret in FILE["secrets"].values())
+
+
+@pytest.mark.parametrize("name", [*PROCESSES, "migrate"])
+def test_the_settings_are_settings_that_exist(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("secrets")
+    for secret in FILE["services"][name]["secrets"]:
+        (folder / secret["target"]).write_text("ab" * 32)
+    for variable, value in FILE["services"][name]["environment"].items():
+        monkeypatch.setenv(variable, value.replace("/run/secrets", str(folder)))
+    settings = Settings()
+    assert settings.db.host == "postgres"
+    assert set(settings.peers) == set(SERVICES)
+    assert json.loads(FILE["services"][name]["environment"]["ONESTOP_PEERS"]) == settings.peers

@@ -1,0 +1,140 @@
+"""`make test`: installs what the tests need, runs the checks, then pytest; leaves nothing running.
+
+python -m tests.run [--checks-only] [pytest arguments ...]
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+_BIN = Path(sys.executable).parent
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_DENY = "#!/bin/sh\nexit 101\n"
+
+PACKAGES = {
+    "rabbitmq-server": Path("/usr/lib/rabbitmq/bin/rabbitmq-server"),
+    "chromium": Path("/usr/bin/chromium"),
+    "fonts-noto-cjk": Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"),
+}
+CHECKS = (
+    ("ruff check", ["ruff", "check", "."]),
+    ("ruff format", ["ruff", "format", "--check", "."]),
+    ("mypy", ["mypy"]),
+    ("import-linter", ["lint-imports"]),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 only when everything passed."""
+    os.chdir(ROOT)
+    checks_only = "--checks-only" in arguments
+    if not checks_only and not provide_packages():
+        return 1
+    failed = [name for name, command in CHECKS if not check(name, command)]
+    if failed:
+        tell(f"failed: {', '.join(failed)}")
+    chosen = ["tests/contract"] if checks_only else [a for a in arguments if a != "--checks-only"]
+    with scratch_folder() as scratch:
+        code = pytest(chosen, scratch)
+        left = left_running(scratch)
+        for pid, command in left:
+            tell(f"left running, and now killed: {pid} {command}")
+            os.kill(pid, signal.SIGKILL)
+    return 1 if failed or left else code
+
+
+def check(name: str, command: Sequence[str]) -> bool:
+    """Run one check; what it prints goes through."""
+    tell(name)
+    return subprocess.run([_BIN / command[0], *command[1:]], check=False).returncode == 0
+
+
+def pytest(arguments: Sequence[str], scratch: Path) -> int:
+    """Run pytest with its temporary files below `scratch`."""
+    tell("pytest")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--durations=10", *arguments],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        check=False,
+    ).returncode
+
+
+def provide_packages() -> bool:
+    """Install the Debian packages that are missing; without the right to, say how and return False."""
+    missing = [name for name, file in PACKAGES.items() if not file.exists()]
+    if not missing:
+        return True
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        tell("these tests need programs that only root can install. Run this, then try again:")
+        tell(f"    sudo apt-get update && sudo {' '.join(command)}")
+        return False
+    tell(f"installing {', '.join(missing)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with no_service_starts():
+        for step in (["apt-get", "update", "--quiet=2"], command):
+            if subprocess.run(step, env=environment, stdout=sys.stderr, check=False).returncode != 0:
+                tell(f"failed: {' '.join(step)}")
+                return False
+    return True
+
+
+@contextmanager
+def no_service_starts() -> Iterator[None]:
+    """Installing a server must not start it: the tests start their own."""
+    before = _POLICY.read_bytes() if _POLICY.exists() else None
+    mode = _POLICY.stat().st_mode if before is not None else 0o755
+    _POLICY.write_text(_DENY, encoding="ascii")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if before is None:
+            _POLICY.unlink()
+        else:
+            _POLICY.write_bytes(before)
+            _POLICY.chmod(mode)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A short path that other users may walk through: as root, PostgreSQL runs as `nobody`."""
+    folder = Path(tempfile.mkdtemp(prefix="onestop-run-", dir="/tmp"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_running(scratch: Path) -> list[tuple[int, str]]:
+    """Processes that still work below the scratch folder: there must be none."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            place = os.readlink(entry / "cwd")
+        except OSError:
+            continue  # ended meanwhile, or somebody else's
+        if str(scratch) in command or place.startswith(str(scratch)):
+            found.append((int(entry.name), command))
+    return found
+
+
+def tell(text: str) -> None:
+    """One line about what goes on, in order with what the tools print."""
+    sys.stderr.write(f"onestop: {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,208 @@
+"""The supervisor: order, gates, restarts, a clean stop, and nothing left after a SIGKILL."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import AlreadyRunning, NothingRuns, NotStarted
+from deploy.processes import is_alive, wait_until
+from deploy.supervisor import ProcessSpec, Supervisor
+from deploy.supervisor_state import hold, is_held, read_state
+from tests.unit.deploy.orphans import pids_left_by
+
+STAYS = (
+    "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye', flush=True)))\n"
+    "print('here', flush=True)\nwhile True: signal.pause()"
+)
+DEAF = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True)\n"
+    "while True: signal.pause()"
+)
+_START_AND_DIE = """
+import asyncio, sys
+from pathlib import Path
+from deploy.supervisor import ProcessSpec, Supervisor
+from deploy.supervisor_state import read_state
+place = Path(sys.argv[1])
+sleeper = [sys.executable, "-c", "import signal; signal.pause()"]
+specs = [ProcessSpec(name, sleeper, {}, group="worker") for name in "ab"]
+async def main():
+    print(*(process["pid"] for process in read_state(place)["processes"]))
+    sys.stdout.flush()
+    import os, signal
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(Supervisor(specs, place, main=main).run())
+"""
+
+
+class Lines:
+    """What the processes said, and the order of it."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+
+    def __call__(self, name: str, line: str) -> None:
+        self.said.append((name, line))
+
+    def names(self, line: str) -> list[str]:
+        """Who said it, in order."""
+        return [name for name, said in self.said if said == line]
+
+
+def python(
+    name: str, script: str, *, group: str = "worker", once: bool = False, grace_s: float = 10.0
+) -> ProcessSpec:
+    """A process that runs a script."""
+    return ProcessSpec(name, [sys.executable, "-c", script], {}, group=group, once=once, grace_s=grace_s)
+
+
+def run(
+    specs: list[ProcessSpec],
+    place: Path,
+    main: Callable[[], Awaitable[int | None]] | None,
+    lines: Lines | None = None,
+) -> int:
+    """Run a supervisor to its end."""
+    return asyncio.run(Supervisor(specs, place, main=main, say=lines or Lines()).run())
+
+
+async def done() -> int:
+    """A main that has nothing to do."""
+    return 0
+
+
+def test_what_others_stand_on_starts_first_and_stops_last(tmp_path: Path) -> None:
+    lines = Lines()
+    specs = [
+        python("base", STAYS, group="base"),
+        python("once", "print('here')", group="once", once=True),
+        python("worker", STAYS, group="worker"),
+        python("web", STAYS, group="web"),
+    ]
+
+    async def main() -> int:
+        while len(lines.names("here")) < len(specs):
+            await asyncio.sleep(0.01)
+        return 0
+
+    assert run(specs, tmp_path, main, lines) == 0
+    assert lines.names("here")[:2] == ["base", "once"]
+    assert lines.names("bye") == ["web", "worker", "base"]
+
+
+def test_the_answer_of_main_is_the_answer(tmp_path: Path) -> None:
+    async def seven() -> int:
+        return 7
+
+    assert run([python("a", STAYS)], tmp_path, seven) == 7
+
+
+def test_a_dead_process_is_started_again(tmp_path: Path) -> None:
+    async def main() -> int:
+        first = read_state(tmp_path)["processes"][0]["pid"]
+        os.kill(first, signal.SIGKILL)
+        while True:
+            [process] = read_state(tmp_path)["processes"]
+            if process["state"] == "running" and process["pid"] != first:
+                return int(process["restarts"])
+            await asyncio.sleep(0.02)
+
+    assert run([python("a", STAYS)], tmp_path, main) == 1
+
+
+def test_a_process_that_never_comes_up_ends_everything_with_its_last_words(tmp_path: Path) -> None:
+    hopeless = ProcessSpec(
+        "hopeless",
+        [sys.executable, "-c", "raise SystemExit('no flour')"],
+        {},
+        ready=lambda: False,
+        group="worker",
+    )
+    pids: list[int] = []
+
+    async def main() -> int:
+        pids.append(0)
+        return 0
+
+    with pytest.raises(NotStarted, match="no flour"):
+        run([python("base", STAYS, group="base"), hopeless], tmp_path, main)
+    assert pids == []
+    assert not is_held(tmp_path)
+
+
+def test_a_failed_single_step_ends_everything(tmp_path: Path) -> None:
+    with pytest.raises(NotStarted, match="code 3"):
+        run([python("migrate", "raise SystemExit(3)", group="migrate", once=True)], tmp_path, done)
+
+
+def test_who_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
+    lines = Lines()
+    pids = []
+
+    async def main() -> int:
+        while not lines.names("here"):
+            await asyncio.sleep(0.01)
+        pids.append(read_state(tmp_path)["processes"][0]["pid"])
+        return 0
+
+    assert run([python("deaf", DEAF, grace_s=0.3)], tmp_path, main, lines) == 0
+    assert not is_alive(pids[0])
+    assert any("killing it" in line for _, line in lines.said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    lines = Lines()
+
+    async def main() -> None:
+        while not lines.names("here"):
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    assert run([python("a", STAYS)], tmp_path, main, lines) == 0
+    assert lines.names("bye") == ["a"]
+
+
+def test_a_second_signal_kills_at_once(tmp_path: Path) -> None:
+    lines = Lines()
+
+    async def main() -> None:
+        while not lines.names("here"):
+            await asyncio.sleep(0.01)
+        asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run([python("deaf", DEAF, grace_s=60.0)], tmp_path, main, lines) == 0
+
+
+def test_a_signal_before_main_is_done_means_interrupted(tmp_path: Path) -> None:
+    async def main() -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+        return 0
+
+    assert run([python("a", STAYS)], tmp_path, main) == 130
+
+
+def test_a_second_supervisor_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    with hold(tmp_path), pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        run([], tmp_path, done)
+
+
+def test_a_lock_that_a_dead_supervisor_left_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "supervisor.lock").write_text("1")
+    with pytest.raises(NothingRuns):
+        read_state(tmp_path)
+    assert run([], tmp_path, done) == 0
+
+
+def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    pids, left = pids_left_by(_START_AND_DIE, str(tmp_path))
+    assert len(pids) == 2
+    assert left == []
+    assert wait_until(lambda: not is_held(tmp_path), 5.0)
