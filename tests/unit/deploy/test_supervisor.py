@@ -78,8 +78,11 @@ async def done() -> int:
 
 def test_what_others_stand_on_starts_first_and_stops_last(tmp_path: Path) -> None:
     lines = Lines()
+    base = ProcessSpec(
+        "base", [sys.executable, "-c", STAYS], {}, ready=lambda: "base" in lines.names("here"), group="base"
+    )
     specs = [
-        python("base", STAYS, group="base"),
+        base,
         python("once", "print('here')", group="once", once=True),
         python("worker", STAYS, group="worker"),
         python("web", STAYS, group="web"),
