@@ -15,7 +15,7 @@ MATTER = "residence_permit.apply"
 DEPARTMENTS = ["xihu-community", "xihu-police"]
 _STEP_S = 60.0
 _POLL_S = 0.1
-_A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+_A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
 
 Say = Callable[[str], None]
 
@@ -71,7 +71,9 @@ class Hall:
         headers = {"Idempotency-Key": key or str(uuid4())}
         number = str(self.call("POST", "/api/v1/cases", token, headers=headers, json=body).json()["number"])
         self.first_number_at = self.first_number_at or time.time()
-        self.say(f"{number}  {person.name} 提交申请 applied ({channel})")
+        again = "再次 again, " if key and number in self.shown else ""
+        self.shown.setdefault(number, 0)
+        self.say(f"{number}  {person.name} 提交申请 applied ({again}{channel})")
         return number
 
     def wait(self, number: str, token: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

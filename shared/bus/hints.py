@@ -4,6 +4,7 @@ A NOTIFY inside the writing transaction takes a global lock at commit (5,802 com
 goes out after the commit, on a connection of its own, at most once per 5 ms and process.
 """
 
+import os
 import select
 import threading
 from collections.abc import Callable
@@ -95,6 +96,7 @@ class Listener:
         self._engine = engine
         self._wakes = wakes
         self._stopped = False
+        self._stop_read, self._stop_write = os.pipe()
 
     def run(self) -> None:
         """Listen until `stop`. While the database is away the loops live on their polls."""
@@ -109,17 +111,18 @@ class Listener:
                     self._listen(raw)
             except (DBAPIError, PoolTimeout, OSError) as error:
                 _log.warning("hints_not_heard", error=type(error).__name__)
-                threading.Event().wait(_RECONNECT_S)
+                select.select([self._stop_read], [], [], _RECONNECT_S)
 
     def stop(self) -> None:
-        """End `run` within a second."""
+        """End `run` at once."""
         self._stopped = True
+        os.write(self._stop_write, b"x")
 
     def _listen(self, raw: Any) -> None:
         while not self._stopped:
-            ready, _, _ = select.select([raw.fileno()], [], [], 1.0)
-            if not ready:
-                continue
+            ready, _, _ = select.select([raw.fileno(), self._stop_read], [], [])
+            if self._stop_read in ready:
+                return
             raw.poll()
             for channel in {notify.channel for notify in raw.notifies}:
                 self._wakes[channel]()

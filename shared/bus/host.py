@@ -85,13 +85,13 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         for channel, wake in channels.items():
             desk.hints.wake_locally(channel, wake)
         self.listener = Listener(desk.hints.engine, channels)
-        self._spawn(self.listener.run)
-        self._spawn(lambda: self._loop("relay", self.outbox_wake, self.relay.run_once))
+        self.ending = [self._spawn(self.listener.run)]
+        self.relaying = self._spawn(lambda: self._loop("relay", self.outbox_wake, self.relay.run_once))
         self.draining.append(self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox)))
         for runner, job_wake in zip(self.runners, self.job_wakes, strict=True):
             self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, runner.run_once)))
         if self.consumer is not None:
-            self._spawn(self.consumer.run_reader)
+            self.ending.append(self._spawn(self.consumer.run_reader))
             self.draining.append(self._spawn(self.consumer.run_batches))
 
     def stop(self) -> None:
@@ -106,6 +106,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         for thread in self.draining:
             thread.wait()
         self.listener.stop()
+        for thread in (*self.ending, self.relaying):
+            thread.wait()
         self._flush()
         if isinstance(self.road, BrokerRoad):
             self.road.close()
