@@ -1,34 +1,13 @@
 """The `onestop` command. Data goes to standard output, all else to standard error.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found, 4 conflict, 5 something we need is away,
-130 interrupted. Only light modules may be imported here: every command pays for them.
+130 interrupted.
 """
 
 import sys
-
-import typer
-
-from deploy.commands import cases, checks, documents, local, matters, parked, processes
-from deploy.commands.output import explain, explain_usage
+from importlib import import_module
 
 OLDEST, NEWEST = (3, 11), (3, 13)
-
-app = typer.Typer(
-    name="onestop",
-    help="A government service hall: run it, look into it, mend it. / 一件事一次办",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for module in (local, processes, checks, documents):
-    module.register(app)
-app.add_typer(cases.app, name="case")
-app.add_typer(parked.app, name="parked")
-app.add_typer(matters.app, name="matter")
-app.add_typer(checks.config, name="config")
-app.add_typer(checks.topology, name="topology")
-app.add_typer(checks.secrets, name="secrets")
-app.add_typer(documents.export, name="export")
 
 
 def main() -> None:
@@ -39,26 +18,12 @@ def main() -> None:
             "3.13. Make the environment anew with one of them: make clean setup\n"
         )
         raise SystemExit(2)
+    if sys.argv[1:3] == ["run", "worker"]:
+        # It makes the standard library green, which fails once pydantic (typer needs it) is loaded.
+        import_module("deploy.worker")
+    from deploy.commands.app import run
+
     raise SystemExit(run())
-
-
-def run(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit code."""
-    try:
-        answer = app(args=arguments, prog_name="onestop", standalone_mode=False)
-    except typer.Abort:
-        return 130
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python would complain once more while closing stdout.
-        sys.stdout = sys.stderr
-        return 1
-    except Exception as error:
-        if hasattr(error, "exit_code") and hasattr(error, "format_message"):
-            return explain_usage(error)
-        return explain(error)
-    return answer if isinstance(answer, int) else 0
 
 
 if __name__ == "__main__":

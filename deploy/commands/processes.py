@@ -34,7 +34,7 @@ def run_web(service: Services = None) -> int:
 def run_worker(service: Services = None) -> int:
     """Consumers, relay, jobs and timers. Ends in order at SIGTERM."""
     services = choose_services(service)
-    # First of all heavy imports: it makes the standard library green.
+    # Loaded by `deploy.cli` before anything else; this is no second import.
     from deploy import worker
 
     return worker.run(load_settings(), services)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cli import run
+from deploy.commands.app import run
 
 HEAVY = ("sqlalchemy", "fastapi", "eventlet", "nameko", "pika", "psycopg2", "uvicorn", "kombu")
 
@@ -25,7 +25,7 @@ def onestop(*arguments: str, data_dir: Path) -> subprocess.CompletedProcess[str]
 
 
 def test_nothing_heavy_is_imported_before_a_command_needs_it() -> None:
-    script = f"import sys, deploy.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+    script = f"import sys, deploy.commands.app; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"
 
