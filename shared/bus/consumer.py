@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from shared.faults import fault_point
 
 _log = structlog.get_logger()
 _HEARTBEAT_S = 10
+_READ_S = 0.25
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 RunBatch = Callable[[Callable[[], None]], None]
@@ -55,6 +57,9 @@ class QueueConsumer:
         self._deliveries: deque[_Delivery] = deque()
         self._arrived = threading.Event()
         self._write = threading.Lock()
+        self._settled = threading.Event()
+        self._cancelling = threading.Event()
+        self._cancelled = threading.Event()
         self._stopping = threading.Event()
         self._generation = 0
 
@@ -66,7 +71,7 @@ class QueueConsumer:
     def run_reader(self) -> None:
         """Keep a connection, read deliveries and send heartbeats until `stop` and the last ack."""
         tries = 0
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._cancelling.is_set():
             try:
                 self._connect()
                 tries = 0
@@ -92,15 +97,14 @@ class QueueConsumer:
     def stop(self, drain_s: float) -> None:
         """Take no more; finish and acknowledge all that was delivered, within `drain_s` seconds."""
         until = time.monotonic() + drain_s
-        if self._channel is not None:
-            try:
-                with self._write:
-                    self._channel.basic_cancel(self._service)
-            except (OSError, amqp.AMQPError) as error:
-                _log.warning("cancel_failed", service=self._service, error=type(error).__name__)
+        self._cancelling.set()
+        # Only the reader may wait for the broker's answer: two readers of one socket would steal frames.
+        while self._channel is not None and not self._cancelled.is_set() and time.monotonic() < until:
+            self._cancelled.wait(0.05)
         while self._deliveries and time.monotonic() < until:
             self._arrived.set()
-            time.sleep(0.01)
+            self._settled.wait(0.05)
+            self._settled.clear()
         self._stopping.set()
         self._arrived.set()
 
@@ -129,12 +133,13 @@ class QueueConsumer:
     def _read(self) -> None:
         while not self._stopping.is_set():
             assert self._connection is not None
-            try:
-                self._connection.drain_events(timeout=1.0)
-            except TimeoutError:
-                pass
+            with suppress(TimeoutError):
+                self._connection.drain_events(timeout=_READ_S)
             with self._write:
                 self._connection.heartbeat_check()
+                if self._cancelling.is_set() and not self._cancelled.is_set():
+                    self._channel.basic_cancel(self._service)
+                    self._cancelled.set()
 
     def _on_message(self, message: Any) -> None:
         headers = message.headers or {}
@@ -166,6 +171,7 @@ class QueueConsumer:
         if generation == self._generation:
             for _ in some:
                 self._deliveries.popleft()
+        self._settled.set()
 
     def _decide(self, deliveries: list[_Delivery]) -> None:
         """When this returns, every delivery is durable in the database: handled, stored or parked."""
