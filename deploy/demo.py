@@ -20,9 +20,7 @@ from deploy.standins.launch import SmsStandin
 _ENDED_EARLIER = 10
 
 
-def run_demo(
-    *, data_dir: Path, once: bool, as_json: bool, broker: str | None, web_port: int | None
-) -> int:
+def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, web_port: int | None) -> int:
     """Run the demo; with `once` it ends by itself, 0 only when every case ended as its scenario says.
 
     Must be called from the main thread: what it starts ends with that thread.
@@ -144,9 +142,9 @@ def _reported(case: Mapping[str, Any]) -> dict[str, Any]:
         "materials_asked": sum(
             len(e["details"]["materials"]) for e in case["timeline"] if e["fact"] == "correction-required"
         ),
-        "materials": [{"name": m["name_zh"], "outcome": m["outcome"], "source": m["source"]} for m in materials],
+        "materials": [
+            {"name": m["name_zh"], "outcome": m["outcome"], "source": m["source"]} for m in materials
+        ],
         "timeline": [{key: e[key] for key in ("at", "service", "fact")} for e in case["timeline"]],
         "notified": case["notified"],
     }
-
-

@@ -13,6 +13,7 @@ from deploy.demo_people import EVERYTHING_HELD, ONE_GAP, SENDS_TWICE, TO_BE_REFU
 
 MATTER = "residence_permit.apply"
 DEPARTMENTS = ["xihu-community", "xihu-police"]
+_WHY_DENIED = "经核查，申请人在本市实际居住未满半年，不符合《居住证暂行条例》第二条。"
 _STEP_S = 60.0
 _POLL_S = 0.1
 _A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
@@ -39,7 +40,13 @@ class Hall:
         self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
 
     def call(
-        self, method: str, path: str, token: str | None, *, headers: Mapping[str, str] | None = None, **body: Any
+        self,
+        method: str,
+        path: str,
+        token: str | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **body: Any,
     ) -> httpx.Response:
         """One request that must succeed."""
         sent = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
@@ -95,7 +102,8 @@ class Hall:
         for material in materials:
             files = {"file": (f"{material}.pdf", _A_PDF, "application/pdf")}
             headers = {"Idempotency-Key": str(uuid4())}
-            uploads[material] = self.call("POST", "/api/v1/uploads", token, headers=headers, files=files).json()["id"]
+            given = self.call("POST", "/api/v1/uploads", token, headers=headers, files=files)
+            uploads[material] = given.json()["id"]
         self.call(
             "POST",
             f"/api/v1/cases/{number}/supplements",
@@ -109,13 +117,13 @@ class Hall:
         while True:
             task = self._task_of(number, officer)
             claimed = self.call("POST", f"/api/v1/tasks/{task['id']}/claim", officer)
-            decision = {"outcome": outcome if task["decides"] else "passed", "reason": reason if task["decides"] else ""}
+            ending = {"outcome": outcome, "reason": reason} if task["decides"] else {"outcome": "passed"}
             self.call(
                 "POST",
                 f"/api/v1/tasks/{task['id']}/decision",
                 officer,
                 headers={"If-Match": claimed.headers["etag"]},
-                json=decision,
+                json=ending,
             )
             if task["decides"]:
                 return
@@ -166,7 +174,7 @@ def play(hall: Hall, tokens: Mapping[DemoPerson, str]) -> list[dict[str, Any]]:
     for person, number in numbers.items():
         hall.wait(number, tokens[person], lambda case: case["state"] == "under_review")
         if person is TO_BE_REFUSED:
-            hall.handle(number, officer, "denied", "现场核查，申请人实际居住未满半年，不符合《居住证暂行条例》第二条。")
+            hall.handle(number, officer, "denied", _WHY_DENIED)
         else:
             hall.handle(number, officer, "approved", "材料齐全，符合条件。")
     ended = [hall.wait(number, tokens[person], _ended) for person, number in numbers.items()]

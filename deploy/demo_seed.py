@@ -1,4 +1,5 @@
-"""What the demo puts into an empty house: the matters, and the certificates that the state holds of its people."""
+"""What the demo puts into an empty house: the matters, and the certificates that the state holds of its
+people."""
 
 from collections.abc import Mapping
 from datetime import date

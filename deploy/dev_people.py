@@ -1,4 +1,5 @@
-"""Who may be chosen at the development log-in. Officers only: citizens say who they are, and become known so."""
+"""Who may be chosen at the development log-in. Officers only: citizens say who they are, and become known
+so."""
 
 from shared.auth.identity import DevPerson
 from shared.auth.principal import Principal, PrincipalKind

@@ -1,6 +1,7 @@
 """`onestop migrate`: roles, schemas, migrations, grants, first data keys, subscriptions; safe to run again.
 
-Each service has an owner (runs migrations) and an app role (no DDL, own schema only). The `deliver` function is
+Each service has an owner (runs migrations) and an app role (no DDL, own schema only). The `deliver` function
+is
 the only thing that others may call in a schema.
 """
 

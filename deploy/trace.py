@@ -56,7 +56,8 @@ def case_trace(settings: Settings, number: str) -> dict[str, Any]:
             )
             heard += _rows(
                 unit,
-                "SELECT id::text AS id, type, speaker, sequence, state, attempts, deaths, reason, received_at, handled_at "
+                "SELECT id::text AS id, type, speaker, sequence, state, attempts, deaths, reason, "
+                "received_at, handled_at "
                 f"FROM {desk.service}.inbox WHERE case_no = :n ORDER BY position",
                 number,
                 {"consumer": desk.service},

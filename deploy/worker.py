@@ -13,6 +13,7 @@ eventlet.monkey_patch()
 
 import signal  # noqa: E402  (everything below must see the patched modules)
 from collections.abc import Sequence  # noqa: E402
+from functools import partial  # noqa: E402
 
 import structlog  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
@@ -28,7 +29,7 @@ from shared.db.unit import Desk  # noqa: E402
 from shared.desk import build_desk  # noqa: E402
 from shared.errors import Unavailable  # noqa: E402
 from shared.http.ask import Asker  # noqa: E402
-from shared.http.health import Health, serve_health  # noqa: E402
+from shared.http.health import Check, Health, serve_health  # noqa: E402
 from shared.log import configure  # noqa: E402
 from shared.settings import Settings  # noqa: E402
 
@@ -84,14 +85,14 @@ def _config(settings: Settings, desk: Desk) -> WorkerConfig:
     return WorkerConfig(settings, desk, jobs)
 
 
-def _checks(runner: ServiceRunner, desks: dict[str, Desk]) -> dict[str, object]:
-    checks: dict[str, object] = {}
+def _checks(runner: ServiceRunner, desks: dict[str, Desk]) -> dict[str, Check]:
+    checks: dict[str, Check] = {}
     for service, desk in desks.items():
-        checks[f"{service}.database"] = lambda desk=desk: _database(desk)
+        checks[f"{service}.database"] = partial(_database, desk)
     for container in runner.containers:
         for entrypoint in container.entrypoints:
             if isinstance(entrypoint, Deliveries):
-                checks[f"{container.service_name}.deliveries"] = lambda e=entrypoint: _deliveries(e)
+                checks[f"{container.service_name}.deliveries"] = partial(_deliveries, entrypoint)
     return checks
 
 

@@ -49,7 +49,8 @@ def test_a_new_server_is_durable_and_speaks_utf8(server: PostgresServer) -> None
     rows = ask(
         server,
         "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
-        " current_setting('data_checksums'), pg_encoding_to_char(encoding), datcollate, current_setting('listen_addresses')"
+        " current_setting('data_checksums'), pg_encoding_to_char(encoding), datcollate, "
+        "current_setting('listen_addresses')"
         " FROM pg_database WHERE datname = current_database()",
     )
     assert dict(zip(names, rows[0], strict=True)) == {
