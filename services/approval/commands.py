@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.catalogue.matter import Matter, Step
-
 from services.approval import queries
 from services.approval.errors import (
     CertificateLost,
@@ -25,6 +23,7 @@ from services.approval.rules.transitions import Act, State, check_transition
 from shared import metrics
 from shared.auth.principal import Principal
 from shared.bus.inbox import NotYet
+from shared.catalogue.matter import Matter, Step
 from shared.db.unit import Unit, new_id
 from shared.errors import FieldError
 from shared.events.approval import (

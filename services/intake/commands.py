@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from shared.catalogue.matter import Matter
 from sqlalchemy.dialects.postgresql import insert
 
 from services.intake import queries
@@ -17,6 +16,7 @@ from services.intake.rules.case_number import compose_case_number
 from services.intake.rules.identity import normalise_id_number
 from services.intake.rules.submission import check_submission, named_people
 from shared.bus.inbox import NotYet
+from shared.catalogue.matter import Matter
 from shared.db.unit import Unit
 from shared.errors import FieldError, Invalid
 from shared.events.approval import (

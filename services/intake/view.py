@@ -3,10 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from shared.catalogue.matter import Matter
-
 from services.intake import queries
 from services.intake.models import Case, TimelineEntry
+from shared.catalogue.matter import Matter
 from shared.db.unit import Unit
 
 _NEGATIVE = "denied"
@@ -48,7 +47,7 @@ def case_view(unit: Unit, case: Case) -> dict[str, Any]:
         ],
         "timeline": [timeline_line(entry) for entry in entries],
         "notified": notified(entries),
-        "remedies": {**matter.remedies.model_dump(mode="json"), "zh": matter.remedies.sentence("zh-CN"), "en": matter.remedies.sentence("en")} if case.outcome == _NEGATIVE else None,
+        "remedies": _remedies(matter) if case.outcome == _NEGATIVE else None,
     }
 
 
@@ -81,6 +80,12 @@ def notified(entries: list[TimelineEntry]) -> list[dict[str, Any]]:
         for entry in entries
         if entry.fact == "notice-sent"
     ]
+
+
+def _remedies(matter: Matter) -> dict[str, Any]:
+    remedies = matter.remedies
+    sentences = {"zh": remedies.sentence("zh-CN"), "en": remedies.sentence("en")}
+    return {**remedies.model_dump(mode="json"), **sentences}
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -1,4 +1,5 @@
-"""The HTTP doors of intake: apply, follow, supply; the development log-in; what the other services may ask."""
+"""The HTTP doors of intake: apply, follow, supply; the development log-in; what the other services may
+ask."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -26,12 +27,13 @@ Code = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class CaseForm(Body):
-    """An application. `form` follows the matter's JSON Schema; `uploads` maps material codes to upload ids."""
+    """An application. `form` follows the matter's JSON Schema; `uploads` maps material codes to upload
+    ids."""
 
     matter: Code
     version: Annotated[int, Field(ge=1)] | None = None
     form: dict[str, Any]
-    uploads: Annotated[dict[str, UUID], Field(max_length=50)] = {}
+    uploads: Annotated[dict[str, UUID], Field(default_factory=dict, max_length=50)]
     channel: Code = "web"
     client: Code = "onestop-web"
     locale: Annotated[str, Field(pattern="^(zh-CN|en)$")] = "zh-CN"

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from shared.auth.deps import csrf_token
@@ -23,3 +23,8 @@ def render(context: WebContext, request: Request, template: str, values: dict[st
         idempotency_key=str(uuid4()),
     )
     return HTMLResponse(page, headers={"Content-Language": locale.value, "Cache-Control": "no-store"})
+
+
+def page_router(context: WebContext) -> APIRouter:
+    """The pages."""
+    return APIRouter(include_in_schema=False)

@@ -1,6 +1,7 @@
 """materials: data runs so that people need not.
 
-Owns: certificates (held by person_ref), consent as grants, every use of a certificate, match outcomes, uploads,
+Owns: certificates (held by person_ref), consent as grants, every use of a certificate, match outcomes,
+uploads,
 issuing.
 Hears: intake, approval.
 Says: MaterialsMatched, CertificateIssued.

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID, uuid5
 
-from shared.catalogue.matter import Matter
-
 from services.materials import queries
 from services.materials.errors import UploadEmpty, UploadNotFound, UploadTypeNotAllowed
 from services.materials.models import Case, Certificate, MatchOutcome, Upload, UploadRead, UseGrant, UseRecord
@@ -16,6 +14,7 @@ from services.materials.rules.matching import CertificateState, CertificateView,
 from services.materials.rules.media import media_type_of
 from shared import metrics
 from shared.bus.inbox import NotYet
+from shared.catalogue.matter import Matter
 from shared.db.unit import Unit, new_id
 from shared.events.approval import CaseDecided
 from shared.events.approval import Outcome as Decision

@@ -92,4 +92,5 @@ def upload_of_case(session: Session, upload_id: UUID, number: str) -> Upload | N
 
 def certificate_by_identifier(session: Session, identifier: str) -> UUID | None:
     """The certificate with this identifier of its issuer."""
-    return session.execute(select(Certificate.id).where(Certificate.identifier == identifier)).scalar_one_or_none()
+    found = session.execute(select(Certificate.id).where(Certificate.identifier == identifier))
+    return found.scalar_one_or_none()

@@ -1,4 +1,5 @@
-"""The job that calls a channel: claim committed, call without a session, result committed under the same epoch."""
+"""The job that calls a channel: claim committed, call without a session, result committed under the same
+epoch."""
 
 import random
 import time

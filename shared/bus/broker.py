@@ -34,14 +34,15 @@ class BrokerRoad:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._connection: kombu.Connection | None = None
+        self._connection: Any = None
         self._channel: Any = None
         self._next_tag = 1
         self._open: set[int] = set()
         self._trouble: str | None = None
 
     def hand_on(self, connection: Connection, rows: Sequence[OutboxRow], at: datetime) -> None:
-        """Publish and wait for the confirms. Raises NotPublished, OSError or an AMQP error; then none counts."""
+        """Publish and wait for the confirms. Raises NotPublished, OSError or an AMQP error; then none
+        counts."""
         try:
             self._publish(rows)
         except BaseException:

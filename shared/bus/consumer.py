@@ -15,8 +15,8 @@ from typing import Any
 
 import amqp
 import kombu
-from kombu.exceptions import OperationalError as BrokerAway
 import structlog
+from kombu.exceptions import OperationalError as BrokerAway
 
 from shared import metrics
 from shared.bus.inbox import TRANSIENT, Inbox
@@ -52,7 +52,7 @@ class QueueConsumer:
         self._inbox = inbox
         self._batch = batch
         self._run_batch = run_batch
-        self._connection: kombu.Connection | None = None
+        self._connection: Any = None
         self._channel: Any = None
         self._deliveries: deque[_Delivery] = deque()
         self._arrived = threading.Event()

@@ -1,6 +1,6 @@
 """The gate: per case, which sequence of each speaker comes next. Pure; the store locks and writes.
 
-next = run; higher = wait for the gap to close; lower under an id never seen = a conflict, parked, never ignored.
+next = run; higher = wait for the gap to close; lower under an id never seen = parked, not ignored.
 """
 
 from collections import defaultdict

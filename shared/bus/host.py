@@ -184,12 +184,12 @@ class ServiceWorker:
     name: str
     desk = DeskProvider()
 
-    @Deliveries.decorator
+    @Deliveries.decorator  # type: ignore[untyped-decorator]
     def deliver(self, work: Callable[[], None]) -> None:
         """Run one batch as a nameko worker; nameko waits for it when the process is told to stop."""
         work()
 
-    @timer(interval=600, eager=True)
+    @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]
     def keep_house(self) -> None:
         """Make the coming outbox partitions, drop what was sent a week ago."""
         keep_house(self.desk)

@@ -222,6 +222,6 @@ def describe(error: Exception) -> str:
     while trace is not None:
         code = trace.tb_frame.f_code
         if "/services/" in code.co_filename or "/shared/" in code.co_filename:
-            where = f"{code.co_filename.rsplit('/', 2)[-2]}/{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+            where = "/".join(code.co_filename.split("/")[-2:]) + f":{trace.tb_lineno}"
         trace = trace.tb_next
     return f"{type(error).__name__} at {where}"

@@ -1,7 +1,8 @@
 """Jobs: everything a service does outside its database, and everything it waits for.
 
 A job is claimed in a committed transaction, called without a session, and its result committed under the same
-epoch. A claim whose holder died or froze is taken over after its lease, with a new epoch, so that a holder who
+epoch. A claim whose holder died or froze is taken over after its lease, with a new epoch, so that a holder
+who
 comes back late changes nothing.
 """
 
@@ -107,7 +108,8 @@ def insert_jobs(connection: Connection, schema: str, jobs: list[JobRow], at: dat
     connection.execute(
         text(
             f"INSERT INTO {schema}.jobs (kind, key, payload, case_no, state, due_at, created_at) "
-            "SELECT kind, key, payload, case_no, 'due', due_at, :at FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
+            "SELECT kind, key, payload, case_no, 'due', due_at, :at FROM "
+            "jsonb_to_recordset(CAST(:rows AS jsonb)) "
             "AS r(kind text, key text, payload jsonb, case_no text, due_at timestamptz) "
             "ON CONFLICT (kind, key) DO NOTHING"
         ),

@@ -49,8 +49,10 @@ def list_parked(desk: Desk) -> list[Parked]:
     with unit_of(desk, "parked.list") as unit:
         rows = unit.connection.execute(
             text(
-                "SELECT id::text AS id, type, case_no, speaker, sequence, attempts, deaths, reason, received_at, "
-                f"(SELECT count(*) FROM {schema}.inbox w WHERE w.case_no = i.case_no AND w.state = 'waiting') AS behind "
+                "SELECT id::text AS id, type, case_no, speaker, sequence, attempts, deaths, reason, "
+                "received_at, "
+                f"(SELECT count(*) FROM {schema}.inbox w WHERE w.case_no = i.case_no AND w.state = "
+                "'waiting') AS behind "
                 f"FROM {schema}.inbox i WHERE state = 'parked' "
                 "UNION ALL SELECT sha256, NULL, NULL, NULL, NULL, times, 0, reason, received_at, 0 "
                 f"FROM {schema}.undecodable WHERE state = 'parked' ORDER BY received_at"
@@ -88,7 +90,8 @@ def replay_parked(desk: Desk, parked_id: str, actor: str) -> None:
             raise StillUnreadable(detail_en=str(error)) from None
         unit.connection.execute(
             text(
-                f"UPDATE {schema}.inbox SET state = 'new', event = CAST(:event AS jsonb), sealed = NULL, attempts = 0, "
+                f"UPDATE {schema}.inbox SET state = 'new', event = CAST(:event AS jsonb), sealed = "
+                "NULL, attempts = 0, "
                 "deaths = 0, waits = 0, reason = NULL, due_at = NULL WHERE id = CAST(:id AS uuid)"
             ),
             {"id": parked_id, "event": json.dumps(event)},
@@ -134,7 +137,8 @@ def _drop_fact(unit: Unit, parked_id: str, row: RowMapping) -> None:
     )
     unit.connection.execute(
         text(
-            f"UPDATE {schema}.inbox SET state = 'new' WHERE case_no = :case AND speaker = :speaker AND state = 'waiting'"
+            f"UPDATE {schema}.inbox SET state = 'new' WHERE case_no = :case AND speaker = :speaker "
+            "AND state = 'waiting'"
         ),
         place,
     )
@@ -148,7 +152,8 @@ def _find(unit: Unit, parked_id: str) -> RowMapping:
         )
     else:
         statement = (
-            "SELECT NULL AS case_no, NULL AS type, reason, times AS attempts, 0 AS deaths, received_at, sealed, "
+            "SELECT NULL AS case_no, NULL AS type, reason, times AS attempts, 0 AS deaths, "
+            "received_at, sealed, "
             f"NULL AS event FROM {schema}.undecodable WHERE sha256 = :id AND state = 'parked' FOR UPDATE"
         )
     row = unit.connection.execute(text(statement), {"id": parked_id}).mappings().first()

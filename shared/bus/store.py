@@ -19,7 +19,8 @@ from shared.events.fact import Event
 _log = structlog.get_logger()
 
 MAX_ATTEMPTS = 5
-"""A consumer does database work only, so what fails five times is a bug and waits for people, not for time."""
+"""A consumer does database work only, so what fails five times is a bug and waits for people, not for
+time."""
 
 LEASE = timedelta(seconds=15)
 """How long a claim outlives its holder. A holder that comes back later is fenced off by its holder id."""
@@ -84,32 +85,40 @@ class InboxStore:
 
     def __init__(self, schema: str) -> None:
         self._insert = text(
-            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, event, deaths, due_at, "
+            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, event, deaths, "
+            "due_at, "
             "received_at, handled_at) SELECT id, speaker, case_no, sequence, type, :state, event, :deaths, "
             ":due_at, :at, :handled_at FROM "
             f"jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_ENVELOPE}, event jsonb) ORDER BY id "
             "ON CONFLICT (id) DO NOTHING RETURNING id"
         )
         self._lock_gates = text(
-            f"INSERT INTO {schema}.gates (case_no, heard) SELECT c, '{{}}' FROM unnest(CAST(:cases AS text[])) c "
-            "ORDER BY c ON CONFLICT (case_no) DO UPDATE SET case_no = EXCLUDED.case_no RETURNING case_no, heard"
+            f"INSERT INTO {schema}.gates (case_no, heard) SELECT c, '{{}}' FROM unnest(CAST(:cases AS "
+            f"text[])) c "
+            "ORDER BY c ON CONFLICT (case_no) DO UPDATE SET case_no = EXCLUDED.case_no RETURNING "
+            "case_no, heard"
         )
         self._held = text(
-            f"SELECT event FROM {schema}.inbox WHERE case_no = ANY(:cases) AND state IN ('waiting', 'not_yet') "
+            f"SELECT event FROM {schema}.inbox WHERE case_no = ANY(:cases) AND state IN ('waiting', "
+            "'not_yet') "
             "ORDER BY id FOR UPDATE"
         )
         self._move_gates = text(
             f"UPDATE {schema}.gates g SET heard = v.heard "
-            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS v(case_no text, heard jsonb) WHERE g.case_no = v.case_no"
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS v(case_no text, heard jsonb) WHERE "
+            "g.case_no = v.case_no"
         )
         self._settle = text(
             f"UPDATE {schema}.inbox i SET "
-            "state = CASE WHEN v.state = 'retry' AND i.attempts + 1 >= :max_attempts THEN 'parked' ELSE v.state END, "
+            "state = CASE WHEN v.state = 'retry' AND i.attempts + 1 >= :max_attempts THEN 'parked' "
+            "ELSE v.state END, "
             "attempts = i.attempts + (v.state = 'retry')::int, waits = i.waits + (v.state = 'not_yet')::int, "
             "event = CASE WHEN v.state = 'done' THEN NULL ELSE COALESCE(i.event, v.event) END, "
             "due_at = CAST(:at AS timestamptz) + CASE v.state "
-            "WHEN 'retry' THEN make_interval(secs => v.jitter * LEAST(:retry_cap, :retry_base * 2 ^ LEAST(i.attempts, 20))) "
-            "WHEN 'not_yet' THEN make_interval(secs => LEAST(:not_yet_cap, 0.05 * 2 ^ LEAST(i.waits, 20))) END, "
+            "WHEN 'retry' THEN make_interval(secs => v.jitter * LEAST(:retry_cap, :retry_base * 2 ^ "
+            "LEAST(i.attempts, 20))) "
+            "WHEN 'not_yet' THEN make_interval(secs => LEAST(:not_yet_cap, 0.05 * 2 ^ LEAST(i.waits, "
+            "20))) END, "
             "reason = v.reason, holder = NULL, lease_until = NULL, "
             "handled_at = CASE WHEN v.state = 'done' THEN CAST(:at AS timestamptz) END "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
@@ -117,7 +126,8 @@ class InboxStore:
         )
         claim = (
             f"UPDATE {schema}.inbox i SET state = 'claimed', holder = :holder, "
-            "lease_until = CAST(:at AS timestamptz) + :lease, deaths = i.deaths + (c.before = 'claimed')::int "
+            "lease_until = CAST(:at AS timestamptz) + :lease, deaths = i.deaths + (c.before = "
+            "'claimed')::int "
             f"FROM (SELECT id, state AS before FROM {schema}.inbox WHERE {{which}} "
             "ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED) AS c WHERE i.id = c.id "
             "RETURNING i.id, i.event, i.deaths, i.position"
@@ -125,23 +135,27 @@ class InboxStore:
         self._claim_new = text(claim.format(which="state = 'new'"))
         self._claim_one = text(
             claim.format(
-                which="(state IN ('retry', 'not_yet') AND due_at <= :at) OR (state = 'claimed' AND lease_until <= :at)"
+                which="(state IN ('retry', 'not_yet') AND due_at <= :at) "
+                "OR (state = 'claimed' AND lease_until <= :at)"
             )
         )
         self._finish = text(
             f"UPDATE {schema}.inbox SET state = 'done', handled_at = :at, holder = NULL, lease_until = NULL, "
             "reason = NULL, event = NULL WHERE id IN (SELECT id FROM "
-            f"{schema}.inbox WHERE id = ANY(:ids) AND holder = :holder AND state = 'claimed' ORDER BY id FOR UPDATE) "
+            f"{schema}.inbox WHERE id = ANY(:ids) AND holder = :holder AND state = 'claimed' ORDER BY "
+            "id FOR UPDATE) "
             "RETURNING id"
         )
         self._park_unreadable = text(
-            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, sealed, reason, received_at) "
+            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, sealed, "
+            "reason, received_at) "
             "VALUES (:id, :speaker, :case_no, :sequence, :type, 'parked', :sealed, :reason, :at) "
             "ON CONFLICT (id) DO UPDATE SET state = 'parked', sealed = EXCLUDED.sealed, event = NULL, "
             "reason = EXCLUDED.reason, holder = NULL, lease_until = NULL WHERE inbox.state = 'claimed'"
         )
         self._park_dead = text(
-            f"UPDATE {schema}.inbox SET state = 'parked', reason = :reason, holder = NULL, lease_until = NULL "
+            f"UPDATE {schema}.inbox SET state = 'parked', reason = :reason, holder = NULL, "
+            "lease_until = NULL "
             "WHERE id = :id"
         )
         self._undecodable = text(

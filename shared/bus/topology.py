@@ -1,6 +1,7 @@
 """The broker's side of the house: one topic exchange, one quorum queue per service, one for what dies.
 
-Declared by one idempotent tool (`onestop topology apply`, also part of `onestop migrate`), never by a consumer
+Declared by one idempotent tool (`onestop topology apply`, also part of `onestop migrate`), never by a
+consumer
 that happens to start. Only features that RabbitMQ 3.10 and 4.x share are used.
 """
 
@@ -59,7 +60,8 @@ def queue_arguments() -> dict[str, Any]:
 
 
 def apply_topology(url: str, subscriptions: Mapping[str, Sequence[str]]) -> None:
-    """Declare all; subscriber -> speakers. Raises BrokerUnavailable, naming what differs when a queue does."""
+    """Declare all; subscriber -> speakers. Raises BrokerUnavailable, naming what differs when a queue
+    does."""
     try:
         connection = pika.BlockingConnection(_parameters(url))
     except (AMQPError, OSError) as error:

@@ -1,4 +1,5 @@
-"""An event on the wire: CloudEvents 1.0, binary mode of the AMQP 0-9-1 binding, and the same as one JSON object."""
+"""An event on the wire: CloudEvents 1.0, binary mode of the AMQP 0-9-1 binding, and the same as one JSON
+object."""
 
 import json
 from datetime import datetime

@@ -1,4 +1,5 @@
-"""First version of the delivery tables, as every service's first migration makes them. Released: never edited."""
+"""First version of the delivery tables, as every service's first migration makes them. Released: never
+edited."""
 
 BUS_V1 = """
 CREATE SEQUENCE {s}.outbox_id;
@@ -133,7 +134,8 @@ BEGIN
         WHERE n.nspname = '{s}' AND c.relkind = 'r' AND c.relname ~ '^outbox_[0-9]{{8}}$'
     LOOP
         IF old.day < today - 7 THEN
-            EXECUTE format('SELECT EXISTS (SELECT 1 FROM {s}.%I WHERE sent_at IS NULL)', old.name) INTO unsent;
+            EXECUTE format('SELECT EXISTS (SELECT 1 FROM {s}.%I WHERE sent_at IS NULL)', old.name) INTO
+            unsent;
             IF NOT unsent THEN
                 EXECUTE format('DROP TABLE {s}.%I', old.name);
             END IF;

@@ -17,7 +17,8 @@ class MatchedMaterial(BaseModel):
 
 
 class MaterialsMatched(Fact):
-    """Every required material was looked at. `gaps` names all that is missing, at once (行政许可法 art. 32)."""
+    """Every required material was looked at. `gaps` names all that is missing, at once (行政许可法 art.
+    32)."""
 
     round: int
     """1 for the match after submission, then one more for each complete supply."""

@@ -9,7 +9,10 @@ down_revision = None
 def upgrade() -> None:
     op.execute(
         """
-        CREATE TABLE onestop.clock (one integer PRIMARY KEY CHECK (one = 1), offset_s double precision NOT NULL);
+        CREATE TABLE onestop.clock (
+            one integer PRIMARY KEY CHECK (one = 1),
+            offset_s double precision NOT NULL
+        );
         INSERT INTO onestop.clock VALUES (1, 0);
         CREATE TABLE onestop.subscriptions (
             speaker varchar(40), subscriber varchar(40), PRIMARY KEY (speaker, subscriber)
