@@ -52,7 +52,10 @@ def _programs() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
     yield Finding("python", fits, version, "" if fits else "make clean setup, with Python 3.11 to 3.13")
-    yield Finding("packages", True, ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES))
+    versions = {name: _version(name) for name in _PACKAGES}
+    whole = all(versions.values())
+    said = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
+    yield Finding("packages", whole, said, "" if whole else "make setup")
     try:
         found = find_binaries()
         yield Finding("postgresql programs", True, f"{found.major} ({found.kind}) in {found.folder}")
@@ -65,6 +68,13 @@ def _programs() -> Iterator[Finding]:
         "installed" if broker else "none: delivery inside the database works without",
         "" if broker else "for --broker local, as root: apt-get install -y rabbitmq-server",
     )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _place(data_dir: Path) -> Iterator[Finding]:
