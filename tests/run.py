@@ -28,6 +28,7 @@ CHECKS = (
     ("ruff format", ["ruff", "format", "--check", "."]),
     ("mypy", ["mypy"]),
     ("import-linter", ["lint-imports"]),
+    ("own lints", ["python", "-m", "deploy.lints"]),
 )
 
 
