@@ -1,0 +1,154 @@
+"""The AsyncAPI 3 document: what each service says, who hears it, and what each consumer does about it."""
+
+from typing import Any
+
+from deploy.services import SERVICES, part, subscriptions
+from shared.bus.handlers import handlers_of
+from shared.bus.topology import EXCHANGE, queue_arguments, queue_name, routing_pattern
+from shared.events import Fact, fact_classes
+
+_HEADERS = {
+    "type": "object",
+    "description": "CloudEvents 1.0, binary mode of the AMQP 0-9-1 binding",
+    "required": ["ce-specversion", "ce-id", "ce-source", "ce-type", "ce-subject", "ce-time", "ce-sequence"],
+    "properties": {
+        "ce-specversion": {"const": "1.0"},
+        "ce-id": {"type": "string", "format": "uuid", "description": "UUIDv7; the same over repetitions"},
+        "ce-source": {"type": "string", "description": "/onestop/<service>"},
+        "ce-type": {"type": "string", "description": "also the routing key"},
+        "ce-subject": {"type": "string", "maxLength": 50, "description": "case number"},
+        "ce-time": {"type": "string", "format": "date-time", "description": "on the legal clock"},
+        "ce-sequence": {
+            "type": "string",
+            "pattern": "^[1-9][0-9]*$",
+            "description": "counts the facts of one service about one case, without gaps",
+        },
+        "ce-causationid": {
+            "type": "string",
+            "format": "uuid",
+            "description": "the fact that led to this one",
+        },
+        "ce-correlationid": {
+            "type": "string",
+            "format": "uuid",
+            "description": "the first fact of the chain",
+        },
+        "ce-traceparent": {"type": "string", "description": "W3C trace context"},
+    },
+}
+
+
+def asyncapi_document() -> dict[str, Any]:
+    """The document as a JSON object. The same code gives the same document."""
+    facts = fact_classes()
+    operations: dict[str, Any] = {}
+    for service in SERVICES:
+        operations |= _operations(service, [fact for fact in facts if fact.speaker == service])
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "onestop events",
+            "version": "1",
+            "description": "No name, ID number, phone, address or free text stands in any event.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            **{_said(service): _exchange_channel(service, facts) for service in SERVICES},
+            **{_heard(service): _queue_channel(service, facts) for service in SERVICES},
+        },
+        "operations": operations,
+        "components": {
+            "messages": {fact.type: _message(fact) for fact in facts},
+            "messageTraits": {"cloudEvent": {"headers": _HEADERS}},
+        },
+    }
+
+
+def _operations(service: str, said: list[type[Fact]]) -> dict[str, Any]:
+    worker = part(service, "worker").Worker
+    handlers = handlers_of(worker)
+    heard = _heard(service)
+    return {
+        f"{service}.says": {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{_said(service)}"},
+            "messages": [_in_channel(_said(service), fact.type) for fact in said],
+        },
+        **{
+            f"{service}.{handler.command.__name__}": {
+                "action": "receive",
+                "summary": (handler.command.__doc__ or "").strip(),
+                "channel": {"$ref": f"#/channels/{heard}"},
+                "messages": [_in_channel(heard, type_)],
+            }
+            for type_, handler in sorted(handlers.items())
+        },
+    }
+
+
+def _exchange_channel(service: str, facts: list[type[Fact]]) -> dict[str, Any]:
+    return {
+        "address": routing_pattern(service),
+        "description": f"Every fact that {service} says.",
+        "messages": _messages(fact for fact in facts if fact.speaker == service),
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "bindingVersion": "0.3.0",
+                "exchange": {"name": EXCHANGE, "type": "topic", "durable": True, "autoDelete": False},
+            }
+        },
+    }
+
+
+def _queue_channel(service: str, facts: list[type[Fact]]) -> dict[str, Any]:
+    speakers = subscriptions()[service]
+    arguments = ", ".join(f"{name}={value}" for name, value in queue_arguments().items())
+    return {
+        "address": queue_name(service),
+        "description": (
+            f"All facts of {', '.join(speakers)}. Facts without a handler only move the gate on. {arguments}"
+        ),
+        "messages": _messages(fact for fact in facts if fact.speaker in speakers),
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "bindingVersion": "0.3.0",
+                "queue": {
+                    "name": queue_name(service),
+                    "durable": True,
+                    "exclusive": False,
+                    "autoDelete": False,
+                },
+            }
+        },
+    }
+
+
+def _messages(facts: Any) -> dict[str, Any]:
+    return {fact.type: {"$ref": f"#/components/messages/{fact.type}"} for fact in facts}
+
+
+def _message(fact: type[Fact]) -> dict[str, Any]:
+    schema = fact.model_json_schema()
+    return {
+        "name": fact.type,
+        "title": fact.__name__,
+        "summary": (fact.__doc__ or "").strip(),
+        "contentType": "application/json",
+        "traits": [{"$ref": "#/components/messageTraits/cloudEvent"}],
+        "payload": {key: value for key, value in schema.items() if key not in ("title", "description")},
+    }
+
+
+def _in_channel(channel: str, type_: str) -> dict[str, str]:
+    return {"$ref": f"#/channels/{channel}/messages/{type_}"}
+
+
+def _said(service: str) -> str:
+    return f"{service}-facts"
+
+
+def _heard(service: str) -> str:
+    return f"{service}-queue"
