@@ -26,12 +26,12 @@ _HEADERS = {
         "ce-causationid": {
             "type": "string",
             "format": "uuid",
-            "description": "the fact that led to this one",
+            "description": "the fact that led here",
         },
         "ce-correlationid": {
             "type": "string",
             "format": "uuid",
-            "description": "the first fact of the chain",
+            "description": "the first of the chain",
         },
         "ce-traceparent": {"type": "string", "description": "W3C trace context"},
     },
