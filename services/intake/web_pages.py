@@ -1,30 +1,278 @@
 """The pages of intake, rendered on the server; every one works without JavaScript."""
 
-from typing import Any
-from uuid import uuid4
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, Response
+from fastapi import APIRouter, Form, Request
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import RedirectResponse, Response
 
-from shared.auth.deps import csrf_token
+from services.intake import access, view
+from services.intake.errors import CaseNotFound, NothingAsked
+from shared.auth.csrf import check_same_origin
+from shared.auth.deps import COOKIE, Citizen, authenticator
+from shared.auth.principal import Principal
+from shared.db.unit import unit_of
+from shared.errors import AppError, FieldError, Invalid, Unauthenticated
 from shared.http.context import WebContext
-from shared.http.locale import locale_of
+from shared.http.idempotency import FIELD, KeyReused, StillRunning, require_key
+from shared.http.preferences import preferences_router
+from shared.http.problems import Problem, problem_of
+from shared.http.rendering import page
+from shared.http.validation import field_errors
+from shared.legal_time import legal_day
+
+_MISSING = ("field.missing", "请选择文件", "choose a file")
+# What is wrong with a file, not with us; anything else is no fault of the form.
+_FAULTS_OF_FILES = frozenset((413, 415, 422))
 
 
-def render(context: WebContext, request: Request, template: str, values: dict[str, Any]) -> Response:
+def render(
+    context: WebContext, request: Request, template: str, values: Mapping[str, Any], status: int = 200
+) -> Response:
     """One page in the visitor's language and mode."""
-    locale = locale_of(request)
-    page = context.pages.get_template(template).render(
-        **values,
-        locale=locale.value,
-        request_path=request.url.path,
-        elder=request.cookies.get("onestop_mode") == "elder",
-        csrf_token=csrf_token(request),
-        idempotency_key=str(uuid4()),
-    )
-    return HTMLResponse(page, headers={"Content-Language": locale.value, "Cache-Control": "no-store"})
+    given = {**values, "development": context.settings.dev_identity}
+    return page(context.pages, request, template, given, visitor=visitor_of(request), status=status)
+
+
+def visitor_of(request: Request) -> Principal | None:
+    """Whose name stands in the header. A page that anybody may see is not refused over an old cookie."""
+    session = request.cookies.get(COOKIE)
+    if not session:
+        return None
+    try:
+        return authenticator(request).tokens.verify(session)
+    except Unauthenticated:
+        return None
 
 
 def page_router(context: WebContext) -> APIRouter:
     """The pages."""
-    return APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False)
+    router.include_router(preferences_router(cookie_secure=context.settings.web.cookie_secure))
+    router.include_router(_open_pages(context))
+    router.include_router(_case_pages(context))
+    if context.settings.dev_identity:
+        router.include_router(_development_pages(context))
+    return router
+
+
+def _development_pages(context: WebContext) -> APIRouter:
+    """The part of the development log-in where an applicant says who they are."""
+    from services.intake.identity_web import TTL_S, DevCitizen, _known_citizen
+
+    router = APIRouter(prefix="/dev")
+
+    @router.post("/login/citizen")
+    def log_in_citizen(
+        request: Request, name: Annotated[str, Form()], id_number: Annotated[str, Form()]
+    ) -> Response:
+        """Be this person in this browser, and become known to intake."""
+        check_same_origin(request)
+        try:
+            person = DevCitizen(name=name, id_number=id_number)
+        except ValidationError as error:
+            raise Invalid(fields=field_errors([dict(found) for found in error.errors()])) from None
+        response = RedirectResponse("/cases", 303)
+        authenticator(request).log_in(response, _known_citizen(context, person), TTL_S)
+        return response
+
+    return router
+
+
+def _open_pages(context: WebContext) -> APIRouter:
+    """What needs no log-in."""
+    from services.intake.web import asker_of
+
+    router = APIRouter()
+    desk = context.desk
+
+    @router.get("/")
+    def home(request: Request) -> Response:
+        """What can be done here."""
+        return render(context, request, "home.html", {"matters": desk.matters.all_latest(), "problem": None})
+
+    @router.get("/lookup")
+    def ask_for_a_case(request: Request) -> Response:
+        """The form for number and query code."""
+        return render(context, request, "lookup.html", {"problem": None})
+
+    @router.post("/lookup")
+    def look_up(
+        request: Request,
+        number: Annotated[str, Form(max_length=50)] = "",
+        query_code: Annotated[str, Form(max_length=64)] = "",
+    ) -> Response:
+        """The case, or the form again: a wrong number and a wrong code answer alike."""
+        check_same_origin(request)
+        with unit_of(desk, "case.lookup") as unit:
+            found = access.look_up(unit, number.strip(), query_code, asker_of(request))
+            shown = view.case_view(unit, found) if found is not None else None
+            today = legal_day(unit.legal)
+        if shown is None:
+            missed = CaseNotFound(
+                "请核对办件编号和查询码，两者都印在回执上。",
+                "Check the number and the query code; both stand on your receipt.",
+            )
+            return render(context, request, "lookup.html", {"problem": problem_of(request, missed)}, 404)
+        return _case_page(context, request, Shown(shown, today, can_supply=False))
+
+    @router.post("/logout")
+    def log_out(request: Request) -> Response:
+        """Forget who sits here. Whoever has an old session may leave too, so no session is asked for."""
+        check_same_origin(request)
+        response = RedirectResponse("/", 303)
+        authenticator(request).log_out(response)
+        return response
+
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A case as the page has it. `today` is the legal day."""
+
+    case: dict[str, Any]
+    today: date
+    can_supply: bool
+    problem: Problem | None = None
+
+
+def _case_pages(context: WebContext) -> APIRouter:
+    """What a citizen sees and sends."""
+    router = APIRouter()
+    desk = context.desk
+
+    @router.get("/cases")
+    def my_cases(request: Request, citizen: Citizen) -> Response:
+        """One's own cases."""
+        with unit_of(desk, "cases.mine") as unit:
+            cases = access.own_cases(unit, citizen)
+        return render(context, request, "my_cases.html", {"cases": cases})
+
+    @router.get("/cases/{number}")
+    def read_case(request: Request, number: str, citizen: Citizen) -> Response:
+        """One's own case."""
+        return _case_page(context, request, _own(context, number, citizen))
+
+    @router.post("/cases/{number}/supply")
+    async def supply(request: Request, number: str, citizen: Citizen) -> Response:
+        """Everything that was asked for, in one go."""
+        form = await request.form()
+        sent = await _files_of(form)
+        key = require_key(_text(form, FIELD))
+        return await run_in_threadpool(_supply, context, request, citizen, number, (key, sent))
+
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file of the form: for which asked material, and as which of the materials that meet it."""
+
+    material: str
+    name: str
+    content: bytes
+
+
+async def _files_of(form: FormData) -> dict[str, SentFile]:
+    """By what was asked for. A field without a file is as good as no field."""
+    found = {}
+    for field, value in form.items():
+        if isinstance(value, UploadFile) and field.startswith("file.") and value.filename:
+            asked = field.removeprefix("file.")
+            material = _text(form, f"as.{asked}") or asked
+            found[asked] = SentFile(material, value.filename, await value.read())
+    return found
+
+
+def _text(form: FormData, name: str) -> str | None:
+    value = form.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _supply(
+    context: WebContext,
+    request: Request,
+    citizen: Principal,
+    number: str,
+    posted: tuple[str, dict[str, SentFile]],
+) -> Response:
+    from services.intake import web
+
+    key, sent = posted
+    shown = _own(context, number, citizen)
+    if not shown.case["asked"]:
+        raise NothingAsked
+    asked = [item["material"] for item in shown.case["asked"]]
+    uploads, wrong = _keep(context, citizen, asked, sent)
+    if wrong:
+        problem = problem_of(request, Invalid(fields=wrong))
+        again = Shown(shown.case, shown.today, shown.can_supply, problem)
+        return _case_page(context, request, again, problem.status)
+    # The button may be pressed twice: the page's key is one, the files were kept anew under other ids.
+    with suppress(KeyReused, StillRunning):
+        web.supply(context, citizen, key, number, uploads)
+    return RedirectResponse(f"/cases/{number}", 303)
+
+
+def _keep(
+    context: WebContext, citizen: Principal, asked: list[str], sent: Mapping[str, SentFile]
+) -> tuple[dict[str, UUID], list[FieldError]]:
+    """Material code -> upload id, and what is wrong. Nothing is kept while a file is missing."""
+    wrong = [FieldError(f"/uploads/{code}", *_MISSING) for code in asked if code not in sent]
+    uploads: dict[str, UUID] = {}
+    for code in asked if not wrong else ():
+        file = sent[code]
+        content = {"content": b64encode(file.content).decode(), "name": file.name}
+        try:
+            kept = context.asker.ask(
+                "materials", "keep_upload", {"owner": str(citizen.person_ref), **content}
+            )
+        except AppError as error:
+            if error.status not in _FAULTS_OF_FILES:
+                raise
+            zh, en = error.detail_zh or error.title_zh, error.detail_en or error.title_en
+            wrong.append(FieldError(f"/uploads/{code}", error.code, zh, en))
+        else:
+            uploads[file.material] = UUID(kept["id"])
+    return uploads, wrong
+
+
+def _own(context: WebContext, number: str, citizen: Principal) -> Shown:
+    with unit_of(context.desk, "case.read") as unit:
+        shown = view.case_view(unit, access.own_case(unit, number, citizen))
+        return Shown(shown, legal_day(unit.legal), can_supply=True)
+
+
+def _case_page(context: WebContext, request: Request, shown: Shown, status: int = 200) -> Response:
+    from services.intake.web import with_reasons
+
+    case = with_reasons(context, shown.case)
+    values = {
+        "case": case,
+        "matter": context.desk.matters.get(case["matter"], case["matter_version"]),
+        "today": shown.today,
+        "can_supply": shown.can_supply,
+        "supplied": awaiting_check(case),
+        "problem": shown.problem,
+    }
+    return render(context, request, "case.html", values, status)
+
+
+def awaiting_check(case: Mapping[str, Any]) -> bool:
+    """Whether everything that was asked for has come and only has not been looked at yet."""
+    got: set[str] = set()
+    for entry in case["timeline"]:
+        if entry["fact"] == "correction-required":
+            got = set()
+        elif entry["fact"] == "materials-supplied":
+            got |= set(entry["details"]["materials"])
+    return bool(case["asked"]) and all(got & {*item["uploads"], item["material"]} for item in case["asked"])
