@@ -14,6 +14,7 @@ eventlet.monkey_patch()
 import signal  # noqa: E402  (everything below must see the patched modules)
 from collections.abc import Sequence  # noqa: E402
 from functools import partial  # noqa: E402
+from typing import Any  # noqa: E402
 
 import structlog  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
@@ -52,7 +53,7 @@ def run(settings: Settings, services: Sequence[str]) -> int:
         if stopping:
             raise SystemExit(1)
         stopping.append(signum)
-        eventlet.spawn_n(stop.send, signum)
+        eventlet.spawn_n(_send_once, stop, signum)
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
@@ -64,6 +65,7 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     _log.info(
         "worker_started", services=list(services), road="rabbitmq" if settings.broker_url else "database"
     )
+    watching = eventlet.spawn(_watch, runner, stop)
     stop.wait()
     _log.info("worker_stopping", services=list(services))
     with eventlet.Timeout(settings.worker.drain_s + 3, False):
@@ -73,7 +75,21 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     if server is not None:
         server.server_close()
     _log.info("worker_stopped", services=list(services))
-    return 0
+    return 1 if watching.dead and not stopping else 0
+
+
+def _watch(runner: ServiceRunner, stop: Any) -> None:
+    """A service that dies of a mistake of ours takes its process along, so that it is started again."""
+    try:
+        runner.wait()
+    except Exception as error:
+        _log.error("worker_died", exc_info=error)
+    _send_once(stop, 0)
+
+
+def _send_once(stop: Any, value: int) -> None:
+    if not stop.ready():
+        stop.send(value)
 
 
 def _config(settings: Settings, desk: Desk) -> WorkerConfig:

@@ -43,3 +43,9 @@ class UploadNotYours(Invalid):
     code = "case.upload-not-yours"
     title_zh = "附件不存在或不属于您"
     title_en = "An upload is not there, or is not yours"
+
+
+class UploadTypeWrong(Invalid):
+    code = "case.upload-type-wrong"
+    title_zh = "附件的文件类型不符合该材料的要求"
+    title_en = "An upload is not of a type that its material takes"

@@ -1,6 +1,7 @@
 """The HTTP doors of intake: apply, follow, supply; the development log-in; what the other services may
 ask."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,13 +11,15 @@ from starlette.responses import JSONResponse
 
 from services.intake import access, commands, view
 from services.intake.commands import Submission
-from services.intake.errors import UploadNotYours
+from services.intake.errors import UploadNotYours, UploadTypeWrong
 from services.intake.identity_web import identity_router
 from services.intake.web_pages import page_router
 from shared.auth.deps import Citizen
 from shared.auth.principal import Principal
+from shared.catalogue.matter import Matter
 from shared.db.idempotency import Answer, answer_once
 from shared.db.unit import Desk, unit_of
+from shared.errors import FieldError
 from shared.http.ask import Answer as AskAnswer
 from shared.http.ask import Params
 from shared.http.body import Body
@@ -75,9 +78,8 @@ def answers(desk: Desk) -> dict[str, AskAnswer]:
 def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) -> Answer:
     """Take an application once, for API and pages alike."""
     desk = context.desk
-    if body.uploads:
-        check_uploads(context, citizen.person_ref, list(body.uploads.values()))
     matter = desk.matters.get(body.matter, body.version) if body.version else desk.matters.latest(body.matter)
+    check_uploads(context, matter, citizen.person_ref, body.uploads)
     submission = Submission(
         matter=matter,
         form=body.form,
@@ -105,7 +107,10 @@ def supply(
     context: WebContext, citizen: Principal, key: str, number: str, uploads: dict[str, UUID]
 ) -> Answer:
     """Supply once, for API and pages alike."""
-    check_uploads(context, citizen.person_ref, list(uploads.values()))
+    with unit_of(context.desk, "case.look") as unit:
+        case = access.own_case(unit, number, citizen)
+        matter = context.desk.matters.get(case.matter, case.matter_version)
+    check_uploads(context, matter, citizen.person_ref, uploads)
     said = "&".join(f"{code}={upload}" for code, upload in sorted(uploads.items()))
     with unit_of(context.desk, "case.supply") as unit:
         case = access.lock_own_case(unit, number, citizen)
@@ -137,12 +142,27 @@ def asker_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def check_uploads(context: WebContext, owner: UUID | None, uploads: list[UUID]) -> None:
-    """Raises UploadNotYours unless every upload was given by this person."""
-    asked = {"owner": str(owner), "uploads": [str(upload) for upload in uploads]}
-    owned = set(context.asker.ask("materials", "uploads_owned", asked)["uploads"])
-    if {str(upload) for upload in uploads} - owned:
+def check_uploads(
+    context: WebContext, matter: Matter, owner: UUID | None, uploads: Mapping[str, UUID]
+) -> None:
+    """Raises UploadNotYours unless this person gave every upload, UploadTypeWrong for one that the material
+    does not take."""
+    if not uploads:
+        return
+    asked = {"owner": str(owner), "uploads": [str(upload) for upload in uploads.values()]}
+    owned = context.asker.ask("materials", "uploads_owned", asked)["uploads"]
+    if {str(upload) for upload in uploads.values()} - set(owned):
         raise UploadNotYours
+    accepted = {material.code: material.accept for material in matter.materials}
+    wrong = [
+        FieldError(
+            f"/uploads/{code}", "upload-type", "该材料不接受这种文件。", "This material takes other files."
+        )
+        for code, upload in sorted(uploads.items())
+        if accepted.get(code) and owned[str(upload)] not in accepted[code]
+    ]
+    if wrong:
+        raise UploadTypeWrong(fields=wrong)
 
 
 def router(context: WebContext) -> APIRouter:

@@ -63,10 +63,10 @@ def upload(session: Session, upload_id: UUID) -> Upload | None:
     return session.get(Upload, upload_id)
 
 
-def uploads_owned(session: Session, owner: UUID, ids: Collection[UUID]) -> set[UUID]:
-    """Which of these uploads this person gave."""
-    found = session.scalars(select(Upload.id).where(Upload.owner == owner, Upload.id.in_(sorted(ids))))
-    return set(found)
+def uploads_owned(session: Session, owner: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
+    """Which of these uploads this person gave, with their media types."""
+    wanted = select(Upload.id, Upload.media_type).where(Upload.owner == owner, Upload.id.in_(sorted(ids)))
+    return {row.id: row.media_type for row in session.execute(wanted)}
 
 
 def matched_certificates(session: Session, number: str) -> list[tuple[str, Certificate]]:

@@ -26,11 +26,11 @@ def answers(desk: Desk) -> dict[str, Answer]:
             return {"outcomes": queries.outcomes_of(unit.session, params["case"])}
 
     def uploads_owned(params: Params) -> Params:
-        """Which of these uploads the person gave."""
+        """Which of these uploads the person gave, with their media types."""
         with unit_of(desk, "materials.uploads_owned") as unit:
             ids = [UUID(upload) for upload in params["uploads"]]
             owned = queries.uploads_owned(unit.session, UUID(params["owner"]), ids)
-            return {"uploads": sorted(str(upload) for upload in owned)}
+            return {"uploads": {str(upload): media_type for upload, media_type in owned.items()}}
 
     def keep_upload(params: Params) -> Params:
         """Keep a file that came through a page of another service; base64 content."""
