@@ -35,8 +35,8 @@ class Finding:
     fix: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For output."""
-        return asdict(self)
+        """For output; `level` is `ok`, `warn` or `fail`."""
+        return {"level": {True: "ok", None: "warn", False: "fail"}[self.ok], **asdict(self)}
 
 
 def examine(data_dir: Path) -> list[Finding]:

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +15,8 @@ from deploy.services import SERVICES
 ROOT = Path(__file__).parent.parent
 
 
-def openapi_document() -> dict[str, Any]:
-    """OpenAPI 3.1 of all services together. Needs no database and no secrets of an installation."""
+def openapi_document(services: Sequence[str] = SERVICES) -> dict[str, Any]:
+    """OpenAPI 3.1 of these services together. Needs no database and no secrets of an installation."""
     from deploy.web import build
     from shared.privacy.secret_files import init_secrets
     from shared.settings import DbSettings, Settings
@@ -24,7 +24,7 @@ def openapi_document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         init_secrets(Path(folder))
         settings = Settings(environment="test", db=DbSettings(host="/nowhere"), secrets_dir=Path(folder))
-        return build(settings, SERVICES).openapi()
+        return build(settings, services).openapi()
 
 
 def asyncapi_document() -> dict[str, Any]:

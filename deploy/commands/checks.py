@@ -28,7 +28,7 @@ def doctor(data_dir: DataDir = None, json: Json = False) -> int:
     if json:
         emit_json({"checks": [finding.as_dict() for finding in findings]})
     else:
-        emit_rows([finding.as_dict() for finding in findings], ["ok", "check", "found", "fix"])
+        emit_rows([finding.as_dict() for finding in findings], ["level", "check", "found", "fix"])
     return FAILED if any(finding.ok is False for finding in findings) else 0
 
 

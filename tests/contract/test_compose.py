@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.generated import ROOT
-from deploy.registry import processes
+from deploy.generated import ROOT, openapi_document
+from deploy.registry import CLOSED_PATHS, processes
 from deploy.services import SERVICES
 from shared.settings import Settings, WorkerSettings
 
@@ -80,6 +80,17 @@ def test_the_gateway_leads_to_every_web_process_and_hides_what_is_internal() -> 
         assert f"set $$upstream {service}-web;" in config
     assert "location /internal/ { return 404; }" in config
     assert "location /metrics { return 404; }" in config
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_gateway_leads_every_path_to_the_service_that_answers_it(service: str) -> None:
+    document = openapi_document([service])
+    prefixes = {path: process.service for process in processes() for path in process.paths}
+    for path in document["paths"]:
+        if path.startswith((*CLOSED_PATHS, "/healthz")):
+            continue
+        longest = max((prefix for prefix in prefixes if path.startswith(prefix)), key=len)
+        assert prefixes[longest] == service, path
 
 
 def test_no_secret_has_a_default() -> None:
