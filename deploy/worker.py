@@ -3,8 +3,11 @@
 This module patches the standard library for eventlet at import, so nothing else of ours may come before it.
 """
 
+import os
 import warnings
 
+# Its own resolver would need dnspython at every start; the system's is fine for two or three names.
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 warnings.filterwarnings("ignore", message="(?s).*Eventlet is deprecated.*")
 
 import eventlet  # noqa: E402  (the warning must be silenced first)
