@@ -1,9 +1,8 @@
 """The pages of intake, rendered on the server; every one works without JavaScript."""
 
 from base64 import b64encode
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from services.intake import access, view
-from services.intake.errors import CaseNotFound, NothingAsked
+from services.intake.errors import CaseNotFound, NothingAsked, UploadTypeWrong
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import COOKIE, Citizen, authenticator
 from shared.auth.principal import Principal
@@ -213,13 +212,18 @@ def _supply(
         raise NothingAsked
     asked = [item["material"] for item in shown.case["asked"]]
     uploads, wrong = _keep(context, citizen, asked, sent)
+    if not wrong:
+        try:
+            web.supply(context, citizen, key, number, uploads)
+        except (KeyReused, StillRunning):
+            # The button was pressed twice: the page's key is one, the files were kept anew under other ids.
+            return RedirectResponse(f"/cases/{number}", 303)
+        except UploadTypeWrong as error:
+            wrong = _by_asked(error.fields, sent)
     if wrong:
         problem = problem_of(request, Invalid(fields=wrong))
         again = Shown(shown.case, shown.today, shown.can_supply, problem)
         return _case_page(context, request, again, problem.status)
-    # The button may be pressed twice: the page's key is one, the files were kept anew under other ids.
-    with suppress(KeyReused, StillRunning):
-        web.supply(context, citizen, key, number, uploads)
     return RedirectResponse(f"/cases/{number}", 303)
 
 
@@ -244,6 +248,12 @@ def _keep(
         else:
             uploads[file.material] = UUID(kept["id"])
     return uploads, wrong
+
+
+def _by_asked(fields: Iterable[FieldError], sent: Mapping[str, SentFile]) -> list[FieldError]:
+    """The page's fields are named by what was asked for, the command's by what was brought for it."""
+    asked = {f"/uploads/{file.material}": f"/uploads/{code}" for code, file in sent.items()}
+    return [replace(field, pointer=asked.get(field.pointer, field.pointer)) for field in fields]
 
 
 def _own(context: WebContext, number: str, citizen: Principal) -> Shown:
