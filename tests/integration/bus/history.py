@@ -1,0 +1,258 @@
+"""The facts of one whole case, told to a service again: on either delivery, about another case number."""
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+import pika
+from sqlalchemy import text
+
+from deploy.services import part, subscriptions
+from shared.bus.consumer import QueueConsumer
+from shared.bus.inbox import Inbox
+from shared.bus.topology import queue_name
+from shared.bus.wire import from_json, to_message
+from shared.db.transaction import transaction
+from shared.db.types import AwareDateTime
+from shared.db.unit import new_id
+from shared.events.fact import Event
+from tests.support.installation import GAP, Citizen, Installation, wait_for
+
+Stored = dict[str, Any]
+
+_TOLD_TIMES = frozenset({"accepted_at", "legal_due_at", "promised_due_at", "last_received_at"})
+"""Moments that come out of facts; all others are read off the clock when something is handled."""
+_OWN = frozenset({"id", "fact", "identifier", "grant", "case_no", "number", "query_lookup", "sequence"})
+_BUS = frozenset(
+    {"outbox", "inbox", "gates", "jobs", "undecodable", "parked_acts", "data_keys", "idempotency_keys"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All facts of one case in the order in which they were said."""
+
+    number: str
+    applicant: UUID
+    facts: tuple[Stored, ...]
+
+    def retold(self, number: str, applicant: UUID) -> list[Stored]:
+        """The same facts about another case and person, under new ids that keep the order."""
+        told = json.dumps(self.facts).replace(self.number, number)
+        facts: list[Stored] = json.loads(told.replace(str(self.applicant), str(applicant)))
+        for fact in facts:
+            fact["id"] = str(new_id())
+        return facts
+
+
+def record_history(installation: Installation) -> History:
+    """Run a case with a correction, two steps, an approval and a certificate, inside the database."""
+    number = installation.submit(installation.citizen(GAP)).number
+    installation.pump()
+    installation.supply(number, "lease_contract")
+    installation.pump()
+    installation.decide(number)
+    installation.pump()
+    facts = [
+        row.event
+        for service in ("intake", "materials", "approval", "notify")
+        for row in installation.rows(f"SELECT event FROM {service}.outbox ORDER BY id")
+    ]
+    applicant = installation.value("SELECT applicant FROM intake.cases")
+    return History(number, applicant, tuple(sorted(facts, key=lambda fact: fact["id"])))
+
+
+def heard_by(service: str, facts: Iterable[Stored]) -> list[Stored]:
+    """What reaches a service: all facts of the speakers that it hears."""
+    speakers = subscriptions()[service]
+    return [fact for fact in facts if fact["source"].removeprefix("/onestop/") in speakers]
+
+
+def events(facts: Iterable[Stored]) -> list[Event]:
+    """The facts, read."""
+    return [from_json(fact) for fact in facts]
+
+
+def kind(fact: Stored) -> str:
+    """`case-submitted` and the like."""
+    return str(fact["type"]).split(".")[2]
+
+
+@dataclass(slots=True)
+class Stage:
+    """One service with what it must have before anybody tells it anything about a case."""
+
+    installation: Installation
+    service: str
+    history: History
+    who: Citizen
+    applicant: UUID
+    _made: int = 0
+
+    def new_case(self) -> tuple[str, list[Stored]]:
+        """A new case number, and what the service will hear about it."""
+        if self.service == "intake":
+            number = self.installation.submit(self.who).number
+        else:
+            self._made += 1
+            number = f"{self._made:06d}-{new_id().hex[:20].upper()}"
+        return number, heard_by(self.service, self.history.retold(number, self.applicant))
+
+    def outcome(self, number: str) -> list[str]:
+        """What the service made of a case, without ids and readings of the clock; comparable."""
+        return outcome_of(self.installation, self.service, number)
+
+
+def make_stage(installation: Installation, service: str, history: History) -> Stage:
+    """A person with certificates, and the service on its own."""
+    who = installation.citizen(GAP)
+    installation.desk("notify").channels = frozenset({"sms"})
+    applicant = installation.value("SELECT person_ref FROM intake.persons ORDER BY created_at DESC LIMIT 1")
+    return Stage(installation, service, history, who, applicant)
+
+
+def outcome_of(installation: Installation, service: str, number: str) -> list[str]:
+    """All rows of a service about a case, what it said and the jobs it left, in an order of their own."""
+    found = []
+    for table in part(service, "models").Base.metadata.sorted_tables:
+        columns = [column for column in table.columns if _tells(column)]
+        place = next((c for c in table.columns if c.name in ("number", "case_no")), None)
+        if table.name in _BUS or place is None or not columns:
+            continue
+        names = ", ".join(f'"{column.name}"' for column in columns)
+        rows = installation.rows(f"SELECT {names} FROM {table} WHERE {place.name} = :n", n=number)
+        found += [json.dumps([table.name, *row], default=str, sort_keys=True) for row in rows]
+    said = installation.rows(f"SELECT event FROM {service}.outbox WHERE case_no = :n ORDER BY id", n=number)
+    sequences = [int(row.event["sequence"]) for row in said]
+    assert sequences == sorted(set(sequences)), "facts of one case stand out of order in the outbox"
+    found += [
+        json.dumps(["said", row.event["type"], _timeless(row.event["data"])], sort_keys=True) for row in said
+    ]
+    jobs = installation.rows(f"SELECT kind FROM {service}.jobs WHERE case_no = :n", n=number)
+    found += [f"job {row.kind}" for row in jobs]
+    return sorted(line.replace(number, "the case") for line in found)
+
+
+def _tells(column: Any) -> bool:
+    if column.name in _OWN or column.name.startswith("sealed_"):
+        return False
+    return not isinstance(column.type, AwareDateTime) or column.name in _TOLD_TIMES
+
+
+def _timeless(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if not name.endswith("_at") and name != "certificate"}
+
+
+class Line(Protocol):
+    """A way into one service."""
+
+    def send(self, facts: Sequence[Stored]) -> None:
+        """Let facts be on their way, in this order."""
+
+    def take(self) -> None:
+        """Return when all that was sent has been handled once, or stored."""
+
+
+@dataclass(slots=True)
+class DatabaseLine:
+    """Through the door `deliver`, called as another service does."""
+
+    installation: Installation
+    service: str
+    inbox: Inbox
+    batch: int = 100
+
+    def send(self, facts: Sequence[Stored]) -> None:
+        caller = next(iter(subscriptions()[self.service]))
+        with transaction(self.installation.desk(caller).engine, "test.deliver") as connection:
+            connection.execute(
+                text(f"SELECT {self.service}.deliver(CAST(:body AS jsonb))"),
+                {"body": json.dumps({"received_at": "2026-11-23T00:00:00Z", "events": list(facts)})},
+            )
+
+    def take(self) -> None:
+        while self.inbox.run_batch(self.batch):
+            continue
+
+
+class _Counting(QueueConsumer):
+    """Knows how many deliveries it has acknowledged; there is one connection in its life."""
+
+    acknowledged = 0
+
+    def _ack(self, tag: int) -> None:
+        super()._ack(tag)
+        self.acknowledged = tag
+
+
+@dataclass(slots=True)
+class BrokerLine:
+    """Over the service's queue, with the consumer in threads of this process."""
+
+    url: str
+    service: str
+    consumer: _Counting
+    sent: int = 0
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def send(self, facts: Sequence[Stored]) -> None:
+        for fact in facts:
+            message = to_message(fact)
+            self.send_raw(message.body, message.headers, message.content_type)
+
+    def send_raw(
+        self, body: bytes, headers: Mapping[str, Any], content_type: str | None, encoding: str | None = None
+    ) -> None:
+        """Anything at all."""
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish(
+                "",
+                queue_name(self.service),
+                body,
+                pika.BasicProperties(
+                    headers=dict(headers),
+                    content_type=content_type,
+                    content_encoding=encoding,
+                    delivery_mode=2,
+                ),
+                mandatory=True,
+            )
+        finally:
+            connection.close()
+        self.sent += 1
+
+    def take(self) -> None:
+        wait_for(
+            lambda: self.consumer.acknowledged >= self.sent,
+            f"{self.sent} messages acknowledged, not {self.consumer.acknowledged}",
+        )
+
+
+@contextmanager
+def open_line(installation: Installation, service: str, inbox: Inbox, batch: int = 100) -> Iterator[Line]:
+    """The way into a service that the installation's delivery has."""
+    url = installation.settings.broker_url
+    if url is None:
+        yield DatabaseLine(installation, service, inbox, batch)
+        return
+    consumer = _Counting(url, service, inbox, batch, lambda work: work())
+    line = BrokerLine(url, service, consumer)
+    line.threads = [
+        threading.Thread(target=run, name=run.__name__, daemon=True)
+        for run in (consumer.run_reader, consumer.run_batches)
+    ]
+    for thread in line.threads:
+        thread.start()
+    try:
+        yield line
+    finally:
+        consumer.stop(0)
+        for thread in line.threads:
+            thread.join(10)

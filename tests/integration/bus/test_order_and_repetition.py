@@ -1,0 +1,131 @@
+"""The end state of a case is the same for any order and any number of deliveries, for each service."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deploy.services import SERVICES
+from shared.bus.keeping import keep_house
+from tests.integration.bus.history import (
+    History,
+    Stage,
+    Stored,
+    events,
+    kind,
+    make_stage,
+    open_line,
+)
+from tests.support.installation import Delivery, Installation, settle
+
+EXAMPLES = 30
+"""For each service and way in: 240 in all."""
+
+
+def decided_late(stage: Stage, facts: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
+    """What may arrive before the officer decides, and what cannot: no certificate precedes its decision."""
+    if stage.service != "approval":
+        return list(facts), []
+    late = [fact for fact in facts if kind(fact) == "certificate-issued"]
+    return [fact for fact in facts if fact not in late], late
+
+
+def tell_in_order(stage: Stage) -> list[str]:
+    """What comes of a case whose facts arrive in order, one by one, once."""
+    number, facts = stage.new_case()
+    inbox = stage.installation.inbox(stage.service)
+    early, late = decided_late(stage, facts)
+    for event in events(early):
+        inbox.receive([event])
+    if late:
+        stage.installation.decide(number)
+    for event in events(late):
+        inbox.receive([event])
+    assert stage.installation.unfinished(stage.service) == 0
+    return stage.outcome(number)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_same_facts_five_times_and_again_much_later(
+    installation: Installation, history: History, service: str, delivery: Delivery
+) -> None:
+    stage = make_stage(installation, service, history)
+    expected = tell_in_order(stage)
+    number, facts = stage.new_case()
+    inbox = installation.inbox(service)
+    early, late = decided_late(stage, facts)
+
+    with open_line(installation, service, inbox) as line:
+        line.send([fact for fact in early for _ in range(5)])
+        line.take()
+        settle(installation, service, inbox)
+        if late:
+            installation.decide(number)
+            line.send([fact for fact in late for _ in range(5)])
+            line.take()
+        assert stage.outcome(number) == expected
+
+        ago = "- interval '400 days'"
+        installation.change(
+            f"UPDATE {service}.inbox SET received_at = received_at {ago}, handled_at = handled_at {ago}"
+        )
+        installation.change(
+            f"UPDATE {service}.outbox SET emitted_at = emitted_at {ago}, sent_at = emitted_at"
+        )
+        keep_house(installation.desk(service))
+        line.send(facts)
+        line.take()
+        settle(installation, service, inbox)
+
+    assert stage.outcome(number) == expected
+    assert installation.unfinished(service) == 0
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, count: int) -> tuple[list[int], list[int]]:
+    """An order of the facts by their places, some of them more than once, and where batches end."""
+    again = draw(st.lists(st.integers(0, count - 1), max_size=4))
+    order = draw(st.permutations([*range(count), *again]))
+    cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=5)))
+    return order, cuts
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("way", ["received", "claimed"])
+def test_a_cases_facts_in_any_order(house: Installation, history: History, service: str, way: str) -> None:
+    stage = make_stage(house, service, history)
+    expected = tell_in_order(stage)
+    count = len(decided_late(stage, stage.new_case()[1])[0])
+    inbox = house.inbox(service)
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    @given(arrivals(count))
+    def any_order_ends_the_same(arrival: tuple[list[int], list[int]]) -> None:
+        order, cuts = arrival
+        number, facts = stage.new_case()
+        early, late = decided_late(stage, facts)
+        told = [early[place] for place in order]
+        for start, end in zip([0, *cuts], [*cuts, len(told)], strict=True):
+            give(told[start:end])
+        settle(house, service, inbox)
+        if late:
+            house.decide(number)
+            give(late + early)
+            settle(house, service, inbox)
+        assert house.unfinished(service) == 0
+        assert stage.outcome(number) == expected
+
+    def give(batch: list[Stored]) -> None:
+        if not batch:
+            return
+        if way == "received":
+            inbox.receive(events(batch))
+        else:
+            line.send(batch)
+            line.take()
+
+    with open_line(house, service, inbox) as line:
+        any_order_ends_the_same()

@@ -1,0 +1,409 @@
+"""A whole installation for one test: a fresh database, desks, matters, people, and workers if it wants them.
+
+The database is a copy of a template that was migrated once. Delivery goes inside the database or over
+RabbitMQ; `Installation.settings` says which. Nothing here waits by the clock: conditions are polled, and time
+passes because a test moves it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import pika
+import pytest
+from sqlalchemy import Engine, Row, create_engine, text
+
+from deploy.catalogue import publish_matters
+from deploy.migrate import migrate
+from deploy.postgres import PostgresServer
+from deploy.processes import kill_session, spawn, wait_until
+from deploy.rabbitmq import RabbitNode
+from deploy.services import SERVICES, part, subscriptions, tables
+from services.approval import commands as approval
+from services.approval import queries as approval_queries
+from services.approval.commands import StepOutcome
+from services.intake import commands as intake
+from services.intake import queries as intake_queries
+from services.intake.commands import Receipt, Submission
+from services.materials.commands import NewCertificate, record_certificate
+from shared.auth.principal import Principal
+from shared.bus.broker import BrokerRoad
+from shared.bus.handlers import handlers_of
+from shared.bus.hints import Hints
+from shared.bus.inbox import Handler, Inbox
+from shared.bus.outbox import DatabaseRoad, Relay
+from shared.bus.topology import PARK_QUEUE, apply_topology, queue_name
+from shared.catalogue.loader import BUILT_IN
+from shared.db.unit import Desk, unit_of
+from shared.desk import build_desk
+from shared.privacy.secret_files import init_secrets
+from shared.settings import DbSettings, Settings, WorkerSettings, database_url
+
+Delivery = Literal["database", "rabbitmq"]
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = "onestop_template"
+MATTER = "residence_permit.apply"
+HELD = ("id_card", "id_photo", "social_insurance_record", "lease_record")
+"""The certificates with which nothing has to be asked for."""
+GAP = ("id_card", "id_photo", "social_insurance_record")
+"""Without the lease record one material is missing."""
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Poll until the condition holds; fails with `what` after `timeout_s` seconds."""
+    if not wait_until(condition, timeout_s, every_s=0.05):
+        pytest.fail(f"not within {timeout_s:.0f} s: {what}")
+
+
+def id_number(n: int) -> str:
+    """A valid ID number (GB 11643) that belongs to nobody we know of; another one for each `n`."""
+    day = date.fromordinal(date(1960, 1, 1).toordinal() + n // 999)
+    body = f"330106{day:%Y%m%d}{n % 999 + 1:03d}"
+    rest = sum(int(digit) * weight for digit, weight in zip(body, _WEIGHTS, strict=True)) % 11
+    return body + "10X98765432"[rest]
+
+
+class Deaf(Hints):
+    """Hints that nobody hears: what runs in the test's own process is called by the test."""
+
+    def ring(self, channel: str) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Citizen:
+    """Somebody who applies."""
+
+    name: str
+    id_number: str
+    phone: str
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker process."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        kill_session(self.process)
+        self.process.wait(10)
+
+    def terminate(self, timeout_s: float = 40.0) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def output(self) -> str:
+        """What it printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@dataclass
+class Installation:
+    """Everything of one installation that a test may touch."""
+
+    settings: Settings
+    scratch: Path
+    admin: Engine
+    desks: dict[str, Desk] = field(default_factory=dict)
+    workers: list[Worker] = field(default_factory=list)
+    roads: list[BrokerRoad] = field(default_factory=list)
+    people: int = 0
+
+    def desk(self, service: str) -> Desk:
+        """The desk of a service in this process; its hints reach nobody."""
+        if service not in self.desks:
+            desk = build_desk(self.settings, service, tables(service))
+            desk.hints = Deaf(desk.hints.engine)
+            self.desks[service] = desk
+        return self.desks[service]
+
+    def inbox(self, service: str, handlers: Mapping[str, Handler] | None = None) -> Inbox:
+        """The inbox of a service, with the commands of its worker class unless others are given."""
+        return Inbox(self.desk(service), handlers or handlers_of(part(service, "worker").Worker))
+
+    def relay(self, service: str) -> Relay:
+        """The relay of a service, on the road that the settings say."""
+        desk = self.desk(service)
+        if not self.settings.broker_url:
+            return Relay(desk.engine, service, DatabaseRoad(service, lambda subscriber: None))
+        road = BrokerRoad(self.settings.broker_url)
+        self.roads.append(road)
+        return Relay(desk.engine, service, road)
+
+    def rows(self, statement: str, **values: Any) -> list[Row[Any]]:
+        """What a query of the admin finds."""
+        with self.admin.begin() as connection:
+            return list(connection.execute(text(statement), values))
+
+    def value(self, statement: str, **values: Any) -> Any:
+        """The one value that a query of the admin finds."""
+        return self.rows(statement, **values)[0][0]
+
+    def change(self, statement: str, **values: Any) -> int:
+        """How many rows a change by the admin touched."""
+        with self.admin.begin() as connection:
+            return connection.execute(text(statement), values).rowcount
+
+    def make_due(self, service: str) -> int:
+        """Let every wait of a service's inbox be over, leases included; how many there were."""
+        return self.change(
+            f"UPDATE {service}.inbox SET due_at = due_at - interval '1 day', "
+            "lease_until = lease_until - interval '1 day' WHERE state IN ('retry', 'not_yet', 'claimed')"
+        )
+
+    def states(self, service: str) -> dict[UUID, str]:
+        """The state of each fact in a service's inbox."""
+        return {row.id: row.state for row in self.rows(f"SELECT id, state FROM {service}.inbox")}
+
+    def unfinished(self, service: str) -> int:
+        """Facts that are neither handled nor given up by people."""
+        found = self.value(f"SELECT count(*) FROM {service}.inbox WHERE state NOT IN ('done', 'dropped')")
+        return int(found)
+
+    def citizen(self, certificates: Sequence[str] = HELD) -> Citizen:
+        """A person whom intake knows, and of whom the state holds these certificates."""
+        self.people += 1
+        who = Citizen(f"测试{self.people}", id_number(self.people), f"139{self.people:08d}")
+        with unit_of(self.desk("intake"), "test.person") as unit:
+            ref = intake.register_person(unit, who.id_number, who.name, who.phone)
+        with unit_of(self.desk("materials"), "test.certificates") as unit:
+            for type_code in certificates:
+                record_certificate(
+                    unit,
+                    NewCertificate(
+                        identifier=f"test.{ref}.{type_code}",
+                        type_code=type_code,
+                        holder=ref,
+                        issuer="公安机关",
+                        trust_level="A",
+                        valid_from=date(2020, 1, 1),
+                        valid_until=None,
+                    ),
+                )
+        return who
+
+    def submit(self, who: Citizen) -> Receipt:
+        """Apply for a residence permit."""
+        desk = self.desk("intake")
+        form = {
+            "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
+            "residence": {"address": "文三路 1 号", "kind": "rented", "since": "2024-03-01"},
+            "ground": "employment",
+            "fetch_consent": True,
+        }
+        submission = Submission(
+            matter=desk.matters.latest(MATTER),
+            form=form,
+            uploads={},
+            channel="web",
+            client="test",
+            locale="zh-CN",
+            submitter=None,
+        )
+        with unit_of(desk, "case.submit") as unit:
+            return intake.submit_case(unit, submission)
+
+    def supply(self, number: str, *materials: str) -> None:
+        """Supply uploads for what was asked for."""
+        desk = self.desk("intake")
+        with unit_of(desk, "case.supply") as unit:
+            case = intake_queries.lock_cases(unit.session, {number})[number]
+            intake.supply_materials(unit, case, {code: uuid4() for code in materials})
+
+    def work_task(self, number: str, outcome: StepOutcome = StepOutcome.APPROVED) -> bool:
+        """Claim and end the open task of a case; True when that decided the case."""
+        officer = Principal("officer", "officer-1", None, ("xihu-community", "xihu-police"), "officer-1")
+        task_id = self.value("SELECT id FROM approval.tasks WHERE case_no = :n AND state = 'open'", n=number)
+        with unit_of(self.desk("approval"), "task.decide") as unit:
+            found = approval_queries.lock_task(unit.session, task_id)
+            assert found is not None
+            task, case = found
+            approval.claim_task(unit, task, case, officer)
+            then = outcome if task.decides else StepOutcome.PASSED
+            approval.decide_task(unit, task, case, officer, then, "理由", [])
+            return task.decides
+
+    def decide(self, number: str, outcome: StepOutcome = StepOutcome.APPROVED) -> None:
+        """Work every step of a case until it is decided."""
+        while not self.work_task(number, outcome):
+            continue
+
+    def pump(self) -> None:
+        """Hand on and handle in this process, inside the database, until nothing moves any more."""
+        relays = [
+            Relay(self.desk(service).engine, service, DatabaseRoad(service, lambda subscriber: None))
+            for service in SERVICES
+        ]
+        inboxes = [self.inbox(service) for service in SERVICES]
+        moved = True
+        while moved:
+            moved = any([relay.run_once() > 0 for relay in relays])
+            for service, inbox in zip(SERVICES, inboxes, strict=True):
+                moved = settle(self, service, inbox) > 0 or moved
+
+    def environment(self) -> dict[str, str]:
+        """The ONESTOP_ variables of a process of this installation."""
+        db = self.settings.db
+        found = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "ONESTOP_ENVIRONMENT": "test",
+            "ONESTOP_DB__HOST": db.host,
+            "ONESTOP_DB__PORT": str(db.port),
+            "ONESTOP_DB__NAME": db.name,
+            "ONESTOP_SECRETS_DIR": str(self.settings.secrets_dir),
+            "ONESTOP_WORKER__BATCH": str(self.settings.worker.batch),
+        }
+        if self.settings.broker_url:
+            found["ONESTOP_BROKER_URL"] = self.settings.broker_url
+        return found
+
+    def worker(self, *services: str, faults: str = "", module: str = "tests.support.worker_main") -> Worker:
+        """Start a real worker process. It dies with this one."""
+        environment = self.environment() | {"ONESTOP_FAULT_PLAN": faults}
+        log = self.scratch / f"worker-{len(self.workers)}-{'-'.join(services)}.log"
+        with log.open("wb") as output:
+            process = spawn(
+                [sys.executable, "-m", module, *services],
+                output=output.fileno(),
+                environment=environment,
+                cwd=ROOT,
+            )
+        worker = Worker(process, log)
+        self.workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        """End every process and let go of every connection."""
+        for worker in self.workers:
+            worker.kill()
+        for road in self.roads:
+            road.close()
+        for desk in self.desks.values():
+            desk.engine.dispose()
+            desk.hints.engine.dispose()
+        self.admin.dispose()
+
+
+def settle(installation: Installation, service: str, inbox: Inbox, rounds: int = 60) -> int:
+    """Handle all that lies in an inbox; every wait is declared over, up to `rounds` times.
+
+    The number of facts that were looked at.
+    """
+    looked = 0
+    for _ in range(rounds):
+        found = inbox.run_batch(100) + inbox.run_alone()
+        looked += found
+        if found == 0 and installation.make_due(service) == 0:
+            break
+    return looked
+
+
+@pytest.fixture(scope="session")
+def secrets_dir() -> Iterator[Path]:
+    """The three secrets."""
+    with tempfile.TemporaryDirectory(prefix="onestop-secrets-") as folder:
+        init_secrets(Path(folder))
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def template_settings(postgres: PostgresServer, secrets_dir: Path) -> Settings:
+    """A migrated database with the built-in matters, to be copied and never used itself."""
+    settings = _settings(postgres, secrets_dir, TEMPLATE, None)
+    postgres.psql(f"CREATE DATABASE {TEMPLATE}")
+    migrate(settings)
+    publish_matters(settings, sorted(BUILT_IN.glob("*.yaml")))
+    return settings
+
+
+@pytest.fixture(params=["database", "rabbitmq"])
+def delivery(request: pytest.FixtureRequest) -> Delivery:
+    """Both ways of delivery."""
+    found: Delivery = request.param
+    return found
+
+
+@pytest.fixture
+def installation(
+    delivery: Delivery,
+    postgres: PostgresServer,
+    template_settings: Settings,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Installation]:
+    """A fresh installation on one way of delivery."""
+    node: RabbitNode | None = request.getfixturevalue("rabbitmq") if delivery == "rabbitmq" else None
+    with make_installation(postgres, template_settings, tmp_path, node.url if node else None) as made:
+        yield made
+
+
+@pytest.fixture
+def house(postgres: PostgresServer, template_settings: Settings, tmp_path: Path) -> Iterator[Installation]:
+    """A fresh installation with delivery inside the database, for what no delivery changes."""
+    with make_installation(postgres, template_settings, tmp_path, None) as made:
+        yield made
+
+
+@contextmanager
+def make_installation(
+    postgres: PostgresServer, template: Settings, scratch: Path, broker_url: str | None
+) -> Iterator[Installation]:
+    """A copy of the template database, and with a broker empty queues."""
+    name = f"onestop_{uuid4().hex[:12]}"
+    settings = _settings(postgres, template.secrets_dir, name, broker_url)
+    admin = create_engine(database_url(settings, settings.db.admin_user), pool_size=2)
+    made = Installation(settings, scratch, admin)
+    postgres.psql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    # No test here pulls the plug of the server; those that do make their own.
+    postgres.psql(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    try:
+        if broker_url:
+            empty_broker(broker_url)
+        yield made
+    finally:
+        made.close()
+        postgres.psql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def empty_broker(url: str) -> None:
+    """Queues as a new installation has them."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        channel = connection.channel()
+        for queue in (*(queue_name(service) for service in SERVICES), PARK_QUEUE):
+            channel.queue_delete(queue)
+    finally:
+        connection.close()
+    apply_topology(url, subscriptions())
+
+
+def _settings(postgres: PostgresServer, secrets_dir: Path, name: str, broker_url: str | None) -> Settings:
+    return Settings(
+        environment="test",
+        db=DbSettings(host=postgres.host, port=postgres.port, name=name),
+        broker_url=broker_url,
+        secrets_dir=secrets_dir,
+        clock_offset_allowed=True,
+        worker=WorkerSettings(batch=100),
+        log_level="WARNING",
+    )
