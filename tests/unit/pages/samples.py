@@ -1,0 +1,269 @@
+"""What pages are given, in the shapes that the views of intake and approval make."""
+
+from datetime import date
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from shared.auth.identity import DevPerson
+from shared.auth.principal import Principal, PrincipalKind
+from shared.catalogue.loader import load_catalogue
+from shared.catalogue.matter import Matter
+
+NUMBER = "330106261123000001X"
+TODAY = date(2026, 11, 24)
+CITIZEN = Principal(PrincipalKind.CITIZEN, "c", person_ref=UUID(int=1), name="演示甲")
+OFFICER = Principal(PrincipalKind.OFFICER, "officer-1", departments=("xihu-police",), name="1号工作人员")
+PEOPLE = [DevPerson("officer-1", OFFICER, "社区与公安窗口工作人员", "officer of both desks")]
+
+
+@cache
+def matter() -> Matter:
+    return load_catalogue().get("residence_permit.apply")
+
+
+def entry(at: str, service: str, fact: str, **details: Any) -> dict[str, Any]:
+    return {"at": at, "service": service, "fact": fact, "details": details}
+
+
+def case(**changes: Any) -> dict[str, Any]:
+    """A case under review, everything matched."""
+    found = matter()
+    names = {code: found.names_of_requirement(code) for code in ("id_card", "photo", "residence_proof")}
+    base: dict[str, Any] = {
+        "number": NUMBER,
+        "matter": found.code,
+        "matter_version": found.version,
+        "matter_zh": found.names.zh,
+        "matter_en": found.names.en,
+        "channel": "web",
+        "state": "under_review",
+        "outcome": None,
+        "received_at": "2026-11-23T01:15:00+00:00",
+        "decided_at": None,
+        "closed_at": None,
+        "accepted_at": "2026-11-23T01:15:02+00:00",
+        "legal_due_at": "2026-12-14T15:59:59+00:00",
+        "promised_due_at": "2026-11-30T15:59:59+00:00",
+        "provisional": True,
+        "visits": 0,
+        "stage": "verify",
+        "stage_zh": "核查",
+        "stage_en": "Verification",
+        "department": "xihu-community",
+        "department_zh": found.departments["xihu-community"].names.zh,
+        "department_en": found.departments["xihu-community"].names.en,
+        "asked": [],
+        "materials": [
+            {"material": code, "outcome": outcome, "name_zh": names[code].zh, "name_en": names[code].en}
+            for code, outcome in (
+                ("id_card", "matched"),
+                ("photo", "self_provided"),
+                ("residence_proof", "not_found"),
+            )
+        ],
+        "timeline": [
+            entry("2026-11-23T01:15:00+00:00", "intake", "case-submitted", channel="web"),
+            entry("2026-11-23T01:15:01+00:00", "materials", "materials-matched", gaps=[]),
+            entry(
+                "2026-11-23T01:15:02+00:00", "approval", "case-accepted", due_at="2026-11-30T15:59:59+00:00"
+            ),
+            entry(
+                "2026-11-23T01:15:03+00:00",
+                "approval",
+                "case-routed",
+                step="verify",
+                department="xihu-community",
+            ),
+            entry(
+                "2026-11-23T01:15:04+00:00",
+                "notify",
+                "notice-sent",
+                template="case-accepted",
+                channel="sms",
+                status="sent",
+            ),
+        ],
+        "notified": [],
+        "remedies": None,
+        "reasons": [],
+    }
+    return {**base, **changes}
+
+
+def asked_case() -> dict[str, Any]:
+    """A case that waits for two materials, one of them one of several."""
+    found = matter()
+    asked = [
+        {
+            "material": code,
+            "name_zh": found.names_of_requirement(code).zh,
+            "name_en": found.names_of_requirement(code).en,
+            "uploads": list(uploads),
+        }
+        for code, uploads in (
+            ("photo", ["photo"]),
+            ("residence_proof", ["lease_contract", "employer_housing_statement"]),
+        )
+    ]
+    line = entry(
+        "2026-11-23T01:15:02+00:00", "approval", "correction-required", materials=["photo", "residence_proof"]
+    )
+    return case(
+        state="correction_required",
+        asked=asked,
+        accepted_at=None,
+        legal_due_at=None,
+        promised_due_at=None,
+        stage=None,
+        department=None,
+        timeline=[
+            case()["timeline"][0],
+            entry(
+                "2026-11-23T01:15:01+00:00",
+                "materials",
+                "materials-matched",
+                gaps=["photo", "residence_proof"],
+            ),
+            line,
+        ],
+    )
+
+
+def denied_case() -> dict[str, Any]:
+    """A refused and closed case."""
+    decided = "2026-11-24T02:00:00+00:00"
+    return case(
+        state="denied",
+        outcome="denied",
+        decided_at=decided,
+        closed_at=decided,
+        stage=None,
+        department=None,
+        reasons=[
+            {"step": "decide", "outcome": "denied", "at": decided, "reason": "居住未满半年。<b>不是标签</b>"}
+        ],
+        timeline=[
+            *case()["timeline"],
+            entry(decided, "approval", "case-decided", outcome="denied"),
+            entry(decided, "approval", "case-closed"),
+        ],
+    )
+
+
+def task(**changes: Any) -> dict[str, Any]:
+    """The deciding task, claimed by officer-1."""
+    base: dict[str, Any] = {
+        "id": str(UUID(int=7)),
+        "case": NUMBER,
+        "matter": "residence_permit.apply",
+        "step": "decide",
+        "department": "xihu-police",
+        "decides": True,
+        "state": "claimed",
+        "version": 2,
+        "due_at": "2026-11-30T15:59:59+00:00",
+        "created_at": "2026-11-23T01:15:03+00:00",
+        "officer": "officer-1",
+        "claimed_at": "2026-11-24T01:00:00+00:00",
+        "outcome": None,
+        "light": "yellow",
+        "case_state": "under_review",
+        "application": {
+            "form": {
+                "applicant": {"name": "演示甲", "id_number": "33010619900307771X", "phone": "13800008000"},
+                "residence": {"address": "示范路 1 号", "kind": "rented", "since": "2025-03-01"},
+                "ground": "employment",
+                "fetch_consent": True,
+            },
+            "channel": "web",
+            "received_at": "2026-11-23T01:15:00+00:00",
+        },
+        "materials": [
+            {
+                "material": "id_card",
+                "outcome": "matched",
+                "source": "certificate",
+                "certificate": "1",
+                "upload": None,
+            },
+            {
+                "material": "residence_proof",
+                "outcome": "self_provided",
+                "source": "upload",
+                "certificate": None,
+                "upload": str(UUID(int=9)),
+            },
+        ],
+    }
+    return {**base, **changes}
+
+
+def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
+    """Name -> template, values, visitor: one of each page and state."""
+    found = matter()
+    citizen: dict[str, Any] = {
+        "matter": found,
+        "today": TODAY,
+        "can_supply": True,
+        "supplied": False,
+        "problem": None,
+    }
+    desk: dict[str, Any] = {
+        "matter": found,
+        "today": TODAY,
+        "officer": "officer-1",
+        "problem": None,
+        "reason": "",
+    }
+    queue = [
+        {**task(), "light": "red"},
+        {**task(state="open", officer=None, claimed_at=None, step="verify"), "light": "green"},
+        {**task(due_at=None), "light": None},
+    ]
+    return {
+        "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
+        "case-asked": ("case.html", {**citizen, "case": asked_case()}, CITIZEN),
+        "case-asked-by-code": ("case.html", {**citizen, "case": asked_case(), "can_supply": False}, None),
+        "case-supplied": ("case.html", {**citizen, "case": asked_case(), "supplied": True}, CITIZEN),
+        "case-denied": ("case.html", {**citizen, "case": denied_case()}, CITIZEN),
+        "case-late": ("case.html", {**citizen, "case": case(), "today": date(2026, 12, 3)}, CITIZEN),
+        "case-new": (
+            "case.html",
+            {
+                **citizen,
+                "case": case(
+                    state="submitted",
+                    materials=[],
+                    accepted_at=None,
+                    promised_due_at=None,
+                    legal_due_at=None,
+                    stage=None,
+                    department=None,
+                    timeline=case()["timeline"][:1],
+                ),
+            },
+            CITIZEN,
+        ),
+        "my-cases": ("my_cases.html", {"cases": [case(), asked_case(), denied_case()]}, CITIZEN),
+        "my-cases-none": ("my_cases.html", {"cases": []}, CITIZEN),
+        "home": ("home.html", {"matters": [found]}, None),
+        "home-officer": ("home.html", {"matters": []}, OFFICER),
+        "lookup": ("lookup.html", {"problem": None}, None),
+        "login": ("login.html", {"people": PEOPLE}, None),
+        "queue": (
+            "queue.html",
+            {"tasks": queue, "next": "abc=", "mine": False, "matters": {found.code: found}},
+            OFFICER,
+        ),
+        "queue-none": ("queue.html", {"tasks": [], "next": None, "mine": True, "matters": {}}, OFFICER),
+        "task": ("task.html", {**desk, "task": task()}, OFFICER),
+        "task-open": (
+            "task.html",
+            {**desk, "task": task(state="open", officer=None, claimed_at=None)},
+            OFFICER,
+        ),
+        "task-other": ("task.html", {**desk, "task": task(officer="officer-2")}, OFFICER),
+        "task-step": ("task.html", {**desk, "task": task(step="verify", decides=False)}, OFFICER),
+        "task-done": ("task.html", {**desk, "task": task(state="done", outcome="approved")}, OFFICER),
+    }
