@@ -207,6 +207,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "today": TODAY,
         "can_supply": True,
         "supplied": False,
+        "most_mb": 10,
         "problem": None,
     }
     desk: dict[str, Any] = {
