@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from services.intake import access, view
-from services.intake.errors import CaseNotFound, NothingAsked, UploadTypeWrong
+from services.intake.errors import CaseNotFound, NotAskedFor, NothingAsked, UploadTypeWrong
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import COOKIE, Citizen, authenticator
 from shared.auth.principal import Principal
@@ -28,9 +28,17 @@ from shared.http.rendering import page
 from shared.http.validation import field_errors
 from shared.legal_time import legal_day
 
-_MISSING = ("field.missing", "请选择文件", "choose a file")
+_MISSING = ("field.missing", "请选择文件。", "Choose a file.")
 # What is wrong with a file, not with us; anything else is no fault of the form.
 _FAULTS_OF_FILES = frozenset((413, 415, 422))
+
+
+class FilesWrong(Invalid):
+    """A browser forgets the chosen files when a form comes back, so all must be chosen again."""
+
+    code = "case.files-wrong"
+    title_zh = "请改正后重新选择全部文件"
+    title_en = "Please correct this and choose all files again"
 
 
 def render(
@@ -210,19 +218,18 @@ def _supply(
     shown = _own(context, number, citizen)
     if not shown.case["asked"]:
         raise NothingAsked
-    asked = [item["material"] for item in shown.case["asked"]]
-    uploads, wrong = _keep(context, citizen, asked, sent)
+    uploads, wrong = _keep(context, citizen, [item["material"] for item in shown.case["asked"]], sent)
     if not wrong:
         try:
             web.supply(context, citizen, key, number, uploads)
         except (KeyReused, StillRunning):
             # The button was pressed twice: the page's key is one, the files were kept anew under other ids.
             return RedirectResponse(f"/cases/{number}", 303)
-        except UploadTypeWrong as error:
+        except (UploadTypeWrong, NotAskedFor) as error:
             wrong = _by_asked(error.fields, sent)
     if wrong:
-        problem = problem_of(request, Invalid(fields=wrong))
-        again = Shown(shown.case, shown.today, shown.can_supply, problem)
+        problem = problem_of(request, FilesWrong(fields=_named(wrong, shown.case)))
+        again = replace(shown, problem=problem)
         return _case_page(context, request, again, problem.status)
     return RedirectResponse(f"/cases/{number}", 303)
 
@@ -256,6 +263,22 @@ def _by_asked(fields: Iterable[FieldError], sent: Mapping[str, SentFile]) -> lis
     return [replace(field, pointer=asked.get(field.pointer, field.pointer)) for field in fields]
 
 
+def _named(fields: Iterable[FieldError], case: Mapping[str, Any]) -> list[FieldError]:
+    """With the name of the material in front: the summary stands far from the fields."""
+    names = {f"/uploads/{item['material']}": (item["name_zh"], item["name_en"]) for item in case["asked"]}
+    named = []
+    for field in fields:
+        zh, en = names.get(field.pointer, ("", ""))
+        named.append(
+            replace(
+                field,
+                message_zh=f"{zh}：{field.message_zh}" if zh else field.message_zh,
+                message_en=f"{en}: {field.message_en}" if en else field.message_en,
+            )
+        )
+    return named
+
+
 def _own(context: WebContext, number: str, citizen: Principal) -> Shown:
     with unit_of(context.desk, "case.read") as unit:
         shown = view.case_view(unit, access.own_case(unit, number, citizen))
@@ -272,6 +295,7 @@ def _case_page(context: WebContext, request: Request, shown: Shown, status: int 
         "today": shown.today,
         "can_supply": shown.can_supply,
         "supplied": awaiting_check(case),
+        "most_mb": context.settings.web.max_upload_bytes // 2**20,
         "problem": shown.problem,
     }
     return render(context, request, "case.html", values, status)

@@ -183,7 +183,7 @@ def test_a_gap_is_asked_for_with_one_form(environment: Environment) -> None:
     names = [a["name"] for tag in ("input", "select") for a in parsed.of(tag) if "name" in a]
     assert {"file.photo", "as.photo", "file.residence_proof", "as.residence_proof"} <= set(names)
     options = [o["value"] for o in parsed.of("option")]
-    assert options == ["lease_contract", "employer_housing_statement"]
+    assert options == ["", "lease_contract", "employer_housing_statement"]
     assert "supply" not in render(environment, "case-asked-by-code", "zh-CN")
 
 
