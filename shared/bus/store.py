@@ -158,6 +158,10 @@ class InboxStore:
             "lease_until = NULL "
             "WHERE id = :id"
         )
+        self._seal_row = text(
+            f"UPDATE {schema}.inbox SET state = 'parked', sealed = :sealed, event = NULL, reason = :reason, "
+            "holder = NULL, lease_until = NULL WHERE id = :id"
+        )
         self._undecodable = text(
             f"INSERT INTO {schema}.undecodable (sha256, sealed, size, reason, state, times, received_at) "
             "VALUES (:sha256, :sealed, :size, :reason, 'parked', 1, :at) "
@@ -266,7 +270,17 @@ class InboxStore:
                 events.append(from_json(row.event))
             except Unreadable as unreadable:
                 self.park_unreadable(unit, unreadable)
+            except Undecodable as error:
+                self._park_undecodable_row(unit, row.id, row.event, str(error))
         return Claim(events, holder, len(rows))
+
+    def _park_undecodable_row(self, unit: Unit, row_id: UUID, stored: Any, reason: str) -> None:
+        """Park what came through the door and is no event; its columns keep their place in its case."""
+        sealed = unit.desk.vault.seal(json.dumps(stored), table="inbox", row=row_id, column="sealed")
+        unit.connection.execute(
+            self._seal_row, {"id": row_id, "sealed": sealed, "reason": f"undecodable: {reason}"[:300]}
+        )
+        _log.error("event_parked", event_id=str(row_id), reason=f"undecodable: {reason}")
 
     def park_unreadable(self, unit: Unit, unreadable: Unreadable) -> None:
         """Park an event whose payload this release cannot read; the payload is kept sealed."""

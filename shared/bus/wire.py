@@ -16,7 +16,9 @@ from shared.events.fact import Event, UnknownFactType, fact_class
 
 _FORMAT = JSONFormat()
 _SOURCE = "/onestop/"
+_LARGEST_SEQUENCE = 2**31 - 1
 _EXTENSIONS = ("causationid", "correlationid", "traceparent")
+_NO_EVENT = (BaseCloudEventException, KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class Undecodable(ValueError):
@@ -69,7 +71,7 @@ def from_json(stored: dict[str, Any]) -> Event:
             "correlation": _uuid(stored.get("correlationid")),
             "traceparent": stored.get("traceparent"),
         }
-        known = envelope["sequence"] >= 1 and envelope["time"].tzinfo is not None
+        known = 1 <= envelope["sequence"] <= _LARGEST_SEQUENCE and envelope["time"].tzinfo is not None
         known = known and stored["source"].startswith(_SOURCE) and 0 < len(envelope["case"]) <= 50
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Undecodable(f"envelope: {type(error).__name__}") from None
@@ -104,12 +106,29 @@ def from_message(headers: dict[str, Any], content_type: str | None, body: bytes)
         attributes["time"] = attributes["time"].isoformat()
         if not isinstance(data, dict):
             raise Undecodable("body: not a JSON object")
-        # Round-trip through JSON, so that nothing is stored that could not be handed on.
-        return json.loads(json.dumps({**attributes, "data": data}))  # type: ignore[no-any-return]
-    except (BaseCloudEventException, KeyError, TypeError, ValueError, AttributeError) as error:
+        return _storable({**attributes, "data": data})
+    except (
+        BaseCloudEventException,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         if isinstance(error, Undecodable):
             raise
         raise Undecodable(f"message: {type(error).__name__}") from None
+
+
+def _storable(stored: dict[str, Any]) -> dict[str, Any]:
+    """Round-trip through JSON, so that nothing is stored that could not be handed on. Raises ValueError for
+    what JSON allows and PostgreSQL's jsonb refuses: NaN, half a surrogate pair, the character zero."""
+    text = json.dumps(stored, ensure_ascii=False, allow_nan=False)
+    text.encode()
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise Undecodable("body: holds the character zero")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -277,13 +277,16 @@ class Installation:
             found["ONESTOP_BROKER_URL"] = self.settings.broker_url
         return found
 
-    def worker(self, *services: str, faults: str = "", module: str = "tests.support.worker_main") -> Worker:
-        """Start a real worker process. It dies with this one."""
-        environment = self.environment() | {"ONESTOP_FAULT_PLAN": faults}
+    def worker(self, *services: str, faults: str = "", batch: int = 100, poison: str = "none") -> Worker:
+        """Start a real worker process. It dies with this one; `poison` is a fact that kills notify."""
+        environment = self.environment() | {
+            "ONESTOP_FAULT_PLAN": faults,
+            "ONESTOP_WORKER__BATCH": str(batch),
+        }
         log = self.scratch / f"worker-{len(self.workers)}-{'-'.join(services)}.log"
         with log.open("wb") as output:
             process = spawn(
-                [sys.executable, "-m", module, *services],
+                [sys.executable, "-m", "tests.support.worker_main", poison, *services],
                 output=output.fileno(),
                 environment=environment,
                 cwd=ROOT,

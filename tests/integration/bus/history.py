@@ -256,3 +256,27 @@ def open_line(installation: Installation, service: str, inbox: Inbox, batch: int
         consumer.stop(0)
         for thread in line.threads:
             thread.join(10)
+
+
+def post(installation: Installation, service: str, facts: Sequence[Stored]) -> None:
+    """Let facts be on their way to a service that runs in processes of its own."""
+    inbox = installation.inbox(service)
+    url = installation.settings.broker_url
+    if url is None:
+        DatabaseLine(installation, service, inbox).send(facts)
+        return
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        channel = connection.channel()
+        for fact in facts:
+            message = to_message(fact)
+            channel.basic_publish(
+                "",
+                queue_name(service),
+                message.body,
+                pika.BasicProperties(
+                    headers=message.headers, content_type=message.content_type, delivery_mode=2
+                ),
+            )
+    finally:
+        connection.close()

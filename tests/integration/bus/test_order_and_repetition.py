@@ -19,8 +19,8 @@ from tests.integration.bus.history import (
 )
 from tests.support.installation import Delivery, Installation, settle
 
-EXAMPLES = 30
-"""For each service and way in: 240 in all."""
+EXAMPLES = 50
+"""For each service and way in: 400 in all."""
 
 
 def decided_late(stage: Stage, facts: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:

@@ -1,0 +1,221 @@
+"""Real worker processes: they die, are told to stop, and share the work of one service."""
+
+from uuid import UUID
+
+import pika
+import pytest
+
+from shared.bus.inbox import MAX_DEATHS
+from shared.bus.topology import queue_name, read_queues
+from tests.integration.bus.history import History, Stage, Stored, events, kind, make_stage, post
+from tests.support.installation import Installation, Worker, wait_for
+
+CASES = 60
+BATCH = 20
+WORKERS = 3
+
+
+@pytest.fixture
+def stage(installation: Installation, history: History) -> Stage:
+    """Notify, without any channel to the outside."""
+    stage = make_stage(installation, "notify", history)
+    installation.desk("notify").channels = frozenset()
+    return stage
+
+
+@pytest.fixture
+def expected(stage: Stage) -> list[str]:
+    """What a case comes to when nothing goes wrong."""
+    number, facts = stage.new_case()
+    stage.installation.inbox("notify").receive(events(facts))
+    return stage.outcome(number)
+
+
+def make_cases(stage: Stage, count: int) -> dict[str, list[Stored]]:
+    return dict(stage.new_case() for _ in range(count))
+
+
+def woven(cases: dict[str, list[Stored]]) -> list[Stored]:
+    """All first facts, then all second ones: neighbours in a queue are of different cases."""
+    return [fact for places in zip(*cases.values(), strict=True) for fact in places]
+
+
+def done(stage: Stage) -> int:
+    return int(stage.installation.value("SELECT count(*) FROM notify.inbox WHERE state = 'done'"))
+
+
+def finish(stage: Stage, total: int) -> None:
+    """Wait until everything is handled, and all that was said handed on."""
+    wait_for(lambda: done(stage) >= total, f"{total} facts handled, not {done(stage)}", 60)
+    unsent = "SELECT count(*) FROM notify.outbox WHERE sent_at IS NULL"
+    wait_for(lambda: stage.installation.value(unsent) == 0, "all that was said handed on")
+
+
+def stop_all(workers: list[Worker]) -> None:
+    for worker in workers:
+        if worker.process.poll() is None:
+            assert worker.terminate() == 0, worker.output()[-3000:]
+
+
+def check_told_in_order(stage: Stage, cases: dict[str, list[Stored]]) -> None:
+    """What notify said came to intake in order within each case, and once."""
+    heard = [place for place in _heard_by_intake(stage.installation) if place[0] in cases]
+    seen: dict[str, int] = {}
+    for number, sequence in heard:
+        assert sequence in (seen.get(number, 0), seen.get(number, 0) + 1), (
+            f"{number}: {sequence} out of order"
+        )
+        seen[number] = max(sequence, seen.get(number, 0))
+    assert set(seen) == set(cases)
+
+
+def _heard_by_intake(installation: Installation) -> list[tuple[str, int]]:
+    url = installation.settings.broker_url
+    if url is None:
+        rows = installation.rows("SELECT case_no, sequence FROM intake.inbox ORDER BY position")
+        return [(row.case_no, row.sequence) for row in rows]
+    found = []
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        channel = connection.channel()
+        while True:
+            method, properties, _ = channel.basic_get(queue_name("intake"), auto_ack=True)
+            if method is None:
+                return found
+            found.append((str(properties.headers["ce-subject"]), int(properties.headers["ce-sequence"])))
+    finally:
+        connection.close()
+
+
+def check_all(stage: Stage, cases: dict[str, list[Stored]], expected: list[str]) -> None:
+    """Every case ended as it does when it is alone; nobody was blamed; nothing is left anywhere."""
+    assert [number for number in cases if stage.outcome(number) != expected] == []
+    assert stage.installation.value("SELECT sum(attempts) FROM notify.inbox") == 0
+    assert stage.installation.unfinished("notify") == 0
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert stage.installation.value(deadlocks) == 0
+    url = stage.installation.settings.broker_url
+    if url is not None:
+        [queue, park] = read_queues(url, ["notify"])
+        assert (queue.messages, park.messages) == (0, 0)
+
+
+def test_three_workers_of_one_service(stage: Stage, expected: list[str]) -> None:
+    cases = make_cases(stage, CASES)
+    facts = woven(cases)
+    post(stage.installation, "notify", facts)
+    workers = [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS)]
+    finish(stage, len(facts))
+    stop_all(workers)
+
+    check_all(stage, cases, expected)
+    check_told_in_order(stage, cases)
+    assert stage.installation.value("SELECT sum(deaths) FROM notify.inbox") == 0
+
+
+def test_sigterm_to_one_of_three_causes_no_redelivery(stage: Stage, expected: list[str]) -> None:
+    cases = make_cases(stage, CASES)
+    facts = woven(cases)
+    before = done(stage)
+    post(stage.installation, "notify", facts)
+    workers = [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS)]
+    wait_for(lambda: done(stage) > before, "the first batch")
+
+    assert workers[0].terminate() == 0, workers[0].output()[-3000:]
+    finish(stage, len(facts))
+    stop_all(workers)
+
+    assert stage.installation.value("SELECT sum(deaths) FROM notify.inbox") == 0
+    assert all("Traceback" not in worker.output() for worker in workers)
+    check_all(stage, cases, expected)
+    check_told_in_order(stage, cases)
+
+
+def test_the_death_of_one_of_three_loses_nothing(stage: Stage, expected: list[str]) -> None:
+    cases = make_cases(stage, CASES)
+    facts = woven(cases)
+    before = done(stage)
+    post(stage.installation, "notify", facts)
+    workers = [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS)]
+    wait_for(lambda: done(stage) > before, "the first batch")
+
+    workers[0].kill()
+    # Only its own claims: those of the living last less long than what makes this true.
+    wait_for(
+        lambda: done(stage) >= len(facts) or _only_leases_left(stage), "all but the dead one's claims", 60
+    )
+    stage.installation.make_due("notify")
+    finish(stage, len(facts))
+    stop_all(workers)
+
+    check_all(stage, cases, expected)
+    check_told_in_order(stage, cases)
+
+
+def _only_leases_left(stage: Stage) -> bool:
+    oldest = "SELECT min(lease_until) - clock_timestamp() < interval '11 s' FROM notify.inbox WHERE state = 'claimed'"
+    return bool(stage.installation.value(oldest))
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "inbox.batch.commit.before",
+        "inbox.batch.commit.after",
+        "outbox.hand_on.after",
+        "outbox.sent.commit.before",
+    ],
+)
+def test_a_death_at_the_worst_moment_repeats_and_nothing_happens_twice(
+    stage: Stage, expected: list[str], point: str
+) -> None:
+    cases = make_cases(stage, 5)
+    facts = woven(cases)
+    post(stage.installation, "notify", facts)
+    dying = stage.installation.worker("notify", faults=f"{point}:1:kill")
+    wait_for(lambda: dying.process.poll() is not None, "its death")
+    stage.installation.make_due("notify")
+
+    heir = stage.installation.worker("notify")
+    finish(stage, len(facts))
+    stop_all([heir])
+
+    check_all(stage, cases, expected)
+    check_told_in_order(stage, cases)
+
+
+def test_a_fact_that_kills_its_process_is_parked_at_the_third_death(
+    stage: Stage, expected: list[str]
+) -> None:
+    cases = make_cases(stage, 6)
+    facts = woven(cases)
+    poisoned = list(cases)[2]
+    poison = next(fact for fact in cases[poisoned] if kind(fact) == "case-accepted")
+    post(stage.installation, "notify", facts)
+    parked = "SELECT id, deaths, reason FROM notify.inbox WHERE state = 'parked'"
+    open_ = "SELECT count(*) FROM notify.inbox WHERE state IN ('new', 'claimed', 'retry', 'not_yet')"
+
+    deaths = 0
+    while True:
+        worker = stage.installation.worker("notify", poison=poison["id"])
+        settled = f"{deaths} deaths so far, and this one neither dies nor finishes"
+        wait_for(
+            lambda worker=worker: (
+                worker.process.poll() is not None
+                or (stage.installation.rows(parked) != [] and stage.installation.value(open_) == 0)
+            ),
+            settled,
+        )
+        if worker.process.poll() is None:
+            break
+        deaths += 1
+        assert deaths <= MAX_DEATHS
+        stage.installation.make_due("notify")
+    stop_all([worker])
+
+    assert deaths == MAX_DEATHS
+    [row] = stage.installation.rows(parked)
+    assert (row.id, row.deaths) == (UUID(poison["id"]), MAX_DEATHS)
+    neighbours = [number for number in cases if number != poisoned]
+    assert [number for number in neighbours if stage.outcome(number) != expected] == []
+    assert stage.installation.value("SELECT sum(attempts) FROM notify.inbox") == 0
