@@ -9,12 +9,24 @@ from shared.auth.identity import DevPerson
 from shared.auth.principal import Principal, PrincipalKind
 from shared.catalogue.loader import load_catalogue
 from shared.catalogue.matter import Matter
+from shared.http.locale import Locale
+from shared.http.problems import Problem, ProblemField
 
 NUMBER = "330106261123000001X"
 TODAY = date(2026, 11, 24)
 CITIZEN = Principal(PrincipalKind.CITIZEN, "c", person_ref=UUID(int=1), name="演示甲")
 OFFICER = Principal(PrincipalKind.OFFICER, "officer-1", departments=("xihu-police",), name="1号工作人员")
 PEOPLE = [DevPerson("officer-1", OFFICER, "社区与公安窗口工作人员", "officer of both desks")]
+
+WRONG_FILE = Problem(
+    422,
+    "request.invalid",
+    "Not valid",
+    "",
+    Locale.EN,
+    "0af7651916cd43dd8448eb211c80319c",
+    fields=(ProblemField("/uploads/photo", "field.missing", "choose a file"),),
+)
 
 
 @cache
@@ -226,6 +238,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
         "case-asked": ("case.html", {**citizen, "case": asked_case()}, CITIZEN),
         "case-asked-by-code": ("case.html", {**citizen, "case": asked_case(), "can_supply": False}, None),
+        "case-asked-wrong": ("case.html", {**citizen, "case": asked_case(), "problem": WRONG_FILE}, CITIZEN),
         "case-supplied": ("case.html", {**citizen, "case": asked_case(), "supplied": True}, CITIZEN),
         "case-denied": ("case.html", {**citizen, "case": denied_case()}, CITIZEN),
         "case-late": ("case.html", {**citizen, "case": case(), "today": date(2026, 12, 3)}, CITIZEN),

@@ -187,6 +187,16 @@ def test_a_gap_is_asked_for_with_one_form(environment: Environment) -> None:
     assert "supply" not in render(environment, "case-asked-by-code", "zh-CN")
 
 
+def test_a_wrong_file_is_told_beside_its_field(environment: Environment) -> None:
+    parsed = _Page(render(environment, "case-asked-wrong", "zh-CN"))
+    field = next(a for a in parsed.of("input") if a.get("name") == "file.photo")
+    ids = {attributes.get("id") for _, attributes in parsed.tags}
+    described = field["aria-describedby"].split()
+    assert len(described) == 2
+    assert set(described) <= ids
+    assert "#file-photo" in [a.get("href") for a in parsed.of("a")]
+
+
 def test_a_refusal_gives_reasons_and_remedies(environment: Environment) -> None:
     for locale in ("zh-CN", "en"):
         text = render(environment, "case-denied", locale)
