@@ -48,11 +48,11 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
     )
     install_edge(app, settings.web, authenticator, render_problem_html=render_problem)
     app.state.desks = desks
+    app.state.development = settings.dev_identity
+    pages = environment(development=settings.dev_identity)
     identity = DevIdentity(settings, dev_people())
     for service, desk in desks.items():
-        app.include_router(
-            part(service, "web").router(WebContext(settings, desk, asker, environment(), identity))
-        )
+        app.include_router(part(service, "web").router(WebContext(settings, desk, asker, pages, identity)))
         app.include_router(internal_router(answers[service]))
     app.include_router(
         health_router(Health({f"{s}.database": partial(_database, d) for s, d in desks.items()}))

@@ -135,6 +135,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
             json.dumps(form, ensure_ascii=False), table="cases", row=number, column="sealed_form"
         ),
         query_lookup=unit.desk.vault.lookup(query_code, kind="query-code"),
+        facts=matter.facts_of(form),
         state="submitted",
         asked=[],
         materials=[],
@@ -149,7 +150,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         region=matter.region,
         applicant=refs["applicant"],
         holders={role: ref for role, ref in refs.items() if role in matter.holders},
-        facts=matter.facts_of(form),
+        facts=case.facts,
         consented=matter.consented(form),
         uploads=dict(submission.uploads),
         channel=submission.channel,
@@ -169,7 +170,7 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
     if case.state != "correction_required":
         raise NothingAsked
     matter = unit.desk.matters.get(case.matter, case.matter_version)
-    allowed = {code for asked in case.asked for code in matter.uploads_for(asked)}
+    allowed = {code for asked in case.asked for code in matter.uploads_for(asked, case.facts)}
     wrong = sorted(set(uploads) - allowed)
     if wrong:
         raise NotAskedFor(

@@ -44,7 +44,7 @@ def identity_router(context: WebContext) -> APIRouter:
     @router.post("/tokens/citizen")
     def citizen_token(request: Request, body: DevCitizen) -> Response:
         """A token for a citizen, who becomes known to intake."""
-        return _token(request, _known_citizen(context, body))
+        return _token(request, known_citizen(context, body))
 
     @router.post("/tokens/officer")
     def officer_token(request: Request, body: DevOfficer) -> Response:
@@ -69,7 +69,8 @@ def identity_router(context: WebContext) -> APIRouter:
     return router
 
 
-def _known_citizen(context: WebContext, body: DevCitizen) -> Principal:
+def known_citizen(context: WebContext, body: DevCitizen) -> Principal:
+    """Who this is from now on: the person, known to intake. Raises Invalid for a wrong ID number."""
     with unit_of(context.desk, "person.register") as unit:
         problem = check_id_number(body.id_number, legal_day(unit.legal))
         if problem is not None:

@@ -86,6 +86,7 @@ class Case(CaseRow, Base):
     client: Mapped[str] = mapped_column(String(100))
     sealed_form: Mapped[bytes] = mapped_column(LargeBinary)
     query_lookup: Mapped[bytes] = mapped_column(LargeBinary)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(String(40))
     stage: Mapped[str | None] = mapped_column(String(60))
     department: Mapped[str | None] = mapped_column(String(60))

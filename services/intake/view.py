@@ -33,7 +33,7 @@ def case_view(unit: Unit, case: Case) -> dict[str, Any]:
                 "material": code,
                 "name_zh": matter.names_of_requirement(code).zh,
                 "name_en": matter.names_of_requirement(code).en,
-                "uploads": sorted(matter.uploads_for(code)),
+                "uploads": sorted(matter.uploads_for(code, case.facts)),
             }
             for code in case.asked
         ],

@@ -73,7 +73,7 @@ def page_router(context: WebContext) -> APIRouter:
 
 def _development_pages(context: WebContext) -> APIRouter:
     """The part of the development log-in where an applicant says who they are."""
-    from services.intake.identity_web import TTL_S, DevCitizen, _known_citizen
+    from services.intake.identity_web import TTL_S, DevCitizen, known_citizen
 
     router = APIRouter(prefix="/dev")
 
@@ -88,7 +88,7 @@ def _development_pages(context: WebContext) -> APIRouter:
         except ValidationError as error:
             raise Invalid(fields=field_errors([dict(found) for found in error.errors()])) from None
         response = RedirectResponse("/cases", 303)
-        authenticator(request).log_in(response, _known_citizen(context, person), TTL_S)
+        authenticator(request).log_in(response, known_citizen(context, person), TTL_S)
         return response
 
     return router

@@ -48,6 +48,7 @@ def upgrade() -> None:
             client varchar(100) NOT NULL,
             sealed_form bytea NOT NULL,
             query_lookup bytea NOT NULL,
+            facts jsonb NOT NULL,
             state varchar(40) NOT NULL,
             stage varchar(60),
             department varchar(60),
