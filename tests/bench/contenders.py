@@ -107,13 +107,12 @@ class PeerContender:
             "SELECT array_agg(event::text ORDER BY id) FROM intake.outbox WHERE id = ANY(:ids)",
             ids=list(held),
         )
+        place.ask("UPDATE intake.outbox SET sent_at = clock_timestamp() WHERE id = ANY(:ids)", ids=list(held))
         made = [message for event in found[0] for message in self.messages(json.loads(event))]
 
         def go() -> None:
-            with kombu.Connection(place.broker) as connection:
-                channel = connection.default_channel
-                for routing_key, message in made:
-                    channel.basic_publish(message, exchange=EXCHANGE, routing_key=routing_key)
+            assert place.broker
+            _publish(place.broker, made)
 
         return go
 
@@ -152,6 +151,25 @@ def _nameko_messages(event: dict[str, Any]) -> list[tuple[str, Any]]:
     content_type, encoding, body = dumps(event, serializer="json")
     message = amqp.Message(body, content_type=content_type, content_encoding=encoding, delivery_mode=2)
     return [(event["type"], message)]
+
+
+def _publish(broker: str, messages: Sequence[tuple[str, Any]]) -> None:
+    """All in one go, the confirms awaited at the end: a quorum queue drops what a channel that closes early
+    still had in its pipeline."""
+    open_tags = set(range(1, len(messages) + 1))
+
+    def on_ack(delivery_tag: int, multiple: bool) -> None:
+        through = range(1, delivery_tag + 1) if multiple else (delivery_tag,)
+        open_tags.difference_update(through)
+
+    with kombu.Connection(broker) as connection:
+        channel = connection.default_channel
+        channel.confirm_select()
+        channel.events["basic_ack"].add(on_ack)
+        for routing_key, message in messages:
+            channel.basic_publish(message, exchange=EXCHANGE, routing_key=routing_key, mandatory=True)
+        while open_tags:
+            connection.drain_events(timeout=30)
 
 
 def _is_consumed(place: Place, service: str) -> bool:
