@@ -1,0 +1,289 @@
+"""Jobs: claimed in a committed transaction, taken over when the holder is gone, never sent blindly again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from services.notify.channels import OutsideMessage, Told
+from services.notify.rules.delivery import Answer
+from services.notify.worker import jobs
+from shared import faults
+from shared.bus.jobs import Again, Done, GiveUp, Job, JobRunner, Verdict
+from shared.db.unit import Unit, unit_of
+from shared.faults import InjectedFault
+from shared.http.ask import Asker
+from tests.support.installation import Installation
+
+KIND = "test.call"
+
+
+@dataclass
+class Scripted:
+    """A kind of job whose calls and verdicts a test writes down."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    prepared: list[Job] = field(default_factory=list)
+    finished: list[Any] = field(default_factory=list)
+    during: Any = None
+
+    def prepare(self, unit: Unit, job: Job) -> Any:
+        self.prepared.append(job)
+        return job.payload
+
+    def call(self, prepared: Any) -> Any:
+        return self.during() if self.during else prepared["n"]
+
+    def finish(self, unit: Unit, job: Job, answer: Any) -> Verdict:
+        self.finished.append(answer)
+        return self.verdicts.pop(0) if self.verdicts else Done()
+
+
+@dataclass
+class FakeSms:
+    """A channel with a script; it remembers what it was asked to do."""
+
+    answers: list[Told | Exception]
+    name: str = "sms"
+    address: str = "phone"
+    sent: list[OutsideMessage] = field(default_factory=list)
+    asked: list[OutsideMessage] = field(default_factory=list)
+
+    def send(self, message: OutsideMessage) -> Told:
+        self.sent.append(message)
+        return self._next()
+
+    def ask(self, message: OutsideMessage, sent_on: date) -> Told:
+        self.asked.append(message)
+        return self._next()
+
+    def close(self) -> None:
+        return
+
+    def _next(self) -> Told:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def leave(house: Installation, *keys: str) -> None:
+    with unit_of(house.desk("notify"), "test.leave") as unit:
+        for n, key in enumerate(keys):
+            unit.later(KIND, key, {"n": n})
+
+
+@pytest.fixture
+def runner(house: Installation) -> Iterator[tuple[JobRunner, Scripted]]:
+    handler = Scripted()
+    made = JobRunner(house.desk("notify"), {KIND: handler})
+    yield made, handler
+    made.close()
+
+
+def row(house: Installation) -> Any:
+    return house.rows("SELECT state, epoch, attempts, reason, lease_until FROM notify.jobs")[0]
+
+
+def test_the_same_job_is_left_once_and_done_once(
+    house: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    leave(house, "a", "b")
+    leave(house, "b", "c")
+
+    assert runner[0].run_once() == 3
+    assert runner[0].run_once() == 0
+    assert house.rows("SELECT DISTINCT state FROM notify.jobs") == [("done",)]
+
+
+def test_again_and_giving_up(house: Installation, runner: tuple[JobRunner, Scripted]) -> None:
+    jobs_, handler = runner
+    leave(house, "a")
+    later = house.value("SELECT clock_timestamp()") + timedelta(hours=1)
+    handler.verdicts = [Again(later, "busy"), GiveUp("no-contact")]
+
+    assert jobs_.run_once() == 1
+    assert (row(house).state, row(house).reason) == ("due", "busy")
+    assert jobs_.run_once() == 0, "not before its time"
+    house.change("UPDATE notify.jobs SET due_at = due_at - interval '2 hours'")
+    assert jobs_.run_once() == 1
+
+    assert (row(house).state, row(house).reason, row(house).attempts) == ("failed", "no-contact", 2)
+    assert jobs_.run_once() == 0
+
+
+def test_a_claim_whose_holder_died_is_taken_over_under_a_new_epoch(
+    house: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    jobs_, handler = runner
+    leave(house, "a")
+    faults.plan_faults("jobs.claim.commit.after:1:raise")
+    with pytest.raises(InjectedFault):
+        jobs_.run_once()
+    assert (row(house).state, row(house).epoch) == ("claimed", 1)
+    assert jobs_.run_once() == 0, "the lease of a live holder is respected"
+
+    house.change("UPDATE notify.jobs SET lease_until = lease_until - interval '1 hour'")
+    assert jobs_.run_once() == 1
+
+    assert [(job.epoch, job.attempts, job.taken_over) for job in handler.prepared] == [
+        (1, 1, False),
+        (2, 2, True),
+    ]
+    assert row(house).state == "done"
+
+
+def test_the_result_of_a_holder_that_comes_back_late_is_dropped(
+    house: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    slow, handler = runner
+    heir_handler = Scripted(verdicts=[GiveUp("heir")])
+    heir = JobRunner(house.desk("notify"), {KIND: heir_handler})
+    leave(house, "a")
+
+    def overtaken() -> str:
+        house.change("UPDATE notify.jobs SET lease_until = lease_until - interval '1 hour'")
+        heir.run_once()
+        return "too late"
+
+    handler.during = overtaken
+    assert slow.run_once() == 1
+    heir.close()
+
+    assert handler.finished == []
+    assert heir_handler.finished == [0]
+    assert (row(house).state, row(house).reason) == ("failed", "heir")
+
+
+def test_an_exception_of_the_call_is_its_answer(
+    house: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    jobs_, handler = runner
+    leave(house, "a")
+
+    def fail() -> None:
+        raise ConnectionResetError
+
+    handler.during = fail
+    assert jobs_.run_once() == 1
+    assert [type(answer) for answer in handler.finished] == [ConnectionResetError]
+
+
+@pytest.mark.xfail(
+    strict=True, raises=LookupError, reason="one job's broken code takes all jobs of its kind along"
+)
+@pytest.mark.parametrize("where", ["prepare", "finish"])
+def test_a_job_whose_own_code_fails_does_not_stop_its_neighbours(
+    house: Installation, runner: tuple[JobRunner, Scripted], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs_, handler = runner
+    leave(house, "a", "b", "c")
+    good = getattr(handler, where)
+
+    def broken(unit: Unit, job: Job, *rest: Any) -> Any:
+        if job.key == "b":
+            raise LookupError("a row that is gone")
+        return good(unit, job, *rest)
+
+    monkeypatch.setattr(handler, where, broken)
+    jobs_.run_once()
+    assert house.value("SELECT count(*) FROM notify.jobs WHERE state = 'done'") == 2
+
+
+@dataclass
+class Desk:
+    """One SMS about one case, its channel scripted."""
+
+    house: Installation
+    channel: FakeSms
+    runner: JobRunner
+
+    def step(self) -> None:
+        """Let the job be due, and run it."""
+        self.house.change(
+            "UPDATE notify.jobs SET due_at = due_at - interval '1 day', "
+            "lease_until = lease_until - interval '1 day'"
+        )
+        assert self.runner.run_once() == 1
+
+    def delivery(self) -> Any:
+        return self.house.rows("SELECT * FROM notify.deliveries WHERE channel = 'sms'")[0]
+
+    def told(self) -> list[str]:
+        """What was said about the SMS."""
+        rows = self.house.rows("SELECT event->'data' AS data FROM notify.outbox ORDER BY id")
+        return [row.data["status"] for row in rows if row.data["channel"] == "sms"]
+
+
+@pytest.fixture
+def sms(house: Installation) -> Iterator[Desk]:
+    house.desk("notify").channels = frozenset({"sms"})
+    house.submit(house.citizen())
+    house.relay("intake").run_once()
+    house.inbox("notify").run_batch(10)
+    channel = FakeSms([])
+    asker = Asker(house.settings, {"intake": {"contact": lambda params: {"phone": "13900000001"}}})
+    runner = JobRunner(house.desk("notify"), jobs([channel], asker))
+    yield Desk(house, channel, runner)
+    runner.close()
+    asker.close()
+
+
+def test_an_sms_that_is_taken_is_sent_once_and_said_once(sms: Desk) -> None:
+    sms.channel.answers = [Told(Answer.ACCEPTED, provider_ref="ref-1")]
+    sms.step()
+
+    assert (sms.delivery().state, sms.delivery().provider_ref) == ("sent", "ref-1")
+    assert sms.told() == ["sent"]
+    assert [message.key for message in sms.channel.sent] == [sms.delivery().id]
+
+
+@pytest.mark.parametrize("doubt", [Told(Answer.UNKNOWN, "timeout"), ConnectionResetError()])
+def test_an_sms_in_doubt_is_asked_for_and_never_sent_again_blindly(
+    sms: Desk, doubt: Told | Exception
+) -> None:
+    sms.channel.answers = [doubt, Told(Answer.UNKNOWN, "timeout"), Told(Answer.ACCEPTED)]
+    sms.step()
+    assert sms.delivery().state == "in_doubt"
+    assert sms.told() == []
+    sms.step()
+    sms.step()
+
+    assert (len(sms.channel.sent), len(sms.channel.asked)) == (1, 2)
+    assert len({message.key for message in (*sms.channel.sent, *sms.channel.asked)}) == 1
+    assert sms.delivery().state == "sent"
+    assert sms.told() == ["sent"]
+
+
+def test_a_death_after_the_call_is_a_doubt(sms: Desk) -> None:
+    sms.channel.answers = [Told(Answer.ACCEPTED), Told(Answer.ACCEPTED)]
+    faults.plan_faults("job.notify.send.sms.result.commit.before:1:raise")
+    with pytest.raises(InjectedFault):
+        sms.step()
+    assert sms.delivery().state == "claimed"
+
+    sms.step()
+
+    assert (len(sms.channel.sent), len(sms.channel.asked)) == (1, 1)
+    assert sms.delivery().state == "sent"
+
+
+def test_what_did_not_leave_us_is_sent_again(sms: Desk) -> None:
+    sms.channel.answers = [Told(Answer.NOT_SENT, "refused-connection"), Told(Answer.ACCEPTED)]
+    sms.step()
+    assert sms.delivery().state == "planned"
+    sms.step()
+
+    assert (len(sms.channel.sent), len(sms.channel.asked)) == (2, 0)
+    assert sms.told() == ["sent"]
+
+
+def test_a_refusal_is_final_and_said(sms: Desk) -> None:
+    sms.channel.answers = [Told(Answer.REFUSED, "blocked")]
+    sms.step()
+
+    assert (sms.delivery().state, sms.delivery().reason) == ("failed", "blocked")
+    assert sms.told() == ["failed"]
+    assert sms.runner.run_once() == 0
