@@ -20,7 +20,7 @@ FRONT = "intake"
 _PATHS = {
     "intake": ("/",),
     "materials": ("/api/v1/uploads",),
-    "approval": ("/api/v1/tasks",),
+    "approval": ("/api/v1/tasks", "/desk"),
     "notify": ("/api/v1/messages",),
 }
 CLOSED_PATHS = ("/internal/", "/metrics", "/readyz")

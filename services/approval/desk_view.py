@@ -66,7 +66,12 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
         found = queries.task(unit.session, task_id)
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
-        line = {**task_line(found[0]), "light": _light(found[0], unit.legal), "case_state": found[1].state}
+        line = {
+            **task_line(found[0]),
+            "light": _light(found[0], unit.legal),
+            "case_state": found[1].state,
+            "matter_version": found[1].matter_version,
+        }
         number = found[1].number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
     return {

@@ -6,18 +6,16 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
-from services.approval import commands, desk_view, queries
+from services.approval import desk_view, handling
 from services.approval.commands import StepOutcome
-from services.approval.errors import TaskNotFound
-from services.approval.models import Case, Task
+from services.approval.web_pages import page_router
 from shared.auth.deps import Officer
-from shared.auth.principal import Principal
-from shared.db.unit import Desk, Unit, unit_of
+from shared.db.unit import Desk, unit_of
 from shared.http.ask import Answer as AskAnswer
 from shared.http.ask import Params
 from shared.http.body import Body
 from shared.http.context import WebContext
-from shared.http.etag import check_if_match, etag_of
+from shared.http.etag import etag_of
 
 
 class Decision(Body):
@@ -64,20 +62,12 @@ def router(context: WebContext) -> APIRouter:
     @api.post("/{task_id}/claim")
     def claim(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
         """Take a task; 409 with who and when if somebody else has it."""
-        with unit_of(desk, "task.claim") as unit:
-            task, case = _lock(unit, task_id, officer)
-            commands.claim_task(unit, task, case, officer)
-            response.headers["ETag"] = etag_of(task.version)
-            return desk_view.task_line(task)
+        return _tagged(response, handling.claim(context, task_id, officer))
 
     @api.post("/{task_id}/release")
     def release(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
         """Put a task back."""
-        with unit_of(desk, "task.release") as unit:
-            task, case = _lock(unit, task_id, officer)
-            commands.release_task(unit, task, case, officer)
-            response.headers["ETag"] = etag_of(task.version)
-            return desk_view.task_line(task)
+        return _tagged(response, handling.release(context, task_id, officer))
 
     @api.post("/{task_id}/decision")
     def decide(
@@ -88,20 +78,15 @@ def router(context: WebContext) -> APIRouter:
         if_match: Annotated[str | None, Header()] = None,
     ) -> dict[str, Any]:
         """End the step: passed, approved or denied. If-Match names the version that the officer saw."""
-        lost = desk_view.lost_certificates(context, task_id, officer, body.outcome)
-        with unit_of(desk, "task.decide") as unit:
-            task, case = _lock(unit, task_id, officer)
-            commands.check_holder(task, officer)
-            check_if_match(if_match, task.version)
-            commands.decide_task(unit, task, case, officer, body.outcome, body.reason, lost)
-            response.headers["ETag"] = etag_of(task.version)
-            return desk_view.task_line(task)
+        line = handling.decide(context, task_id, officer, body.outcome, body.reason, if_match)
+        return _tagged(response, line)
 
-    return api
+    root = APIRouter()
+    root.include_router(api)
+    root.include_router(page_router(context))
+    return root
 
 
-def _lock(unit: Unit, task_id: UUID, officer: Principal) -> tuple[Task, Case]:
-    found = queries.lock_task(unit.session, task_id)
-    if found is None or not officer.works_for(found[0].department):
-        raise TaskNotFound
-    return found
+def _tagged(response: Response, line: dict[str, Any]) -> dict[str, Any]:
+    response.headers["ETag"] = etag_of(line["version"])
+    return line

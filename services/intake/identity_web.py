@@ -62,7 +62,7 @@ def identity_router(context: WebContext) -> APIRouter:
     def log_in(request: Request, person: Annotated[str, Form()]) -> Response:
         """Be the chosen test person in this browser."""
         principal = context.identity.choose(person)
-        response = RedirectResponse("/cases" if principal.kind is PrincipalKind.CITIZEN else "/", 303)
+        response = RedirectResponse("/cases" if principal.kind is PrincipalKind.CITIZEN else "/desk", 303)
         authenticator(request).log_in(response, principal, TTL_S)
         return response
 

@@ -1,0 +1,107 @@
+"""The officer's pages: queue and task, rendered on the server; they work without JavaScript."""
+
+from base64 import b64decode
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from services.approval import desk_view, handling
+from services.approval.commands import StepOutcome
+from shared.auth.deps import Officer
+from shared.auth.principal import Principal
+from shared.db.unit import unit_of
+from shared.errors import AppError
+from shared.http.context import WebContext
+from shared.http.problems import Problem, problem_of
+from shared.http.rendering import page
+from shared.legal_time import legal_day
+
+_PAGE = 50
+
+
+def page_router(context: WebContext) -> APIRouter:
+    """The pages of the officer's desk."""
+    router = APIRouter(prefix="/desk", include_in_schema=False)
+    desk = context.desk
+
+    @router.get("")
+    def queue(request: Request, officer: Officer, cursor: str | None = None, mine: bool = False) -> Response:
+        """The queues of the officer's departments."""
+        with unit_of(desk, "tasks.list") as unit:
+            found = desk_view.queue(unit, officer, cursor=cursor, limit=_PAGE, mine=mine)
+        codes = {task["matter"] for task in found["tasks"]}
+        matters = {code: desk.matters.latest(code) for code in codes}
+        values = {**found, "mine": mine, "matters": matters}
+        return page(context.pages, request, "queue.html", values, visitor=officer)
+
+    @router.get("/tasks/{task_id}")
+    def read(request: Request, task_id: UUID, officer: Officer) -> Response:
+        """One task with its application and materials."""
+        return _task_page(context, request, task_id, officer)
+
+    @router.post("/tasks/{task_id}/claim")
+    def claim(task_id: UUID, officer: Officer) -> Response:
+        """Take the task."""
+        handling.claim(context, task_id, officer)
+        return RedirectResponse(f"/desk/tasks/{task_id}", 303)
+
+    @router.post("/tasks/{task_id}/release")
+    def release(task_id: UUID, officer: Officer) -> Response:
+        """Put the task back."""
+        handling.release(context, task_id, officer)
+        return RedirectResponse("/desk", 303)
+
+    @router.post("/tasks/{task_id}/decision")
+    def decide(
+        request: Request,
+        task_id: UUID,
+        officer: Officer,
+        outcome: Annotated[StepOutcome, Form()],
+        if_match: Annotated[str, Form()],
+        reason: Annotated[str, Form(max_length=2000)] = "",
+    ) -> Response:
+        """End the step, or the page again with what is wrong."""
+        try:
+            handling.decide(context, task_id, officer, outcome, reason, f'"{if_match}"')
+        except AppError as error:
+            if error.status != 422:
+                raise
+            return _task_page(context, request, task_id, officer, problem_of(request, error), reason)
+        return RedirectResponse("/desk", 303)
+
+    @router.get("/tasks/{task_id}/uploads/{upload_id}")
+    def open_upload(task_id: UUID, upload_id: UUID, officer: Officer) -> Response:
+        """A file of the case; the reading is noted by materials."""
+        found = handling.read_upload(context, task_id, upload_id, officer)
+        headers = {
+            "Content-Disposition": f'attachment; filename="{upload_id}"',
+            "Cache-Control": "no-store",
+        }
+        return Response(b64decode(found["content"]), media_type=found["media_type"], headers=headers)
+
+    return router
+
+
+def _task_page(
+    context: WebContext,
+    request: Request,
+    task_id: UUID,
+    officer: Principal,
+    problem: Problem | None = None,
+    reason: str = "",
+) -> Response:
+    task = desk_view.task_file(context, task_id, officer)
+    with unit_of(context.desk, "task.day") as unit:
+        today = legal_day(unit.legal)
+    values: dict[str, Any] = {
+        "task": task,
+        "matter": context.desk.matters.get(task["matter"], task["matter_version"]),
+        "today": today,
+        "officer": officer.subject,
+        "problem": problem,
+        "reason": reason,
+    }
+    status = problem.status if problem is not None else 200
+    return page(context.pages, request, "task.html", values, visitor=officer, status=status)
