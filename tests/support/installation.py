@@ -35,7 +35,7 @@ from services.intake import commands as intake
 from services.intake import queries as intake_queries
 from services.intake.commands import Receipt, Submission
 from services.materials.commands import NewCertificate, record_certificate
-from shared.auth.principal import Principal
+from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.broker import BrokerRoad
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
@@ -231,7 +231,9 @@ class Installation:
 
     def work_task(self, number: str, outcome: StepOutcome = StepOutcome.APPROVED) -> bool:
         """Claim and end the open task of a case; True when that decided the case."""
-        officer = Principal("officer", "officer-1", None, ("xihu-community", "xihu-police"), "officer-1")
+        officer = Principal(
+            PrincipalKind.OFFICER, "officer-1", None, ("xihu-community", "xihu-police"), "officer-1"
+        )
         task_id = self.value("SELECT id FROM approval.tasks WHERE case_no = :n AND state = 'open'", n=number)
         with unit_of(self.desk("approval"), "task.decide") as unit:
             found = approval_queries.lock_task(unit.session, task_id)

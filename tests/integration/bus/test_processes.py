@@ -1,5 +1,6 @@
 """Real worker processes: they die, are told to stop, and share the work of one service."""
 
+from functools import partial
 from uuid import UUID
 
 import pika
@@ -79,7 +80,7 @@ def _heard_by_intake(installation: Installation) -> list[tuple[str, int]]:
     if url is None:
         rows = installation.rows("SELECT case_no, sequence FROM intake.inbox ORDER BY position")
         return [(row.case_no, row.sequence) for row in rows]
-    found = []
+    found: list[tuple[str, int]] = []
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
         channel = connection.channel()
@@ -200,17 +201,16 @@ def test_a_fact_that_kills_its_process_is_parked_at_the_third_death(
     parked = "SELECT id, deaths, reason FROM notify.inbox WHERE state = 'parked'"
     open_ = "SELECT count(*) FROM notify.inbox WHERE state IN ('new', 'claimed', 'retry', 'not_yet')"
 
+    def dead_or_settled(worker: Worker) -> bool:
+        if worker.process.poll() is not None:
+            return True
+        return bool(stage.installation.rows(parked)) and stage.installation.value(open_) == 0
+
     deaths = 0
     while True:
         worker = stage.installation.worker("notify", poison=poison["id"])
         settled = f"{deaths} deaths so far, and this one neither dies nor finishes"
-        wait_for(
-            lambda worker=worker: (
-                worker.process.poll() is not None
-                or (stage.installation.rows(parked) != [] and stage.installation.value(open_) == 0)
-            ),
-            settled,
-        )
+        wait_for(partial(dead_or_settled, worker), settled)
         if worker.process.poll() is None:
             break
         deaths += 1

@@ -172,7 +172,7 @@ def _sequences(installation: Installation) -> list[int]:
             batches.setdefault(row.tx, []).append(row.sequence)
         return [sequence for batch in batches.values() for sequence in sorted(batch)]
     channel = channel_of(installation)
-    found = []
+    found: list[int] = []
     while True:
         method, properties, _ = channel.basic_get(queue_name("materials"), auto_ack=True)
         if method is None:

