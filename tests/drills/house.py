@@ -1,0 +1,175 @@
+"""The installation under drill: servers and processes of its own, each of which may be killed and started
+again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.catalogue import publish_matters
+from deploy.house import free_ports
+from deploy.migrate import migrate
+from deploy.postgres import PostgresServer
+from deploy.probe import is_ready
+from deploy.processes import end, spawn, wait_until
+from deploy.rabbitmq import RabbitNode
+from deploy.services import SERVICES
+from deploy.standins.launch import SmsStandin
+from shared.catalogue.loader import BUILT_IN
+from shared.privacy.secret_files import init_secrets
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+WORKERS = {"intake": 1, "materials": 1, "approval": 2, "notify": 1}
+_READY_S = 90.0
+
+
+@dataclass(slots=True)
+class Process:
+    """A web or worker process."""
+
+    name: str
+    arguments: list[str]
+    environment: Mapping[str, str]
+    port: int
+    log: Path
+    child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; the caller is the main thread, to which the kernel ties it."""
+        with self.log.open("ab") as output:
+            command = [sys.executable, "-m", "deploy.cli", "run", *self.arguments]
+            self.child = spawn(command, output=output.fileno(), environment=self.environment, cwd=ROOT)
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        assert self.child is not None
+        end(self.child, signal.SIGKILL, 10)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.child is not None
+        return end(self.child, signal.SIGTERM, 40)
+
+    def is_up(self) -> bool:
+        """It answers that it is ready."""
+        try:
+            return is_ready(self.port)
+        except OSError:
+            return False
+
+
+@dataclass(slots=True)
+class House:
+    """All of it."""
+
+    folder: Path
+    postgres: PostgresServer
+    rabbitmq: RabbitNode
+    sms: SmsStandin
+    settings: Settings
+    url: str
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    def victims(self) -> dict[str, Callable[[], None]]:
+        """Name -> kill it and start it again."""
+        found: dict[str, Callable[[], None]] = {
+            "rabbitmq": self._restart_broker,
+            "postgres": self._restart_database,
+        }
+        for name, process in self.processes.items():
+            found[name] = lambda process=process: _restart(process)
+        return found
+
+    def keep_up(self) -> None:
+        """Start again what ended by itself, as a supervisor does."""
+        for process in self.processes.values():
+            if process.child is not None and process.child.poll() is not None:
+                process.start()
+
+    def _restart_broker(self) -> None:
+        self.rabbitmq.kill()
+        self.rabbitmq.start()
+
+    def _restart_database(self) -> None:
+        self.postgres.kill()
+        self.postgres.start()
+
+
+def _restart(process: Process) -> None:
+    process.kill()
+    process.start()
+
+
+@contextmanager
+def house() -> Iterator[House]:
+    """An installation on RabbitMQ in a scratch folder; nothing of it is left at the end."""
+    with tempfile.TemporaryDirectory(prefix="onestop-drill-") as scratch:
+        folder = Path(scratch)
+        folder.chmod(0o711)
+        postgres = PostgresServer(folder / "postgres" / "data")
+        postgres.data_dir.parent.mkdir(parents=True, mode=0o711)
+        rabbitmq = RabbitNode(folder / "rabbitmq")
+        sms = SmsStandin(folder / "sms")
+        try:
+            postgres.start()
+            rabbitmq.start()
+            sms.start()
+            yield _settle_in(folder, postgres, rabbitmq, sms)
+        finally:
+            sms.stop()
+            rabbitmq.stop()
+            postgres.stop()
+
+
+def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms: SmsStandin) -> House:
+    init_secrets(folder / "secrets")
+    names = [f"{service}.{n}" for service, count in WORKERS.items() for n in range(1, count + 1)]
+    web_port, *ports = free_ports(1 + len(names), set())
+    url = f"http://127.0.0.1:{web_port}"
+    account = sms.settings()
+    variables = {
+        "ONESTOP_ENVIRONMENT": "test",
+        "ONESTOP_DB__HOST": postgres.host,
+        "ONESTOP_DB__PORT": str(postgres.port),
+        "ONESTOP_BROKER_URL": rabbitmq.url,
+        "ONESTOP_SECRETS_DIR": str(folder / "secrets"),
+        "ONESTOP_WEB__PORT": str(web_port),
+        "ONESTOP_WEB__COOKIE_SECURE": "false",
+        "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, url)),
+        "ONESTOP_DEV_IDENTITY": "true",
+        "ONESTOP_LOG_LEVEL": "WARNING",
+        "ONESTOP_SMS__ENDPOINT": account.endpoint,
+        "ONESTOP_SMS__ACCESS_KEY_ID": account.access_key_id,
+        "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE": str(sms.secret_file()),
+        "ONESTOP_SMS__SIGN_NAME": account.sign_name,
+    }
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("ONESTOP_")}
+    os.environ.clear()
+    os.environ.update({**outer, **variables})
+    settings = Settings()
+    migrate(settings)
+    publish_matters(settings, sorted(BUILT_IN.glob("*.yaml")))
+    found = House(folder, postgres, rabbitmq, sms, settings, url)
+    environment = dict(os.environ)
+    found.processes["web"] = Process("web", ["web"], environment, web_port, folder / "web.log")
+    for name, port in zip(names, ports, strict=True):
+        service = name.partition(".")[0]
+        found.processes[name] = Process(
+            name,
+            ["worker", "--service", service],
+            {**environment, "ONESTOP_WORKER__HEALTH_PORT": str(port)},
+            port,
+            folder / f"{name}.log",
+        )
+    for process in found.processes.values():
+        process.start()
+    if not wait_until(lambda: all(p.is_up() for p in found.processes.values()), _READY_S, every_s=0.2):
+        raise RuntimeError("the installation did not come up")
+    return found

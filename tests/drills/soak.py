@@ -1,0 +1,113 @@
+"""The soak: cases under way, and something killed at random again and again."""
+
+import random
+import sys
+import threading
+from collections import Counter
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+from deploy.services import tables
+from services.intake.commands import register_person
+from services.materials.commands import NewCertificate, record_certificate
+from shared.db.unit import unit_of
+from shared.desk import build_desk
+from tests.drills.driver import Applicant, Drivers, Ledger, applicants
+from tests.drills.house import House, house
+from tests.drills.oracle import Books, Verdict, judge
+
+PEOPLE = 200
+_CERTIFICATES = ("id_card", "id_photo", "social_insurance_record", "lease_record")
+_BETWEEN_KILLS_S = (0.3, 2.0)
+_QUIET_S = 300.0
+"""After the last kill. A text message in doubt is asked about for up to 90 s before it may go again."""
+
+
+def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
+    """Run one; the verdict and how often each was killed."""
+    chance = random.Random(seed)
+    with house() as h:
+        people = applicants(PEOPLE)
+        _seed(h, people)
+        ledger = Ledger(h.folder / "ledger.jsonl")
+        drivers = Drivers(h.url, ledger, people, cases)
+        drivers.start()
+        killed = _kill(h, kills, chance)
+        _wait_until_quiet(h, ledger, cases)
+        drivers.end()
+        verdict = judge(h, ledger)
+        for process in h.processes.values():
+            process.stop()
+    return verdict, killed
+
+
+def _kill(h: House, kills: int, chance: random.Random) -> dict[str, int]:
+    pause = threading.Event()
+    victims = h.victims()
+    killed: Counter[str] = Counter()
+    for n in range(kills):
+        pause.wait(chance.uniform(*_BETWEEN_KILLS_S))
+        h.keep_up()
+        name = chance.choice(sorted(victims))
+        victims[name]()
+        killed[name] += 1
+        _tell(f"kill {n + 1}/{kills}: {name}")
+    return dict(sorted(killed.items()))
+
+
+def _wait_until_quiet(h: House, ledger: Ledger, cases: int) -> None:
+    books, pause, waited = Books(h.settings), threading.Event(), 0.0
+    while waited < _QUIET_S:
+        h.keep_up()
+        work = books.open_work()
+        if len(ledger.acknowledged) >= cases and not work:
+            return
+        if int(waited) % 10 == 0:
+            _tell(f"{len(ledger.acknowledged)}/{cases} acknowledged, under way: {work}")
+        pause.wait(1.0)
+        waited += 1.0
+
+
+def _seed(h: House, people: list[Applicant]) -> None:
+    intake = build_desk(h.settings, "intake", tables("intake"))
+    materials = build_desk(h.settings, "materials", tables("materials"))
+    with unit_of(intake, "drill.people") as unit:
+        refs = [register_person(unit, p.id_number, p.name, p.phone) for p in people]
+    with unit_of(materials, "drill.certificates") as unit:
+        for ref in refs:
+            for type_code in _CERTIFICATES:
+                record_certificate(unit, _certificate(ref, type_code))
+
+
+def _certificate(holder: UUID, type_code: str) -> NewCertificate:
+    return NewCertificate(
+        identifier=f"drill.{uuid4()}",
+        type_code=type_code,
+        holder=holder,
+        issuer="受试机关",
+        trust_level="A",
+        valid_from=date(2020, 1, 1),
+        valid_until=None,
+    )
+
+
+def report(verdict: Verdict, killed: dict[str, int], seed: int) -> dict[str, Any]:
+    """What is printed."""
+    return {
+        "attempted": verdict.attempted,
+        "acknowledged": verdict.acknowledged,
+        "lost": verdict.lost,
+        "duplicated": verdict.duplicated,
+        "unexpected": verdict.unexpected,
+        "out_of_order": verdict.out_of_order,
+        "stuck": verdict.stuck,
+        "parked": verdict.parked,
+        "kills": killed,
+        "seed": seed,
+    }
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"drill: {line}\n")
+    sys.stderr.flush()
