@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from deploy.catalogue import publish_matters
@@ -84,7 +85,7 @@ class House:
             "postgres": self._restart_database,
         }
         for name, process in self.processes.items():
-            found[name] = lambda process=process: _restart(process)
+            found[name] = partial(_restart, process)
         return found
 
     def keep_up(self) -> None:
