@@ -171,9 +171,6 @@ def test_an_exception_of_the_call_is_its_answer(
     assert [type(answer) for answer in handler.finished] == [ConnectionResetError]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=LookupError, reason="one job's broken code takes all jobs of its kind along"
-)
 @pytest.mark.parametrize("where", ["prepare", "finish"])
 def test_a_job_whose_own_code_fails_does_not_stop_its_neighbours(
     house: Installation, runner: tuple[JobRunner, Scripted], where: str, monkeypatch: pytest.MonkeyPatch

@@ -57,9 +57,14 @@ def finish(stage: Stage, facts: list[Stored]) -> None:
     wait_for(lambda: stage.installation.value(unsent) == 0, "all that was said handed on")
 
 
+def _has_started(worker: Worker) -> bool:
+    return "worker_started" in worker.output()
+
+
 def stop_all(workers: list[Worker]) -> None:
     for worker in workers:
         if worker.process.poll() is None:
+            wait_for(partial(_has_started, worker), "its start")
             assert worker.terminate() == 0, worker.output()[-3000:]
 
 
@@ -125,15 +130,17 @@ def test_sigterm_to_one_of_three_causes_no_redelivery(stage: Stage, expected: li
     facts = woven(cases)
     before = done(stage)
     post(stage.installation, "notify", facts)
-    workers = [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS)]
+    # The first one alone handles the first batch, so that it is at work when it is told.
+    workers = [stage.installation.worker("notify", batch=BATCH)]
     wait_for(lambda: done(stage) > before, "the first batch")
+    workers += [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS - 1)]
 
     assert workers[0].terminate() == 0, workers[0].output()[-3000:]
     finish(stage, facts)
     stop_all(workers)
 
     assert stage.installation.value("SELECT sum(deaths) FROM notify.inbox") == 0
-    assert all("Traceback" not in worker.output() for worker in workers)
+    assert [worker.output()[-1500:] for worker in workers if "Traceback" in worker.output()] == []
     check_all(stage, cases, expected)
     check_told_in_order(stage, cases)
 
@@ -143,8 +150,10 @@ def test_the_death_of_one_of_three_loses_nothing(stage: Stage, expected: list[st
     facts = woven(cases)
     before = done(stage)
     post(stage.installation, "notify", facts)
-    workers = [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS)]
+    # The first one alone handles the first batch, so that it is at work when it is told.
+    workers = [stage.installation.worker("notify", batch=BATCH)]
     wait_for(lambda: done(stage) > before, "the first batch")
+    workers += [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS - 1)]
 
     workers[0].kill()
     # Only its own claims: those of the living last less long than what makes this true.
