@@ -6,6 +6,7 @@ next = run; higher = wait for the gap to close; lower under an id never seen = p
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from uuid import UUID
 
 from shared.events.fact import Event
@@ -38,11 +39,13 @@ def plan_batch(
     held: Sequence[Event],
     gates: Mapping[str, Gate],
     excluded: Collection[UUID] = frozenset(),
+    dropped: Mapping[str, Collection[tuple[str, int]]] = MappingProxyType({}),
 ) -> Plan:
     """Decide what runs, in which order, and what waits.
 
     `fresh` was taken by this batch, `held` lay waiting in the inbox for the same cases; `gates` are locked.
     `excluded` failed in an earlier pass and must not run now: they hold back what follows in their case.
+    `dropped` names, per case, the (speaker, sequence) that people gave up; the gate steps over them.
     """
     plan = Plan(_gates={case: dict(gate) for case, gate in gates.items()})
     held_ids = {event.id for event in held}
@@ -50,13 +53,21 @@ def plan_batch(
     for event in (*fresh, *held):
         by_case[event.case].append(event)
     for case in sorted(by_case):
-        _plan_case(plan, plan._gates[case], by_case[case], held_ids, excluded)
+        _plan_case(plan, case, by_case[case], held_ids, excluded, dropped.get(case, ()))
     return plan
 
 
 def _plan_case(
-    plan: Plan, gate: Gate, events: list[Event], held_ids: set[UUID], excluded: Collection[UUID]
+    plan: Plan,
+    case: str,
+    events: list[Event],
+    held_ids: set[UUID],
+    excluded: Collection[UUID],
+    dropped: Collection[tuple[str, int]],
 ) -> None:
+    gate = plan._gates[case]
+    if _step_over(gate, dropped):
+        plan._moved.add(case)
     # UUIDv7 orders facts of different speakers by when they were said; within a speaker the sequence rules.
     pending = sorted(events, key=lambda e: e.id)
     progress = True
@@ -72,6 +83,7 @@ def _plan_case(
                 gate[event.speaker] = event.sequence
                 plan.run.append(event)
                 plan._moved.add(event.case)
+                _step_over(gate, dropped)
                 if event.id in held_ids:
                     plan.released.append(event)
                 progress = True
@@ -81,3 +93,13 @@ def _plan_case(
             plan.conflict.append(event)
         elif event.id not in held_ids:
             plan.wait.append(event)
+
+
+def _step_over(gate: Gate, dropped: Collection[tuple[str, int]]) -> bool:
+    """Move the gate past what was given up; whether it moved."""
+    moved = False
+    for speaker, sequence in sorted(dropped):
+        if sequence == gate.get(speaker, 0) + 1:
+            gate[speaker] = sequence
+            moved = True
+    return moved

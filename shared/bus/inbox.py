@@ -22,6 +22,7 @@ from shared.bus.hints import inbox_hint
 from shared.bus.store import InboxStore, Settled
 from shared.bus.wire import Undecodable, Unreadable
 from shared.db.unit import Desk, Unit, said_at, unit_of
+from shared.describe import describe
 from shared.events.fact import Event
 
 _log = structlog.get_logger()
@@ -144,8 +145,15 @@ class Inbox:
             fresh = take(unit, sorted(events, key=lambda e: e.id))
             if not fresh:
                 return
-            gates, held = self._store.lock_gates(unit, sorted({event.case for event in fresh}))
-            plan = plan_batch(fresh, [] if alone else held, gates, excluded=settled.keys())
+            locked = self._store.lock_gates(unit, sorted({event.case for event in fresh}))
+            held = locked.held
+            plan = plan_batch(
+                fresh,
+                [] if alone else held,
+                locked.gates,
+                excluded=settled.keys(),
+                dropped=locked.dropped,
+            )
             found = self._run(unit, plan)
             if found:
                 settled.update(found)
@@ -213,15 +221,3 @@ def _halves(events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:
         return events[:1], events[1:]
     first = set(cases[: len(cases) // 2])
     return [e for e in events if e.case in first], [e for e in events if e.case not in first]
-
-
-def describe(error: Exception) -> str:
-    """What failed and where, never what it failed on: messages of exceptions carry values."""
-    trace = error.__traceback__
-    where = "?"
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if "/services/" in code.co_filename or "/shared/" in code.co_filename:
-            where = "/".join(code.co_filename.split("/")[-2:]) + f":{trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{type(error).__name__} at {where}"

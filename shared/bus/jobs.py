@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import metrics
+from shared.describe import describe
 from shared.faults import fault_point
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ LEASE = timedelta(seconds=30)
 """Longer than any outside call may take (calls time out at 10 s at the latest)."""
 
 CLAIM = 20
+
+MAX_FAILURES = 10
+"""Runs that ended in an exception of our own code, after which a job is left to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,15 @@ def insert_jobs(connection: Connection, schema: str, jobs: list[JobRow], at: dat
     )
 
 
+class _Broken(Exception):
+    """The code of one job failed, before or after its call."""
+
+    def __init__(self, job: Job, error: Exception) -> None:
+        super().__init__(job.kind)
+        self.job = job
+        self.error = error
+
+
 class JobRunner:
     """Works off the jobs of one service."""
 
@@ -136,6 +151,10 @@ class JobRunner:
         self._still_mine = text(
             f"SELECT 1 FROM {schema}.jobs WHERE id = :id AND epoch = :epoch AND state = 'claimed' FOR UPDATE"
         )
+        self._back = text(
+            f"UPDATE {schema}.jobs SET state = :state, attempts = :attempts, due_at = :due_at, "
+            "reason = :reason, lease_until = NULL WHERE id = :id AND epoch = :epoch"
+        )
         self._end = text(
             f"UPDATE {schema}.jobs SET state = :state, due_at = COALESCE(:due_at, due_at), reason = :reason, "
             "lease_until = NULL, finished_at = :finished_at WHERE id = :id"
@@ -143,19 +162,71 @@ class JobRunner:
 
     def run_once(self) -> int:
         """Claim what is due and run it; the number of jobs run."""
+        prepared = self._claim_due()
+        calls = {self._calls.submit(self._call, job, request): job for job, request in prepared}
+        away: DBAPIError | PoolTimeout | None = None
+        for call in as_completed(calls):
+            job, answer = calls[call], call.result()
+            try:
+                self._finish(job, answer)
+            except (DBAPIError, PoolTimeout) as error:
+                # The claim stays; whoever takes it over asks before it acts. The others go on.
+                away = error
+            except _Broken as broken:
+                self._set_back(job, job.epoch, broken.error)
+        if away is not None:
+            raise away
+        return len(prepared)
+
+    def _claim_due(self) -> list[tuple[Job, Any]]:
+        """Claim and prepare. A job whose own code fails is set back, and the others are claimed again."""
         from shared.db.unit import unit_of
 
-        with unit_of(self._desk, "jobs.claim") as unit:
-            found = unit.connection.execute(
-                self._claim, {"at": unit.wall, "lease": LEASE, "kinds": sorted(self._handlers)}
+        while True:
+            try:
+                with unit_of(self._desk, "jobs.claim") as unit:
+                    found = unit.connection.execute(
+                        self._claim, {"at": unit.wall, "lease": LEASE, "kinds": sorted(self._handlers)}
+                    )
+                    jobs = sorted((Job(*row) for row in found), key=lambda j: j.id)
+                    return [(job, self._prepare(unit, job)) for job in jobs]
+            except _Broken as broken:
+                # The claim was rolled back, so the epoch in the table is the one before.
+                self._set_back(broken.job, broken.job.epoch - 1, broken.error)
+
+    def _prepare(self, unit: "Unit", job: Job) -> Any:
+        try:
+            return self._handlers[job.kind].prepare(unit, job)
+        except DBAPIError:
+            raise
+        except Exception as error:
+            raise _Broken(job, error) from error
+
+    def _verdict(self, unit: "Unit", job: Job, answer: Any) -> Verdict:
+        try:
+            return self._handlers[job.kind].finish(unit, job, answer)
+        except DBAPIError:
+            raise
+        except Exception as error:
+            raise _Broken(job, error) from error
+
+    def _set_back(self, job: Job, epoch: int, error: Exception) -> None:
+        """Try a job again later whose own code failed; after MAX_FAILURES it is left to people."""
+        from shared.db.unit import unit_of
+
+        _log.error("job_failed", kind=job.kind, job=job.id, exc_info=error)
+        with unit_of(self._desk, "jobs.set_back") as unit:
+            unit.connection.execute(
+                self._back,
+                {
+                    "id": job.id,
+                    "epoch": epoch,
+                    "attempts": job.attempts,
+                    "state": "failed" if job.attempts >= MAX_FAILURES else "due",
+                    "due_at": unit.wall + timedelta(seconds=min(2.0**job.attempts, 600.0)),
+                    "reason": describe(error)[:300],
+                },
             )
-            prepared = []
-            for job in sorted((Job(*row) for row in found), key=lambda j: j.id):
-                prepared.append((job, self._handlers[job.kind].prepare(unit, job)))
-        calls = {self._calls.submit(self._call, job, request): job for job, request in prepared}
-        for call in as_completed(calls):
-            self._finish(calls[call], call.result())
-        return len(prepared)
 
     def close(self) -> None:
         """Let the calls under way end; no new ones start."""
@@ -174,13 +245,12 @@ class JobRunner:
     def _finish(self, job: Job, answer: Any) -> None:
         from shared.db.unit import unit_of
 
-        handler = self._handlers[job.kind]
         with unit_of(self._desk, f"job.{job.kind}.result") as unit:
             mine = unit.connection.execute(self._still_mine, {"id": job.id, "epoch": job.epoch}).first()
             if mine is None:
                 _log.warning("job_result_dropped", kind=job.kind, job=job.id, epoch=job.epoch)
                 return
-            verdict = handler.finish(unit, job, answer)
+            verdict = self._verdict(unit, job, answer)
             self._settle(unit, job, verdict)
         metrics.JOBS.labels(self._desk.service, job.kind, _RESULT[type(verdict)]).inc()
 

@@ -80,6 +80,15 @@ class Claim:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """The gates of a batch, what lies waiting behind them, and what people gave up, per case."""
+
+    gates: dict[str, Gate]
+    held: list[Event]
+    dropped: dict[str, list[tuple[str, int]]]
+
+
 class InboxStore:
     """Reads and writes the inbox and the gates of one service."""
 
@@ -99,9 +108,8 @@ class InboxStore:
             "case_no, heard"
         )
         self._held = text(
-            f"SELECT event FROM {schema}.inbox WHERE case_no = ANY(:cases) AND state IN ('waiting', "
-            "'not_yet') "
-            "ORDER BY id FOR UPDATE"
+            f"SELECT state, event, case_no, speaker, sequence FROM {schema}.inbox "
+            "WHERE case_no = ANY(:cases) AND state IN ('waiting', 'not_yet', 'dropped') ORDER BY id FOR UPDATE"
         )
         self._move_gates = text(
             f"UPDATE {schema}.gates g SET heard = v.heard "
@@ -211,13 +219,17 @@ class InboxStore:
         mine = set(found.scalars())
         return [e for e in events if e.id in mine]
 
-    def lock_gates(self, unit: Unit, cases: list[str]) -> tuple[dict[str, Gate], list[Event]]:
+    def lock_gates(self, unit: Unit, cases: list[str]) -> Locked:
         """Lock the gates of these cases (sorted), then read them and what lies waiting behind them."""
-        gates: dict[str, Gate] = {}
+        locked = Locked({}, [], {})
         for case, heard in unit.connection.execute(self._lock_gates, {"cases": cases}):
-            gates[case] = heard
-        held = [from_json(event) for event in unit.connection.execute(self._held, {"cases": cases}).scalars()]
-        return gates, held
+            locked.gates[case] = heard
+        for row in unit.connection.execute(self._held, {"cases": cases}):
+            if row.state == "dropped":
+                locked.dropped.setdefault(row.case_no, []).append((row.speaker, row.sequence))
+            else:
+                locked.held.append(from_json(row.event))
+        return locked
 
     def settle(self, unit: Unit, changes: Iterable[Settled], gates: dict[str, Gate]) -> None:
         """Write what did not simply run, and move the gates on."""

@@ -83,7 +83,7 @@ def bus_tables(metadata: MetaData) -> BusTables:
             "inbox_open", "position", postgresql_where=text("state IN ('new', 'claimed', 'retry', 'not_yet')")
         ),
         Index("inbox_case", "case_no", "speaker", "sequence"),
-        Index("inbox_held", "case_no", postgresql_where=text("state IN ('waiting', 'not_yet')")),
+        Index("inbox_held", "case_no", postgresql_where=text("state IN ('waiting', 'not_yet', 'dropped')")),
         Index("inbox_parked", "position", postgresql_where=text("state = 'parked'")),
     )
     gates = Table(

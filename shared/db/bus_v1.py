@@ -39,7 +39,7 @@ CREATE TABLE {s}.inbox (
 );
 CREATE INDEX inbox_open ON {s}.inbox (position) WHERE state IN ('new', 'claimed', 'retry', 'not_yet');
 CREATE INDEX inbox_case ON {s}.inbox (case_no, speaker, sequence);
-CREATE INDEX inbox_held ON {s}.inbox (case_no) WHERE state IN ('waiting', 'not_yet');
+CREATE INDEX inbox_held ON {s}.inbox (case_no) WHERE state IN ('waiting', 'not_yet', 'dropped');
 CREATE INDEX inbox_parked ON {s}.inbox (position) WHERE state = 'parked';
 
 CREATE TABLE {s}.gates (
