@@ -109,7 +109,8 @@ class InboxStore:
         )
         self._held = text(
             f"SELECT state, event, case_no, speaker, sequence FROM {schema}.inbox "
-            "WHERE case_no = ANY(:cases) AND state IN ('waiting', 'not_yet', 'dropped') ORDER BY id FOR UPDATE"
+            "WHERE case_no = ANY(:cases) AND state IN ('waiting', 'not_yet', 'dropped') ORDER BY id "
+            "FOR UPDATE"
         )
         self._move_gates = text(
             f"UPDATE {schema}.gates g SET heard = v.heard "
