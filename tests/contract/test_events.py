@@ -185,7 +185,10 @@ def test_every_template_is_used_by_a_matter() -> None:
 
 def test_each_channel_file_is_one_channel_of_that_name(tmp_path: Path) -> None:
     sms = SmsSettings(
-        endpoint="http://127.0.0.1:1", access_key_id="id", access_key_secret=SecretStr("secret"), sign_name="sign"
+        endpoint="http://127.0.0.1:1",
+        access_key_id="id",
+        access_key_secret=SecretStr("secret"),
+        sign_name="sign",
     )
     settings = Settings(environment="test", db={"host": "/nowhere"}, secrets_dir=tmp_path, sms=sms)
     folder = services.notify.channels.__path__
