@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuid7
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import flag_modified
 
 from shared.bus.hints import Hints, jobs_hint, outbox_hint
 from shared.bus.jobs import JobRow, insert_jobs
@@ -100,6 +101,7 @@ class Unit:
 
     def save(self) -> None:
         """Write everything: one flush, then jobs, then facts. The commit is the block's."""
+        _align_updates(self.session)
         self.session.flush()
         if self._jobs:
             insert_jobs(self.connection, self.desk.service, self._jobs, self.wall)
@@ -137,6 +139,20 @@ def unit_of(desk: Desk, label: str) -> Iterator[Unit]:
         yield unit
         unit.save()
     unit.hint()
+
+
+def _align_updates(session: Session) -> None:
+    """Let all changed rows of a table change the same columns.
+
+    The ORM sends one statement for neighbours that change the same columns; a batch of mixed facts took 63
+    statements for 100 facts without this.
+    """
+    changed: dict[type[object], set[str]] = {}
+    for row in session.dirty:
+        changed.setdefault(type(row), set()).update(inspect(row).committed_state)
+    for row in session.dirty:
+        for column in changed[type(row)]:
+            flag_modified(row, column)
 
 
 def new_id() -> UUID:
