@@ -4,7 +4,7 @@ epoch."""
 import random
 import time
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from shared.errors import AppError
 from shared.http.ask import Asker
 from shared.legal_time import legal_day
 
+_NOT_REACHED = timedelta(seconds=2)
 PURPOSE = "telling the applicant about their case"
 
 
@@ -34,6 +35,14 @@ class Prepared:
     sent_on: date
     deadline: float
     """On the monotonic clock: afterwards somebody else may hold the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotReached:
+    """The provider was not even spoken to, because the contact could not be had: no doubt is added by that."""
+
+    ask: bool
+    reason: str
 
 
 class SendNotice:
@@ -63,7 +72,7 @@ class SendNotice:
             deadline=time.monotonic() + LEASE.total_seconds() / 2,
         )
 
-    def call(self, prepared: Prepared | None) -> Told | None:
+    def call(self, prepared: Prepared | None) -> Told | NotReached | None:
         """The owner of the contact is asked here, so that no other row ever holds it."""
         if prepared is None:
             return None
@@ -74,7 +83,7 @@ class SendNotice:
                 {"person": str(prepared.recipient), "case": prepared.case, "purpose": PURPOSE},
             )
         except AppError as error:
-            return Told(Answer.UNKNOWN if prepared.ask else Answer.NOT_SENT, error.code)
+            return NotReached(prepared.ask, error.code)
         address = contact.get(self._channel.address)
         if not address:
             return Told(Answer.REFUSED, "no-contact")
@@ -89,8 +98,12 @@ class SendNotice:
         """Write the answer. An exception from the call may have come after the provider took it: a doubt."""
         if answer is None:
             return Done()
-        told = answer if isinstance(answer, Told) else Told(Answer.UNKNOWN, type(answer).__name__)
         delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
+        if isinstance(answer, NotReached):
+            if not answer.ask:
+                delivery.state = DeliveryState.PLANNED
+            return Again(unit.wall + _NOT_REACHED * (0.5 + random.random()), answer.reason)
+        told = answer if isinstance(answer, Told) else Told(Answer.UNKNOWN, type(answer).__name__)
         asked = delivery.asked + (told.answer in (Answer.UNKNOWN, Answer.NEVER_TAKEN))
         then = after_answer(
             told.answer,
