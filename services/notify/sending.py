@@ -39,7 +39,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class NotReached:
-    """The provider was not even spoken to, because the contact could not be had: no doubt is added by that."""
+    """The provider was not even spoken to, because the contact could not be had: that adds no doubt."""
 
     ask: bool
     reason: str
