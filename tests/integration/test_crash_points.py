@@ -1,0 +1,384 @@
+"""A walk along every crash point of the bus: a worker dies or fails there, another one takes over.
+
+Whatever the point, the case must end as it does when nothing happens. A chain is one case: one life of the
+victim per step, each ended at a later point, then an heir without a plan. Other services run undisturbed.
+"""
+
+import ast
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from deploy.processes import free_port, spawn
+from deploy.services import SERVICES, subscriptions
+from deploy.standins.launch import SmsStandin
+from tests.integration.bus.history import outcome_of
+from tests.support.installation import (
+    ROOT,
+    Citizen,
+    Delivery,
+    Installation,
+    Worker,
+    delivery,
+    installation,
+    secrets_dir,
+    template_settings,
+    wait_for,
+)
+
+__all__ = ["delivery", "installation", "secrets_dir", "template_settings"]
+
+pytestmark = pytest.mark.slow
+
+Kind = Literal["kill", "raise"]
+KINDS: tuple[Kind, ...] = ("kill", "raise")
+VICTIM = "materials"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+(\+00:00|Z)")
+"""A reading of the clock. Those without fractions are legal ends of days, which must agree."""
+SMS_JOB = "job.notify.send.sms"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One life of the victim: it meets `point` at the `nth` pass. A prelude only prepares: always a kill."""
+
+    point: str
+    nth: int = 1
+    prelude: bool = False
+
+    def plan(self, kind: Kind) -> str:
+        return f"{self.point}:{self.nth}:{'kill' if self.prelude else kind}"
+
+
+Chain = tuple[Step, ...]
+
+DATABASE: tuple[Chain, ...] = (
+    (Step("inbox.batch.commit.before"),),
+    (Step("inbox.batch.commit.after"),),
+    (
+        Step("inbox.claim.commit.before"),
+        Step("inbox.claim.commit.after"),
+        Step("inbox.alone.commit.before"),
+    ),
+    (Step("inbox.claim.commit.after", prelude=True), Step("inbox.alone.commit.after")),
+    (
+        Step("outbox.hand_on.before"),
+        Step("outbox.hand_on.after"),
+        Step("outbox.sent.commit.before"),
+        Step("outbox.sent.commit.after"),
+    ),
+)
+
+# A claim looks for new facts first (always none here), then for one that must go alone: the second pass.
+RABBITMQ: tuple[Chain, ...] = (
+    (Step("inbox.batch.commit.before"),),
+    (Step("inbox.batch.commit.after"),),
+    (Step("consume.ack.before"),),
+    (Step("consume.ack.after"),),
+    (
+        Step("inbox.batch.commit.before", prelude=True),
+        Step("inbox.suspects.commit.before"),
+        Step("inbox.suspects.commit.after"),
+        Step("inbox.claim.commit.before", nth=2),
+        Step("inbox.alone.commit.before"),
+    ),
+    (
+        Step("inbox.batch.commit.before", prelude=True),
+        Step("inbox.suspects.commit.after", prelude=True),
+        Step("inbox.claim.commit.after", nth=2),
+        Step("inbox.alone.commit.after"),
+    ),
+    (
+        Step("outbox.hand_on.before"),
+        Step("publish.before"),
+        Step("publish.after"),
+        Step("confirm.after"),
+        Step("outbox.hand_on.after"),
+        Step("outbox.sent.commit.before"),
+        Step("outbox.sent.commit.after"),
+    ),
+)
+
+JOBS: tuple[Chain, ...] = (
+    (
+        Step("jobs.claim.commit.before"),
+        Step("jobs.claim.commit.after"),
+        Step(f"{SMS_JOB}.call.before"),
+    ),
+    (Step(f"{SMS_JOB}.call.after"),),
+    (Step(f"{SMS_JOB}.result.commit.before"),),
+    (Step(f"{SMS_JOB}.result.commit.after"),),
+)
+
+# Passed by people's acts and at starts only, never by a case on its way.
+ASIDE = {
+    "inbox.park.commit.*": "test_trouble: what cannot be read is parked",
+    "jobs.set_back.commit.*": "test_jobs: a job whose own code fails is set back",
+    "keeping.commit.*": "partitions, repeated every ten minutes",
+    "parked.*.commit.*": "an act of people, who see whether it succeeded",
+    "keys.*.commit.*": "the data key of a new service",
+    "matters.read.commit.*": "reads only",
+}
+
+
+@dataclass(slots=True)
+class Walk:
+    """One installation with undisturbed services, and one service that is made to fail."""
+
+    installation: Installation
+    who: Citizen
+    victim: str
+    environment: dict[str, str]
+    expected: list[str]
+
+    def start(self, faults: str = "") -> Worker:
+        """A life of the victim."""
+        return run_worker(self.installation, self.environment | {"ONESTOP_FAULT_PLAN": faults}, self.victim)
+
+    def is_complete(self, number: str) -> bool:
+        """Nothing about any case is under way anywhere, and this one is under review."""
+        made = self.installation
+        state = made.value("SELECT state FROM intake.cases WHERE number = :n", n=number)
+        return state == "under_review" and is_quiet(made) and gates(made, number) == said(made, number)
+
+    def state(self, number: str) -> list[str]:
+        """All that every service has of the case."""
+        return sorted(
+            f"{service} {MOMENT.sub('a moment', line)}"
+            for service in SERVICES
+            for line in outcome_of(self.installation, service, number)
+        )
+
+    def free_what_the_dead_held(self) -> None:
+        """The victim is dead, so that its leases count for nothing."""
+        self.installation.make_due(self.victim)
+        self.installation.change(
+            f"UPDATE {self.victim}.jobs SET due_at = due_at - interval '1 day', "
+            "lease_until = lease_until - interval '1 day' WHERE state IN ('due', 'claimed')"
+        )
+
+    def walk(self, chain: Chain, kind: Kind) -> None:
+        """One case along a chain; it must end as it does when nothing happens."""
+        number = self.installation.submit(self.who).number
+        wait_for(lambda: self.has_arrived(number), f"{number} before the door of {self.victim}")
+        for n, step in enumerate(chain):
+            if self.live(step, kind, number):
+                assert n == len(chain) - 1, f"{step} did not end its process, so the rest was not walked"
+                break
+        else:
+            heir = self.start()
+            wait_for(lambda: self.is_complete(number), f"{chain}: {report(self.installation, number, heir)}")
+            stop(heir)
+        found = self.state(number)
+        more, less = Counter(found) - Counter(self.expected), Counter(self.expected) - Counter(found)
+        assert (dict(more), dict(less)) == ({}, {}), chain
+        check_once(self.installation, number)
+
+    def live(self, step: Step, kind: Kind, number: str) -> bool:
+        """One life of the victim; True when it survived the step and completed the case."""
+        worker = self.start(step.plan(kind))
+        dies = kind == "kill" or step.prelude
+
+        def over() -> bool:
+            return worker.process.poll() is not None or (not dies and self.is_complete(number))
+
+        wait_for(over, f"the end of {step} ({kind}): {report(self.installation, number, worker)}")
+        if worker.process.poll() is None:
+            stop(worker)
+            return True
+        expected = -9 if dies else 1
+        assert worker.process.returncode == expected, f"{step}\n{worker.output()[-3000:]}"
+        self.free_what_the_dead_held()
+        return False
+
+    def has_arrived(self, number: str) -> bool:
+        """What intake said has left its outbox."""
+        unsent = "SELECT count(*) FROM intake.outbox WHERE case_no = :n AND sent_at IS NULL"
+        return bool(self.installation.value(unsent, n=number) == 0)
+
+
+def run_worker(made: Installation, environment: dict[str, str], *services: str) -> Worker:
+    """A worker with an environment of its own; the installation ends it."""
+    log = made.scratch / f"walk-{len(made.workers)}-{'-'.join(services)}.log"
+    with log.open("wb") as output:
+        process = spawn(
+            [sys.executable, "-m", "tests.support.worker_main", "none", *services],
+            output=output.fileno(),
+            environment=environment,
+            cwd=ROOT,
+        )
+    made.workers.append(Worker(process, log))
+    return made.workers[-1]
+
+
+def stop(worker: Worker) -> None:
+    """SIGTERM, and an orderly end."""
+    assert worker.terminate() == 0, worker.output()[-3000:]
+
+
+def is_quiet(made: Installation) -> bool:
+    """Everything said is handed on and handled, and no job is left."""
+    left = " + ".join(
+        f"(SELECT count(*) FROM {s}.outbox WHERE sent_at IS NULL)"
+        f" + (SELECT count(*) FROM {s}.inbox WHERE state <> 'done')"
+        f" + (SELECT count(*) FROM {s}.jobs WHERE state <> 'done')"
+        for s in SERVICES
+    )
+    return bool(made.value(f"SELECT {left}") == 0)
+
+
+def said(made: Installation, number: str) -> dict[str, dict[str, int]]:
+    """service -> speaker -> how many facts about the case it must have heard."""
+    spoken = {
+        s: int(made.value(f"SELECT count(*) FROM {s}.outbox WHERE case_no = :n", n=number)) for s in SERVICES
+    }
+    return {
+        service: {s: spoken[s] for s in sorted(speakers) if spoken[s]}
+        for service, speakers in subscriptions().items()
+    }
+
+
+def gates(made: Installation, number: str) -> dict[str, dict[str, int]]:
+    """service -> speaker -> the last sequence about the case that it handled."""
+    found: dict[str, dict[str, int]] = {}
+    for service in subscriptions():
+        rows = made.rows(f"SELECT heard FROM {service}.gates WHERE case_no = :n", n=number)
+        found[service] = dict(sorted(rows[0].heard.items())) if rows else {}
+    return found
+
+
+def report(made: Installation, number: str, worker: Worker) -> "_Late":
+    """What is known, looked up only when it is printed."""
+    return _Late(made, number, worker)
+
+
+@dataclass(frozen=True, slots=True)
+class _Late:
+    made: Installation
+    number: str
+    worker: Worker
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.number}; the victim's output is in {self.worker.log}"
+
+
+def check_once(made: Installation, number: str) -> None:
+    """One task, one match, two notices in the app, nothing parked, nothing blamed on the case."""
+
+    def count(statement: str) -> Any:
+        return made.value(statement, n=number)
+
+    assert count("SELECT count(*) FROM approval.tasks WHERE case_no = :n") == 1
+    matched = "SELECT count(*) FROM materials.outbox WHERE case_no = :n AND event->>'type' LIKE '%matched%'"
+    assert count(matched) == 1
+    assert count("SELECT count(*) FROM notify.inbox_messages WHERE case_no = :n") == 2
+    assert gates(made, number) == said(made, number)
+    for service in SERVICES:
+        assert made.value(f"SELECT count(*) FROM {service}.inbox WHERE state = 'parked'") == 0
+        assert made.value(f"SELECT count(*) FROM {service}.undecodable") == 0
+
+
+def begin(made: Installation, victim: str, extra: dict[str, str]) -> Walk:
+    """The undisturbed services, and what a clean run comes to."""
+    environment = made.environment() | extra
+    run_worker(made, made.environment(), *(s for s in SERVICES if s != victim))
+    walk = Walk(made, made.citizen(), victim, environment, [])
+    first = made.submit(walk.who).number
+    worker = walk.start()
+    wait_for(lambda: walk.is_complete(first), f"a clean run: {report(made, first, worker)}")
+    stop(worker)
+    walk.expected = walk.state(first)
+    check_once(made, first)
+    return walk
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_consumer_and_relay(installation: Installation, delivery: Delivery, kind: Kind) -> None:
+    walk = begin(installation, VICTIM, {})
+    for chain in DATABASE if delivery == "database" else RABBITMQ:
+        walk.walk(chain, kind)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[SmsStandin]:
+    standin = SmsStandin(tmp_path)
+    standin.start()
+    yield standin
+    standin.kill()
+
+
+def web_of(made: Installation, port: int) -> Worker:
+    """Intake's doors: notify asks there for the phone."""
+    log = made.scratch / "web.log"
+    with log.open("wb") as output:
+        process = spawn(
+            [sys.executable, "-m", "deploy.cli", "run", "web", "--service", "intake"],
+            output=output.fileno(),
+            environment=made.environment() | {"ONESTOP_WEB__PORT": str(port)},
+            cwd=ROOT,
+        )
+    made.workers.append(Worker(process, log))
+    return made.workers[-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_jobs(installation: Installation, gateway: SmsStandin, kind: Kind) -> None:
+    port = free_port()
+    web_of(installation, port)
+    sms = gateway.settings()
+    extra = {
+        "ONESTOP_PEERS": f'{{"intake":"http://127.0.0.1:{port}"}}',
+        "ONESTOP_SMS__ENDPOINT": sms.endpoint,
+        "ONESTOP_SMS__ACCESS_KEY_ID": sms.access_key_id,
+        "ONESTOP_SMS__ACCESS_KEY_SECRET": sms.access_key_secret.get_secret_value(),
+        "ONESTOP_SMS__SIGN_NAME": sms.sign_name,
+    }
+    walk = begin(installation, "notify", extra)
+    for chain in JOBS:
+        walk.walk(chain, kind)
+    taken = [line.out_id for line in gateway.taken()]
+    assert len(taken) == len(set(taken)) == 2 * (len(JOBS) + 1)
+
+
+def points_of_shared() -> set[str]:
+    """Every name in shared/ that can reach fault_point, `*` for what is put in at run time."""
+    found: set[str] = set()
+    labels: set[str] = set()
+    for path in sorted((ROOT / "shared").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.id if isinstance(node.func, ast.Name) else None
+            if name == "fault_point":
+                found.add(_pattern(node.args[0]))
+            elif name in ("unit_of", "transaction") and not isinstance(node.args[1], ast.Name):
+                labels.add(_pattern(node.args[1]))
+    # These two labels travel through a parameter.
+    labels |= {"inbox.batch", "inbox.alone"}
+    commits = {point for point in found if point.startswith("*.commit.")}
+    assert commits == {"*.commit.before", "*.commit.after"}
+    return (found - commits) | {f"{label}.commit.{when}" for label in labels for when in ("before", "after")}
+
+
+def _pattern(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    assert isinstance(node, ast.JoinedStr), ast.dump(node)
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
+
+
+def test_every_point_of_shared_is_walked() -> None:
+    walked = {step.point for chain in (*DATABASE, *RABBITMQ, *JOBS) for step in chain if not step.prelude}
+    points = points_of_shared()
+    unwalked = {point for point in points if not any(fnmatch(name, point) for name in walked)}
+    missed = {point for point in unwalked if not any(fnmatch(point, aside) for aside in ASIDE)}
+    assert missed == set(), "crash points that no chain walks"
+    unknown = {name for name in walked if not any(fnmatch(name, point) for point in points)}
+    assert unknown == set(), "walked points that shared/ does not have"
