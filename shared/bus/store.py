@@ -228,8 +228,12 @@ class InboxStore:
         for row in unit.connection.execute(self._held, {"cases": cases}):
             if row.state == "dropped":
                 locked.dropped.setdefault(row.case_no, []).append((row.speaker, row.sequence))
-            else:
+                continue
+            try:
                 locked.held.append(from_json(row.event))
+            except (Unreadable, Undecodable) as error:
+                # Written by a newer release and rolled back: it goes on waiting and holds back its own case.
+                _log.warning("held_event_unreadable", case_no=row.case_no, reason=str(error))
         return locked
 
     def settle(self, unit: Unit, changes: Iterable[Settled], gates: dict[str, Gate]) -> None:
