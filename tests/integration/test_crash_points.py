@@ -219,7 +219,8 @@ def run_worker(made: Installation, environment: dict[str, str], *services: str) 
 
 
 def stop(worker: Worker) -> None:
-    """SIGTERM, and an orderly end."""
+    """SIGTERM, and an orderly end. It may have had nothing left to do, and be starting still."""
+    wait_for(lambda: "worker_started" in worker.output(), f"the start of {worker.log}")
     assert worker.terminate() == 0, worker.output()[-3000:]
 
 
