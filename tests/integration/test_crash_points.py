@@ -120,7 +120,7 @@ JOBS: tuple[Chain, ...] = (
     (Step(f"{SMS_JOB}.result.commit.after"),),
 )
 
-SURVIVED = ("inbox.batch.", "inbox.alone.", f"{SMS_JOB}.call.after", f"{SMS_JOB}.result.")
+SURVIVED = ("inbox.batch.", "inbox.alone.", f"{SMS_JOB}.call.after")
 """An exception here may be the fault of one fact or job, so the process goes on; elsewhere it is our own
 mistake and ends the process with 1, so that it is started anew."""
 
