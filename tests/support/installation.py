@@ -52,6 +52,7 @@ Delivery = Literal["database", "rabbitmq"]
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "onestop_template"
+"""Every module that takes this fixture has a template of its own, named so: its secrets are its own, too."""
 MATTER = "residence_permit.apply"
 HELD = ("id_card", "id_photo", "social_insurance_record", "lease_record")
 """The certificates with which nothing has to be asked for."""
@@ -334,8 +335,8 @@ def secrets_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def template_settings(postgres: PostgresServer, secrets_dir: Path) -> Settings:
     """A migrated database with the built-in matters, to be copied and never used itself."""
-    settings = _settings(postgres, secrets_dir, TEMPLATE, None)
-    postgres.psql(f"CREATE DATABASE {TEMPLATE}")
+    settings = _settings(postgres, secrets_dir, f"{TEMPLATE}_{uuid4().hex[:8]}", None)
+    postgres.psql(f"CREATE DATABASE {settings.db.name}")
     migrate(settings)
     publish_matters(settings, sorted(BUILT_IN.glob("*.yaml")))
     return settings
@@ -378,7 +379,7 @@ def make_installation(
     settings = _settings(postgres, template.secrets_dir, name, broker_url)
     admin = create_engine(database_url(settings, settings.db.admin_user), pool_size=2)
     made = Installation(settings, scratch, admin)
-    postgres.psql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    postgres.psql(f"CREATE DATABASE {name} TEMPLATE {template.db.name}")
     # No test here pulls the plug of the server; those that do make their own.
     postgres.psql(f"ALTER DATABASE {name} SET synchronous_commit = off")
     try:
