@@ -168,12 +168,18 @@ def has_started(worker: Worker) -> bool:
     return "worker_started" in worker.output()
 
 
+def keep_what_is_answered(postgres: PostgresServer, made: Installation) -> None:
+    """Here the plug is pulled: a commit must be on disk. For sessions to come, so before anything starts."""
+    postgres.psql(f"ALTER DATABASE {made.settings.db.name} RESET synchronous_commit")
+
+
 @pytest.fixture
 def brokered(
     postgres: PostgresServer, template_settings: Settings, node: RabbitNode, tmp_path: Path
 ) -> Iterator[Town]:
     """Delivery over the broker."""
     with make_installation(postgres, template_settings, tmp_path, node.url) as made:
+        keep_what_is_answered(postgres, made)
         town = open_town(made)
         yield town
         town.client.close()
@@ -183,8 +189,7 @@ def brokered(
 def brokerless(postgres: PostgresServer, template_settings: Settings, tmp_path: Path) -> Iterator[Town]:
     """Delivery inside the database."""
     with make_installation(postgres, template_settings, tmp_path, None) as made:
-        # The plug is pulled here: what was answered must be on disk.
-        postgres.psql(f"ALTER DATABASE {made.settings.db.name} RESET synchronous_commit")
+        keep_what_is_answered(postgres, made)
         town = open_town(made)
         yield town
         town.client.close()
@@ -217,9 +222,7 @@ def test_the_database_is_away(brokerless: Town, postgres: PostgresServer) -> Non
 
 
 def test_the_database_is_away_with_a_broker(brokered: Town, postgres: PostgresServer) -> None:
-    town = brokered
-    postgres.psql(f"ALTER DATABASE {town.made.settings.db.name} RESET synchronous_commit")
-    check_database_outage(town, postgres)
+    check_database_outage(brokered, postgres)
 
 
 def check_database_outage(town: Town, postgres: PostgresServer) -> None:
