@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 import shared.db
 from deploy.services import SERVICES, part, subscriptions, tables
 from shared.bus.topology import apply_topology
+from shared.db.bus_v1 import BUS_FUNCTIONS
 from shared.db.transaction import transaction
 from shared.desk import DataKeyTable, app_role, owner_role
 from shared.errors import Unavailable
@@ -138,12 +139,14 @@ def _grant(connection: Connection, service: str) -> None:
         f"GRANT USAGE ON SCHEMA {service} TO {app}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service} TO {app}",
         f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {service} TO {app}",
-        f"GRANT EXECUTE ON FUNCTION {service}.keep_outbox(date) TO {app}",
+        f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {service} FROM PUBLIC",
+        *(f"GRANT EXECUTE ON FUNCTION {service}.{function} TO {app}" for function in BUS_FUNCTIONS),
         f"REVOKE INSERT, UPDATE, DELETE ON {service}.alembic_version FROM {app}",
         *(f"GRANT USAGE ON SCHEMA {service} TO {other}" for other in others),
         *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {other}" for other in others),
         f"GRANT USAGE ON SCHEMA {HOUSE} TO {app}",
         f"GRANT SELECT ON {HOUSE}.clock, {HOUSE}.subscriptions, {HOUSE}.matters TO {app}",
+        f"GRANT EXECUTE ON FUNCTION {HOUSE}.hand_on(text, jsonb) TO {app}",
     )
     for statement in statements:
         connection.execute(text(statement))

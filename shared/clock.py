@@ -27,6 +27,11 @@ class Moment:
 def read_clock(connection: Connection) -> Moment:
     """Both clocks now."""
     wall, offset_s = connection.execute(_READ).one()
+    return moment(wall, offset_s)
+
+
+def moment(wall: datetime, offset_s: float) -> Moment:
+    """Both clocks, from one of them and the seconds by which the law's is ahead."""
     return Moment(wall, wall + timedelta(seconds=offset_s))
 
 

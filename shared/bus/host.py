@@ -172,7 +172,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
 
         def work() -> None:
             nonlocal found
-            found = self.inbox.run_batch(self.config.settings.worker.batch) + self.inbox.run_alone()
+            found = self.inbox.run_batch(self.config.settings.worker.batch)
 
         self._as_worker(work)
         return found

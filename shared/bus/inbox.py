@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from shared import metrics
 from shared.bus.gate import CONFLICT, Plan, plan_batch
 from shared.bus.hints import inbox_hint
-from shared.bus.store import InboxStore, Settled
+from shared.bus.store import InboxStore, Settled, Taken
 from shared.bus.wire import Undecodable, Unreadable
 from shared.db.unit import Desk, Unit, said_at, unit_of
 from shared.describe import describe
@@ -39,8 +39,8 @@ class NotYet(Exception):
 
 
 Load = Callable[[Unit, Sequence[Event]], Any]
-Take = Callable[[Unit, Sequence[Event]], list[Event]]
-"""Makes the events of a batch this transaction's own; returns those not handled before."""
+Take = Callable[[Unit, Sequence[Event]], Taken]
+"""Makes the events of a batch this transaction's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Inbox:
         Raises one of TRANSIENT when nothing was decided; then none may be.
         """
         with self._one_at_a_time:
-            self._handle(events, lambda unit, batch: self._store.insert_done(unit, batch), "inbox.batch")
+            self._handle(events, self._store.take_delivered, "inbox.batch")
 
     def store_suspects(self, events: Sequence[Event]) -> None:
         """Store facts that come again because somebody's process died; each will be handled alone."""
@@ -90,13 +90,14 @@ class Inbox:
         metrics.MESSAGES_HANDLED.labels(self._desk.service, "unreadable", "parked").inc()
 
     def run_batch(self, limit: int) -> int:
-        """Claim up to `limit` new facts from the inbox and handle them as a batch; how many there were."""
+        """Claim up to `limit` new facts from the inbox and handle them as a batch; then, if one is due that
+        must go alone, that one. How many facts there were."""
         with unit_of(self._desk, "inbox.claim") as unit:
             claim = self._store.claim_new(unit, limit)
         with self._one_at_a_time:
             if claim.events:
                 self._handle(claim.events, self._retake(claim.holder), "inbox.batch")
-        return claim.count
+        return claim.count + (self.run_alone() if claim.one_is_due else 0)
 
     def run_alone(self) -> int:
         """Claim one fact that failed, waits for another speaker, or outlived its holder; handle it alone.
@@ -112,7 +113,7 @@ class Inbox:
         return claim.count
 
     def _retake(self, holder: UUID) -> Take:
-        return lambda unit, batch: self._store.finish_claimed(unit, batch, holder)
+        return lambda unit, batch: self._store.take_claimed(unit, batch, holder)
 
     def _handle(self, events: Sequence[Event], take: Take, label: str, *, alone: bool = False) -> None:
         """One transaction for all of them; without those that fail; halved when the flush fails."""
@@ -142,17 +143,16 @@ class Inbox:
         self, events: Sequence[Event], take: Take, settled: dict[UUID, Settled], label: str, alone: bool
     ) -> None:
         with unit_of(self._desk, label) as unit:
-            fresh = take(unit, sorted(events, key=lambda e: e.id))
-            if not fresh:
+            taken = take(unit, sorted(events, key=lambda e: e.id))
+            if not taken.fresh:
                 return
-            locked = self._store.lock_gates(unit, sorted({event.case for event in fresh}))
-            held = locked.held
+            held = taken.held
             plan = plan_batch(
-                fresh,
+                taken.fresh,
                 [] if alone else held,
-                locked.gates,
+                taken.gates,
                 excluded=settled.keys(),
-                dropped=locked.dropped,
+                dropped=taken.dropped,
             )
             found = self._run(unit, plan)
             if found:

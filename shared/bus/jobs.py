@@ -2,11 +2,9 @@
 
 A job is claimed in a committed transaction, called without a session, and its result committed under the same
 epoch. A claim whose holder died or froze is taken over after its lease, with a new epoch, so that a holder
-who
-comes back late changes nothing.
+who comes back late changes nothing.
 """
 
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -45,6 +43,16 @@ class JobRow:
     payload: dict[str, Any]
     case: str | None
     due_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """As `leave` of the delivery tables takes it."""
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            "payload": self.payload,
+            "case_no": self.case,
+            "due_at": self.due_at.isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +107,6 @@ class JobHandler(Protocol):
         """Write what came of it, in the transaction that also ends the claim."""
 
 
-def insert_jobs(connection: Connection, schema: str, jobs: list[JobRow], at: datetime) -> None:
-    """Write jobs in one statement; those that exist already stay as they are."""
-    rows = [
-        {
-            "kind": j.kind,
-            "key": j.key,
-            "payload": j.payload,
-            "case_no": j.case,
-            "due_at": j.due_at.isoformat(),
-        }
-        for j in sorted(jobs, key=lambda j: (j.kind, j.key))
-    ]
-    connection.execute(
-        text(
-            f"INSERT INTO {schema}.jobs (kind, key, payload, case_no, state, due_at, created_at) "
-            "SELECT kind, key, payload, case_no, 'due', due_at, :at FROM "
-            "jsonb_to_recordset(CAST(:rows AS jsonb)) "
-            "AS r(kind text, key text, payload jsonb, case_no text, due_at timestamptz) "
-            "ON CONFLICT (kind, key) DO NOTHING"
-        ),
-        {"rows": json.dumps(rows), "at": at},
-    )
-
-
 class _Broken(Exception):
     """The code of one job failed, before or after its call."""
 
@@ -142,9 +126,10 @@ class JobRunner:
         schema = desk.service
         self._claim = text(
             f"UPDATE {schema}.jobs j SET state = 'claimed', epoch = j.epoch + 1, attempts = j.attempts + 1, "
-            "lease_until = CAST(:at AS timestamptz) + :lease FROM ("
+            "lease_until = clock_timestamp() + :lease FROM ("
             f"SELECT id, state AS before FROM {schema}.jobs WHERE kind = ANY(:kinds) AND "
-            "((state = 'due' AND due_at <= :at) OR (state = 'claimed' AND lease_until <= :at)) "
+            "((state = 'due' AND due_at <= statement_timestamp()) "
+            "OR (state = 'claimed' AND lease_until <= statement_timestamp())) "
             f"ORDER BY due_at LIMIT {CLAIM} FOR UPDATE SKIP LOCKED) AS c WHERE j.id = c.id "
             "RETURNING j.id, j.kind, j.key, j.payload, j.case_no, j.epoch, j.attempts, c.before = 'claimed'"
         )
@@ -186,7 +171,7 @@ class JobRunner:
             try:
                 with unit_of(self._desk, "jobs.claim") as unit:
                     found = unit.connection.execute(
-                        self._claim, {"at": unit.wall, "lease": LEASE, "kinds": sorted(self._handlers)}
+                        self._claim, {"lease": LEASE, "kinds": sorted(self._handlers)}
                     )
                     jobs = sorted((Job(*row) for row in found), key=lambda j: j.id)
                     return [(job, self._prepare(unit, job)) for job in jobs]

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, text
 
 from shared import metrics
-from shared.clock import read_clock
 from shared.db.transaction import transaction
 from shared.faults import fault_point
 
@@ -44,18 +43,6 @@ class Road(Protocol):
         """Called when the rows are marked as sent."""
 
 
-def insert_outbox(connection: Connection, schema: str, rows: list[dict[str, Any]]) -> None:
-    """Write facts in one statement; each row has case_no, event, emitted_at, emitted_on."""
-    connection.execute(
-        text(
-            f"INSERT INTO {schema}.outbox (case_no, event, emitted_at, emitted_on) "
-            "SELECT case_no, event, emitted_at, emitted_on FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
-            "AS r(n int, case_no text, event jsonb, emitted_at timestamptz, emitted_on date) ORDER BY n"
-        ),
-        {"rows": json.dumps(rows)},
-    )
-
-
 class Relay:
     """Hands on what one service has said."""
 
@@ -63,13 +50,8 @@ class Relay:
         self._engine = engine
         self._schema = schema
         self._road = road
-        self._lock = text("SELECT pg_try_advisory_xact_lock(hashtext(:name))")
-        self._claim = text(
-            f"SELECT id, event FROM {schema}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT {CLAIM}"
-        )
-        self._mark = text(
-            f"UPDATE {schema}.outbox SET sent_at = :at WHERE id = ANY(:ids) AND sent_at IS NULL"
-        )
+        self._claim = text(f"SELECT * FROM {schema}.claim_outbox({CLAIM})")
+        self._mark = text(f"SELECT {schema}.mark_outbox(CAST(:ids AS bigint[]), :at, :first_on, :last_on)")
 
     def run_once(self) -> int:
         """Hand on up to CLAIM rows; the number handed on, or BUSY.
@@ -77,16 +59,18 @@ class Relay:
         Raises whatever the road raises; then no row is marked and all of them go again.
         """
         with transaction(self._engine, "outbox.sent") as connection:
-            if not connection.execute(self._lock, {"name": f"onestop.{self._schema}.relay"}).scalar_one():
+            claim = connection.execute(self._claim).one()
+            if not claim.ours:
                 return BUSY
-            rows = [OutboxRow(*row) for row in connection.execute(self._claim)]
-            if not rows:
+            if claim.facts is None:
                 return 0
-            at = read_clock(connection).wall
+            rows = [OutboxRow(*fact) for fact in claim.facts]
             fault_point("outbox.hand_on.before")
-            self._road.hand_on(connection, rows, at)
+            self._road.hand_on(connection, rows, claim.at)
             fault_point("outbox.hand_on.after")
-            connection.execute(self._mark, {"at": at, "ids": [row.id for row in rows]})
+            ids = [row.id for row in rows]
+            days = {"first_on": claim.first_on, "last_on": claim.last_on}
+            connection.execute(self._mark, {"at": claim.at, "ids": ids, **days})
         for row in rows:
             metrics.MESSAGES_PUBLISHED.labels(self._schema, row.event["type"], "ok").inc()
         self._road.after_commit()
@@ -108,17 +92,12 @@ class DatabaseRoad:
         self._told: tuple[str, ...] = ()
 
     def hand_on(self, connection: Connection, rows: Sequence[OutboxRow], at: datetime) -> None:
-        found = connection.execute(
-            text("SELECT subscriber FROM onestop.subscriptions WHERE speaker = :speaker ORDER BY subscriber"),
-            {"speaker": self._speaker},
-        )
-        subscribers = tuple(found.scalars())
         body = json.dumps({"received_at": at.isoformat(), "events": [row.event for row in rows]})
-        for subscriber in subscribers:
-            if not subscriber.isidentifier():
-                raise ValueError(f"onestop.subscriptions names {subscriber!r}, which is no schema")
-            connection.execute(text(f"SELECT {subscriber}.deliver(CAST(:body AS jsonb))"), {"body": body})
-        self._told = subscribers
+        told = connection.execute(
+            text("SELECT onestop.hand_on(:speaker, CAST(:body AS jsonb))"),
+            {"speaker": self._speaker, "body": body},
+        ).scalar_one()
+        self._told = tuple(told or ())
 
     def after_commit(self) -> None:
         for subscriber in self._told:

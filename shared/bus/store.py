@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 
 from shared.bus.gate import Gate
 from shared.bus.wire import Undecodable, Unreadable, from_json, to_json
+from shared.clock import moment
 from shared.db.unit import Unit
 from shared.events.fact import Event
 
@@ -73,17 +74,21 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one process took from the inbox. `count` includes what was parked on the way."""
+    """What one process took from the inbox. `count` includes what was parked on the way; `one_is_due` says
+    that something else waits to be handled alone."""
 
     events: list[Event]
     holder: UUID
     count: int
+    one_is_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
-    """The gates of a batch, what lies waiting behind them, and what people gave up, per case."""
+class Taken:
+    """The events of a batch that were not handled before, and per case: its gate, now locked, what lies
+    waiting behind it, and what people gave up."""
 
+    fresh: list[Event]
     gates: dict[str, Gate]
     held: list[Event]
     dropped: dict[str, list[tuple[str, int]]]
@@ -93,30 +98,15 @@ class InboxStore:
     """Reads and writes the inbox and the gates of one service."""
 
     def __init__(self, schema: str) -> None:
-        self._insert = text(
+        self._insert_suspects = text(
             f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, event, deaths, "
-            "due_at, "
-            "received_at, handled_at) SELECT id, speaker, case_no, sequence, type, :state, event, :deaths, "
-            ":due_at, :at, :handled_at FROM "
+            "due_at, received_at) SELECT id, speaker, case_no, sequence, type, 'retry', event, 1, "
+            "statement_timestamp(), statement_timestamp() FROM "
             f"jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_ENVELOPE}, event jsonb) ORDER BY id "
-            "ON CONFLICT (id) DO NOTHING RETURNING id"
+            "ON CONFLICT (id) DO NOTHING"
         )
-        self._lock_gates = text(
-            f"INSERT INTO {schema}.gates (case_no, heard) SELECT c, '{{}}' FROM unnest(CAST(:cases AS "
-            f"text[])) c "
-            "ORDER BY c ON CONFLICT (case_no) DO UPDATE SET case_no = EXCLUDED.case_no RETURNING "
-            "case_no, heard"
-        )
-        self._held = text(
-            f"SELECT state, event, case_no, speaker, sequence FROM {schema}.inbox "
-            "WHERE case_no = ANY(:cases) AND state IN ('waiting', 'not_yet', 'dropped') ORDER BY id "
-            "FOR UPDATE"
-        )
-        self._move_gates = text(
-            f"UPDATE {schema}.gates g SET heard = v.heard "
-            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS v(case_no text, heard jsonb) WHERE "
-            "g.case_no = v.case_no"
-        )
+        self._take_delivered = text(f"SELECT * FROM {schema}.take_delivered(CAST(:facts AS jsonb))")
+        self._take_claimed = text(f"SELECT * FROM {schema}.take_claimed(CAST(:ids AS uuid[]), :by)")
         self._settle = text(
             f"UPDATE {schema}.inbox i SET "
             "state = CASE WHEN v.state = 'retry' AND i.attempts + 1 >= :max_attempts THEN 'parked' "
@@ -133,28 +123,24 @@ class InboxStore:
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
             "AS v(id uuid, state text, event jsonb, reason text, jitter float) WHERE i.id = v.id"
         )
+        go_alone = (
+            "(state IN ('retry', 'not_yet') AND due_at <= statement_timestamp()) "
+            "OR (state = 'claimed' AND lease_until <= statement_timestamp())"
+        )
         claim = (
             f"UPDATE {schema}.inbox i SET state = 'claimed', holder = :holder, "
-            "lease_until = CAST(:at AS timestamptz) + :lease, deaths = i.deaths + (c.before = "
-            "'claimed')::int "
+            "lease_until = clock_timestamp() + :lease, deaths = i.deaths + (c.before = 'claimed')::int "
             f"FROM (SELECT id, state AS before FROM {schema}.inbox WHERE {{which}} "
             "ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED) AS c WHERE i.id = c.id "
             "RETURNING i.id, i.event, i.deaths, i.position"
         )
-        self._claim_new = text(claim.format(which="state = 'new'"))
-        self._claim_one = text(
-            claim.format(
-                which="(state IN ('retry', 'not_yet') AND due_at <= :at) "
-                "OR (state = 'claimed' AND lease_until <= :at)"
-            )
+        new = claim.format(which="state = 'new'")
+        self._claim_new = text(
+            f"WITH claimed AS ({new}) SELECT claimed.*, others.due FROM "
+            f"(SELECT EXISTS (SELECT 1 FROM {schema}.inbox WHERE {go_alone}) AS due) AS others "
+            "LEFT JOIN claimed ON true"
         )
-        self._finish = text(
-            f"UPDATE {schema}.inbox SET state = 'done', handled_at = :at, holder = NULL, lease_until = NULL, "
-            "reason = NULL, event = NULL WHERE id IN (SELECT id FROM "
-            f"{schema}.inbox WHERE id = ANY(:ids) AND holder = :holder AND state = 'claimed' ORDER BY "
-            "id FOR UPDATE) "
-            "RETURNING id"
-        )
+        self._claim_one = text(claim.format(which=go_alone))
         self._park_unreadable = text(
             f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, sealed, "
             "reason, received_at) "
@@ -177,64 +163,41 @@ class InboxStore:
             "ON CONFLICT (sha256) DO UPDATE SET times = undecodable.times + 1, state = 'parked'"
         )
 
-    def insert_done(self, unit: Unit, events: Sequence[Event]) -> list[Event]:
-        """Note first deliveries as handled in this transaction; those not seen before."""
-        return self._insert_events(unit, self._insert, events, state="done", deaths=0, with_body=False)
-
-    def insert_suspects(self, unit: Unit, events: Sequence[Event]) -> list[Event]:
+    def insert_suspects(self, unit: Unit, events: Sequence[Event]) -> None:
         """Store deliveries that came again after a death; each is to be handled alone."""
-        return self._insert_events(unit, self._insert, events, state="retry", deaths=1, with_body=True)
+        rows = [{**_envelope(e), "event": to_json(e)} for e in events]
+        unit.connection.execute(self._insert_suspects, {"rows": json.dumps(rows)})
 
-    def _insert_events(
-        self,
-        unit: Unit,
-        statement: TextClause,
-        events: Sequence[Event],
-        *,
-        state: str,
-        deaths: int,
-        with_body: bool,
-    ) -> list[Event]:
-        rows = [{**_envelope(e), "event": to_json(e) if with_body else None} for e in events]
-        done = state == "done"
-        found = unit.connection.execute(
-            statement,
-            {
-                "rows": json.dumps(rows),
-                "state": state,
-                "deaths": deaths,
-                "at": unit.wall,
-                "due_at": None if done else unit.wall,
-                "handled_at": unit.wall if done else None,
-            },
-        )
-        fresh = set(found.scalars())
+    def take_delivered(self, unit: Unit, events: Sequence[Event]) -> Taken:
+        """Note first deliveries as handled in this transaction, and lock the gates of their cases."""
+        facts = json.dumps([_envelope(e) for e in events])
+        return self._taken(unit, events, self._take_delivered, {"facts": facts})
+
+    def take_claimed(self, unit: Unit, events: Sequence[Event], holder: UUID) -> Taken:
+        """Note claimed facts that are still this holder's as handled in this transaction, and lock the gates
+        of their cases."""
+        ids = [str(e.id) for e in events]
+        return self._taken(unit, events, self._take_claimed, {"ids": ids, "by": holder})
+
+    def _taken(
+        self, unit: Unit, events: Sequence[Event], statement: TextClause, values: dict[str, Any]
+    ) -> Taken:
+        row = unit.connection.execute(statement, values).one()
+        unit.begin_at(moment(row.wall, row.legal_offset_s))
+        fresh = set(row.fresh or ())
         # The same fact can stand twice in one batch; it runs once.
-        return list({e.id: e for e in events if e.id in fresh}.values())
-
-    def finish_claimed(self, unit: Unit, events: Sequence[Event], holder: UUID) -> list[Event]:
-        """Note claimed facts as handled in this transaction; those that are still this holder's."""
-        found = unit.connection.execute(
-            self._finish, {"ids": [e.id for e in events], "holder": holder, "at": unit.wall}
-        )
-        mine = set(found.scalars())
-        return [e for e in events if e.id in mine]
-
-    def lock_gates(self, unit: Unit, cases: list[str]) -> Locked:
-        """Lock the gates of these cases (sorted), then read them and what lies waiting behind them."""
-        locked = Locked({}, [], {})
-        for case, heard in unit.connection.execute(self._lock_gates, {"cases": cases}):
-            locked.gates[case] = heard
-        for row in unit.connection.execute(self._held, {"cases": cases}):
-            if row.state == "dropped":
-                locked.dropped.setdefault(row.case_no, []).append((row.speaker, row.sequence))
+        taken = Taken(list({e.id: e for e in events if str(e.id) in fresh}.values()), row.gates or {}, [], {})
+        for lying in row.held or ():
+            if lying["state"] == "dropped":
+                place = (lying["speaker"], lying["sequence"])
+                taken.dropped.setdefault(lying["case_no"], []).append(place)
                 continue
             try:
-                locked.held.append(from_json(row.event))
+                taken.held.append(from_json(lying["event"]))
             except (Unreadable, Undecodable) as error:
                 # Written by a newer release and rolled back: it goes on waiting and holds back its own case.
-                _log.warning("held_event_unreadable", case_no=row.case_no, reason=str(error))
-        return locked
+                _log.warning("held_event_unreadable", case_no=lying["case_no"], reason=str(error))
+        return taken
 
     def settle(self, unit: Unit, changes: Iterable[Settled], gates: dict[str, Gate]) -> None:
         """Write what did not simply run, and move the gates on."""
@@ -260,22 +223,26 @@ class InboxStore:
                     "not_yet_cap": _NOT_YET_CAP_S,
                 },
             )
-        if gates:
-            moved = [{"case_no": case, "heard": heard} for case, heard in gates.items()]
-            unit.connection.execute(self._move_gates, {"rows": json.dumps(moved)})
+        unit.move_gates(gates)
 
     def claim_new(self, unit: Unit, limit: int) -> Claim:
         """Claim new facts in the order of their arrival."""
-        return self._claim(unit, self._claim_new, limit, max_deaths=None)
+        holder = uuid4()
+        values = {"holder": holder, "lease": LEASE, "limit": limit}
+        rows = unit.connection.execute(self._claim_new, values).all()
+        claimed = [row for row in rows if row.id is not None]
+        claim = self._read(unit, claimed, holder, max_deaths=None)
+        return replace(claim, one_is_due=rows[0].due)
 
     def claim_one(self, unit: Unit, *, max_deaths: int) -> Claim:
         """Claim one fact that must go alone; one that has died too often is parked instead."""
-        return self._claim(unit, self._claim_one, 1, max_deaths=max_deaths)
-
-    def _claim(self, unit: Unit, statement: TextClause, limit: int, *, max_deaths: int | None) -> Claim:
         holder = uuid4()
-        values = {"at": unit.wall, "holder": holder, "lease": LEASE, "limit": limit}
-        rows = sorted(unit.connection.execute(statement, values), key=lambda row: row.position)
+        values = {"holder": holder, "lease": LEASE, "limit": 1}
+        rows = unit.connection.execute(self._claim_one, values).all()
+        return self._read(unit, rows, holder, max_deaths=max_deaths)
+
+    def _read(self, unit: Unit, found: Sequence[Any], holder: UUID, *, max_deaths: int | None) -> Claim:
+        rows = sorted(found, key=lambda row: row.position)
         events: list[Event] = []
         for row in rows:
             if max_deaths is not None and row.deaths >= max_deaths:

@@ -98,17 +98,128 @@ CREATE TABLE {s}.idempotency_keys (
     PRIMARY KEY (principal, key)
 );
 
+-- What follows is what the code asks for all the time, each in one round trip and with plans that a session
+-- keeps. Every statement of a function has a snapshot of its own: what another process committed while we
+-- waited for a lock is seen.
+
 -- The only door into this schema for the others: facts of other services, into the inbox.
 CREATE FUNCTION {s}.deliver(body jsonb) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, {s} AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {s} AS $$
+BEGIN
     INSERT INTO {s}.inbox (id, speaker, case_no, sequence, type, state, event, received_at)
-    SELECT (e->>'id')::uuid, replace(e->>'source', '/onestop/', ''), e->>'subject', (e->>'sequence')::integer,
-           e->>'type', 'new', e, (body->>'received_at')::timestamptz
-    FROM jsonb_array_elements(body->'events') WITH ORDINALITY AS r(e, n)
+    SELECT (e->>'id')::uuid, replace(e->>'source', '/onestop/', ''), e->>'subject',
+           (e->>'sequence')::integer, e->>'type', 'new', e, (body->>'received_at')::timestamptz
+    FROM jsonb_array_elements(body->'events') AS r(e)
     ORDER BY (e->>'id')::uuid
-    ON CONFLICT (id) DO NOTHING
-$$;
+    ON CONFLICT (id) DO NOTHING;
+END $$;
 REVOKE ALL ON FUNCTION {s}.deliver(jsonb) FROM PUBLIC;
+
+-- Lock the gates of these cases in order, then read what lies waiting behind them.
+CREATE FUNCTION {s}.open_gates(cases text[], OUT gates jsonb, OUT held jsonb)
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO {s}.gates (case_no, heard) SELECT c, '{{}}' FROM unnest(cases) AS c ORDER BY c
+    ON CONFLICT (case_no) DO NOTHING;
+    SELECT jsonb_object_agg(g.case_no, g.heard) INTO gates FROM (
+        SELECT case_no, heard FROM {s}.gates WHERE case_no = ANY(cases) ORDER BY case_no FOR UPDATE
+    ) AS g;
+    SELECT jsonb_agg(to_jsonb(h)) INTO held FROM (
+        SELECT state, event, case_no, speaker, sequence FROM {s}.inbox
+        WHERE case_no = ANY(cases) AND state IN ('waiting', 'not_yet', 'dropped') ORDER BY id FOR UPDATE
+    ) AS h;
+END $$;
+
+-- First deliveries: those not seen before become this transaction's own.
+CREATE FUNCTION {s}.take_delivered(
+    facts jsonb,
+    OUT wall timestamptz, OUT legal_offset_s float, OUT fresh jsonb, OUT gates jsonb, OUT held jsonb
+) LANGUAGE plpgsql AS $$
+DECLARE
+    cases text[];
+BEGIN
+    SELECT clock_timestamp(), c.offset_s INTO wall, legal_offset_s FROM onestop.clock AS c;
+    WITH taken AS (
+        INSERT INTO {s}.inbox (id, speaker, case_no, sequence, type, state, received_at, handled_at)
+        SELECT r.id, r.speaker, r.case_no, r.sequence, r.type, 'done', wall, wall
+        FROM jsonb_to_recordset(facts)
+        AS r(id uuid, speaker text, case_no text, sequence int, type text) ORDER BY r.id
+        ON CONFLICT (id) DO NOTHING RETURNING inbox.id, inbox.case_no
+    )
+    SELECT jsonb_agg(t.id), array_agg(DISTINCT t.case_no) INTO fresh, cases FROM taken AS t;
+    IF fresh IS NOT NULL THEN
+        SELECT o.gates, o.held INTO gates, held FROM {s}.open_gates(cases) AS o;
+    END IF;
+END $$;
+
+-- Claimed facts: those that are still this holder's become this transaction's own.
+CREATE FUNCTION {s}.take_claimed(
+    ids uuid[], by uuid,
+    OUT wall timestamptz, OUT legal_offset_s float, OUT fresh jsonb, OUT gates jsonb, OUT held jsonb
+) LANGUAGE plpgsql AS $$
+DECLARE
+    cases text[];
+BEGIN
+    SELECT clock_timestamp(), c.offset_s INTO wall, legal_offset_s FROM onestop.clock AS c;
+    WITH taken AS (
+        UPDATE {s}.inbox AS i SET state = 'done', handled_at = wall, holder = NULL, lease_until = NULL,
+        reason = NULL, event = NULL
+        WHERE i.id IN (
+            SELECT id FROM {s}.inbox WHERE id = ANY(ids) AND holder = by AND state = 'claimed'
+            ORDER BY id FOR UPDATE
+        )
+        RETURNING i.id, i.case_no
+    )
+    SELECT jsonb_agg(t.id), array_agg(DISTINCT t.case_no) INTO fresh, cases FROM taken AS t;
+    IF fresh IS NOT NULL THEN
+        SELECT o.gates, o.held INTO gates, held FROM {s}.open_gates(cases) AS o;
+    END IF;
+END $$;
+
+-- The end of a unit of work: gates that moved on, jobs that are left, facts that are said. Jobs that exist
+-- already stay as they are.
+CREATE FUNCTION {s}.leave(at timestamptz, moved jsonb, left_jobs jsonb, said jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF moved IS NOT NULL THEN
+        UPDATE {s}.gates AS g SET heard = v.heard
+        FROM jsonb_to_recordset(moved) AS v(case_no text, heard jsonb) WHERE g.case_no = v.case_no;
+    END IF;
+    IF left_jobs IS NOT NULL THEN
+        INSERT INTO {s}.jobs (kind, key, payload, case_no, state, due_at, created_at)
+        SELECT r.kind, r.key, r.payload, r.case_no, 'due', r.due_at, at FROM jsonb_to_recordset(left_jobs)
+        AS r(kind text, key text, payload jsonb, case_no text, due_at timestamptz)
+        ON CONFLICT (kind, key) DO NOTHING;
+    END IF;
+    IF said IS NOT NULL THEN
+        INSERT INTO {s}.outbox (case_no, event, emitted_at, emitted_on)
+        SELECT r.event->>'subject', r.event, at, CAST(at AT TIME ZONE 'UTC' AS date)
+        FROM jsonb_array_elements(said) WITH ORDINALITY AS r(event, n) ORDER BY r.n;
+    END IF;
+END $$;
+
+-- What is to be handed on, for the one relay that may do so; `ours` is false while another one does.
+CREATE FUNCTION {s}.claim_outbox(
+    most integer, OUT ours boolean, OUT at timestamptz, OUT first_on date, OUT last_on date, OUT facts jsonb
+) LANGUAGE plpgsql AS $$
+BEGIN
+    ours := pg_try_advisory_xact_lock(hashtext('onestop.{s}.relay'));
+    IF ours THEN
+        SELECT clock_timestamp(), min(o.emitted_on), max(o.emitted_on),
+               jsonb_agg(jsonb_build_array(o.id, o.event) ORDER BY o.id)
+        INTO at, first_on, last_on, facts FROM (
+            SELECT id, emitted_on, event FROM {s}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT most
+        ) AS o;
+    END IF;
+END $$;
+
+-- It is handed on; the days say which partitions to look into.
+CREATE FUNCTION {s}.mark_outbox(ids bigint[], at timestamptz, first_on date, last_on date) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE {s}.outbox SET sent_at = at
+    WHERE id = ANY(ids) AND emitted_on BETWEEN first_on AND last_on AND sent_at IS NULL;
+END $$;
 
 -- Partitions are DDL, which the app role may not do; it may ask the owner for exactly this.
 CREATE FUNCTION {s}.keep_outbox(today date) RETURNS void
@@ -144,6 +255,17 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION {s}.keep_outbox(date) FROM PUBLIC;
 """
+
+BUS_FUNCTIONS = (
+    "open_gates(text[])",
+    "take_delivered(jsonb)",
+    "take_claimed(uuid[], uuid)",
+    "leave(timestamptz, jsonb, jsonb, jsonb)",
+    "claim_outbox(integer)",
+    "mark_outbox(bigint[], timestamptz, date, date)",
+    "keep_outbox(date)",
+)
+"""What a service may call in its own schema; everybody else has `deliver` only."""
 
 
 def bus_v1(schema: str) -> str:

@@ -1,5 +1,6 @@
 """The unit of work: one transaction in which a command loads, decides, saves and says."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,13 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuid7
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
+from shared.bus.gate import Gate
 from shared.bus.hints import Hints, jobs_hint, outbox_hint
-from shared.bus.jobs import JobRow, insert_jobs
-from shared.bus.outbox import insert_outbox
+from shared.bus.jobs import JobRow
 from shared.bus.tables import BusTables
 from shared.bus.wire import to_json
 from shared.catalogue.published import Published
@@ -44,18 +45,31 @@ class Desk:
 class Unit:
     """One transaction of one service.
 
-    `wall` and `legal` are the two clocks at its start. `cause` is the event that is being handled, if any;
-    it becomes the causation of everything said. Nothing is visible to others before the block ends.
+    `wall` and `legal` are the two clocks when they are first asked for; they stand still until the end.
+    `cause` is the event that is being handled, if any; it becomes the causation of everything said. Nothing
+    is visible to others before the block ends.
     """
 
     desk: Desk
     connection: Connection
     session: Session
-    moment: Moment
     cause: Event | None = None
     traceparent: str | None = None
+    _moment: Moment | None = None
     _said: list[Event] = field(default_factory=list)
     _jobs: list[JobRow] = field(default_factory=list)
+    _gates: dict[str, Gate] = field(default_factory=dict)
+
+    @property
+    def moment(self) -> Moment:
+        """Both clocks."""
+        if self._moment is None:
+            self._moment = read_clock(self.connection)
+        return self._moment
+
+    def begin_at(self, moment: Moment) -> None:
+        """Take a reading that came along with something else instead of making one."""
+        self._moment = moment
 
     @property
     def wall(self) -> datetime:
@@ -99,25 +113,29 @@ class Unit:
         """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
         self._jobs.append(JobRow(kind, key, payload, case, due_at or self.wall))
 
+    def move_gates(self, gates: dict[str, Gate]) -> None:
+        """Let the gates of these cases stand where the batch brought them."""
+        self._gates |= gates
+
     def save(self) -> None:
-        """Write everything: one flush, then jobs, then facts. The commit is the block's."""
+        """Write everything: one flush, then gates, jobs and facts in one call. The commit is the block's."""
         _align_updates(self.session)
         self.session.flush()
-        if self._jobs:
-            insert_jobs(self.connection, self.desk.service, self._jobs, self.wall)
-        if self._said:
-            day = self.wall.date().isoformat()
-            rows = [
+        if self._gates or self._jobs or self._said:
+            self.connection.execute(
+                text(
+                    f"SELECT {self.desk.service}.leave(:at, CAST(:moved AS jsonb), CAST(:jobs AS jsonb), "
+                    "CAST(:said AS jsonb))"
+                ),
                 {
-                    "n": n,
-                    "case_no": e.case,
-                    "event": to_json(e),
-                    "emitted_at": self.wall.isoformat(),
-                    "emitted_on": day,
-                }
-                for n, e in enumerate(self._said)
-            ]
-            insert_outbox(self.connection, self.desk.service, rows)
+                    "at": self.wall,
+                    "moved": _json([{"case_no": c, "heard": heard} for c, heard in self._gates.items()]),
+                    "jobs": _json(
+                        [job.to_json() for job in sorted(self._jobs, key=lambda j: (j.kind, j.key))]
+                    ),
+                    "said": _json([to_json(event) for event in self._said]),
+                },
+            )
 
     def hint(self) -> None:
         """After the commit: tell whoever hands on and works off."""
@@ -135,7 +153,7 @@ def unit_of(desk: Desk, label: str) -> Iterator[Unit]:
     """
     with transaction(desk.engine, label) as connection:
         session = Session(bind=connection, autoflush=False, expire_on_commit=False)
-        unit = Unit(desk, connection, session, read_clock(connection), traceparent=current_traceparent())
+        unit = Unit(desk, connection, session, traceparent=current_traceparent())
         yield unit
         unit.save()
     unit.hint()
@@ -153,6 +171,10 @@ def _align_updates(session: Session) -> None:
     for row in session.dirty:
         for column in changed[type(row)]:
             flag_modified(row, column)
+
+
+def _json(rows: list[dict[str, Any]]) -> str | None:
+    return json.dumps(rows) if rows else None
 
 
 def new_id() -> UUID:

@@ -25,5 +25,21 @@ def upgrade() -> None:
             published_at timestamptz NOT NULL,
             PRIMARY KEY (code, version)
         );
+        -- Facts of one service through the doors of its subscribers, in the speaker's own transaction. Runs
+        -- with the speaker's rights: who may not use a door fails here.
+        CREATE FUNCTION onestop.hand_on(who text, body jsonb) RETURNS text[]
+        LANGUAGE plpgsql AS $$
+        DECLARE
+            subscribers text[];
+            door text;
+        BEGIN
+            SELECT array_agg(subscriber ORDER BY subscriber) INTO subscribers
+            FROM onestop.subscriptions WHERE speaker = who;
+            FOREACH door IN ARRAY coalesce(subscribers, '{}') LOOP
+                EXECUTE format('SELECT %I.deliver($1)', door) USING body;
+            END LOOP;
+            RETURN subscribers;
+        END $$;
+        REVOKE ALL ON FUNCTION onestop.hand_on(text, jsonb) FROM PUBLIC;
         """
     )
