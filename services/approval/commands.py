@@ -38,7 +38,7 @@ from shared.events.approval import (
     TaskReleased,
 )
 from shared.events.fact import Event
-from shared.events.intake import CaseSubmitted
+from shared.events.intake import CaseSubmitted, known_cases
 from shared.events.materials import CertificateIssued, MaterialsMatched
 
 
@@ -68,9 +68,10 @@ class Files:
 
 def load_files(unit: Unit, events: Sequence[Event]) -> Files:
     """Lock the cases of the batch and read the calendars that its due dates need."""
-    cases = queries.lock_cases(unit.session, {event.case for event in events})
+    cases = queries.lock_cases(unit.session, known_cases(events))
     regions = {case.region for case in cases.values()}
-    regions |= {event.fact.region for event in events if isinstance(event.fact, CaseSubmitted)}
+    if any(isinstance(event.fact, MaterialsMatched) for event in events):
+        regions |= {event.fact.region for event in events if isinstance(event.fact, CaseSubmitted)}
     return Files(cases, queries.calendars(unit.session, regions))
 
 

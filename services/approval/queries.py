@@ -9,18 +9,18 @@ from sqlalchemy.orm import Session
 
 from services.approval.models import Case, Task, WorkDay
 from services.approval.rules.calendar import WorkCalendar
+from shared.db.locking import lock_rows
 
 
 def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     """The cases that exist, locked in order."""
-    found = session.scalars(
-        select(Case).where(Case.number.in_(sorted(numbers))).order_by(Case.number).with_for_update()
-    )
-    return {case.number: case for case in found}
+    return lock_rows(session, Case, numbers)
 
 
 def calendars(session: Session, regions: Collection[str]) -> dict[str, WorkCalendar]:
     """The working days of these regions, as imported; what is not imported is seeded, and provisional."""
+    if not regions:
+        return {}
     rows = session.execute(
         select(WorkDay.region, WorkDay.day, WorkDay.working, WorkDay.provisional).where(
             WorkDay.region.in_(sorted(regions))

@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from services.intake.models import CASE_SERIAL, Case, Contact, LookupMiss, Person, TimelineEntry
+from shared.db.locking import lock_rows
 
 
 def person_by_lookup(session: Session, lookup: bytes) -> UUID | None:
@@ -27,10 +28,7 @@ def contact(session: Session, person_ref: UUID) -> Contact | None:
 
 def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     """The cases that exist, locked in order."""
-    found = session.scalars(
-        select(Case).where(Case.number.in_(sorted(numbers))).order_by(Case.number).with_for_update()
-    )
-    return {case.number: case for case in found}
+    return lock_rows(session, Case, numbers)
 
 
 def case(session: Session, number: str) -> Case | None:

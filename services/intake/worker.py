@@ -13,6 +13,8 @@ class Worker(ServiceWorker):
     """The worker of intake."""
 
     name = "intake"
+    linger_s = 0.03
+    """Only eyes wait for a timeline, and every case says several facts at a time."""
 
     @hears(materials.MaterialsMatched, load=commands.load_views)
     def note_match(self, unit: Unit, event: Event, loaded: Views) -> None:

@@ -19,7 +19,7 @@ from shared.db.unit import Unit, new_id
 from shared.events.approval import CaseDecided
 from shared.events.approval import Outcome as Decision
 from shared.events.fact import Event
-from shared.events.intake import CaseSubmitted, MaterialsSupplied
+from shared.events.intake import CaseSubmitted, MaterialsSupplied, known_cases
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
 from shared.legal_time import legal_day
 
@@ -38,7 +38,7 @@ class Checklists:
 
 def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
     """Lock the cases of the batch, then read every certificate that may come into question."""
-    cases = queries.lock_cases(unit.session, {event.case for event in events})
+    cases = queries.lock_cases(unit.session, known_cases(events))
     holders = {UUID(ref) for case in cases.values() for ref in case.holders.values()}
     for event in events:
         if isinstance(event.fact, CaseSubmitted):

@@ -8,14 +8,12 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from services.materials.models import Case, Certificate, MatchOutcome, Upload
+from shared.db.locking import lock_rows
 
 
 def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     """The cases that exist, locked in order."""
-    found = session.scalars(
-        select(Case).where(Case.number.in_(sorted(numbers))).order_by(Case.number).with_for_update()
-    )
-    return {case.number: case for case in found}
+    return lock_rows(session, Case, numbers)
 
 
 def certificates_of(session: Session, holders: Collection[UUID]) -> dict[UUID, list[Certificate]]:

@@ -16,7 +16,7 @@ from shared.bus.inbox import NotYet
 from shared.db.unit import Unit
 from shared.events.approval import CaseAccepted
 from shared.events.fact import Event
-from shared.events.intake import CaseSubmitted
+from shared.events.intake import CaseSubmitted, known_cases
 from shared.events.notify import NoticeSent
 from shared.legal_time import legal_day
 
@@ -33,7 +33,7 @@ class Addressees:
 
 def load_addressees(unit: Unit, events: Sequence[Event]) -> Addressees:
     """Lock the cases of the batch and read the preferences of everyone to be told."""
-    cases = queries.lock_cases(unit.session, {event.case for event in events})
+    cases = queries.lock_cases(unit.session, known_cases(events))
     people = {case.recipient for case in cases.values()}
     people |= {event.fact.applicant for event in events if isinstance(event.fact, CaseSubmitted)}
     return Addressees(cases, queries.muted_channels(unit.session, people))

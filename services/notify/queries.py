@@ -7,14 +7,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.notify.models import Case, Delivery, InboxMessage, Preference
+from shared.db.locking import lock_rows
 
 
 def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     """The cases that exist, locked in order."""
-    found = session.scalars(
-        select(Case).where(Case.number.in_(sorted(numbers))).order_by(Case.number).with_for_update()
-    )
-    return {case.number: case for case in found}
+    return lock_rows(session, Case, numbers)
 
 
 def muted_channels(session: Session, people: Collection[UUID]) -> dict[UUID, frozenset[str]]:

@@ -1,4 +1,4 @@
-"""Consuming from RabbitMQ in batches: whatever is there, up to a batch, and never waiting for company.
+"""Consuming from RabbitMQ in batches: whatever is there, up to a batch.
 
 Messages are acknowledged after the commit of their batch and never otherwise. What the broker delivers again
 after a death is stored and acknowledged, and handled alone from the inbox.
@@ -46,11 +46,14 @@ class _Delivery:
 class QueueConsumer:
     """One connection, one queue; `prefetch` is twice the batch, so that the next one is at hand."""
 
-    def __init__(self, url: str, service: str, inbox: Inbox, batch: int, run_batch: RunBatch) -> None:
+    def __init__(
+        self, url: str, service: str, inbox: Inbox, *, batch: int, linger_s: float, run_batch: RunBatch
+    ) -> None:
         self._url = url
         self._service = service
         self._inbox = inbox
         self._batch = batch
+        self._linger_s = linger_s
         self._run_batch = run_batch
         self._connection: Any = None
         self._channel: Any = None
@@ -89,6 +92,8 @@ class QueueConsumer:
         while True:
             self._arrived.wait(0.5)
             self._arrived.clear()
+            if self._linger_s and self._deliveries:
+                self._cancelling.wait(self._linger_s)
             while self._deliveries:
                 self._handle_some()
             if self._stopping.is_set() and not self._deliveries:
@@ -113,9 +118,10 @@ class QueueConsumer:
         connection.ensure_connection(max_retries=1, timeout=5)
         channel = connection.default_channel
         channel.basic_qos(0, self._batch * 2, False)
-        self._deliveries.clear()
-        self._generation += 1
-        self._connection, self._channel = connection, channel
+        with self._write:
+            self._deliveries.clear()
+            self._generation += 1
+            self._connection, self._channel = connection, channel
         channel.basic_consume(
             queue_name(self._service), consumer_tag=self._service, callback=self._on_message
         )
@@ -166,9 +172,7 @@ class QueueConsumer:
                 if self._stopping.wait(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)]) and tries > 0:
                     return
                 tries += 1
-        if generation == self._generation:
-            self._ack(some[-1].tag)
-        if generation == self._generation:
+        if self._ack(some[-1].tag, generation):
             for _ in some:
                 self._deliveries.popleft()
         self._settled.set()
@@ -190,14 +194,17 @@ class QueueConsumer:
         if first:
             self._inbox.receive(first)
 
-    def _ack(self, tag: int) -> None:
-        """Everything up to `tag`: batches are taken in the order of delivery."""
+    def _ack(self, tag: int, generation: int) -> bool:
+        """Everything up to `tag`: batches are taken in the order of delivery. False when the connection that
+        delivered it is gone; on another one the same tag would be somebody else's."""
         try:
             fault_point("consume.ack.before")
             with self._write:
-                if self._channel is not None:
-                    self._channel.basic_ack(tag, multiple=True)
+                if generation != self._generation or self._channel is None:
+                    return False
+                self._channel.basic_ack(tag, multiple=True)
             fault_point("consume.ack.after")
         except (OSError, amqp.AMQPError) as error:
             # It comes again, is recognised in the inbox and acknowledged then.
             _log.warning("ack_failed", service=self._service, error=type(error).__name__)
+        return generation == self._generation

@@ -6,8 +6,9 @@ nameko hosts and stops; what is done stands in plain Python beside it, so that a
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 from nameko.extensions import DependencyProvider, Entrypoint
@@ -18,15 +19,19 @@ from shared.bus.consumer import QueueConsumer
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, outbox_hint
 from shared.bus.inbox import TRANSIENT, Inbox
+from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
 from shared.bus.keeping import keep_house
 from shared.bus.outbox import BUSY, DatabaseRoad, Relay, Road
+from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
 from shared.db.unit import Desk
 from shared.settings import Settings
 
 _log = structlog.get_logger()
 
 POLL_S = 1.0
+"""How long a lost hint can cost."""
+
 _BUSY_S = 0.005
 _TROUBLE_S = (0.1, 0.25, 0.5, 1.0)
 
@@ -55,6 +60,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.config: WorkerConfig = self.container.config["onestop"][self.container.service_name]
         desk, settings = self.config.desk, self.config.settings
         self.stopping = threading.Event()
+        self.linger_s: float = self.container.service_cls.linger_s
         self.inbox = Inbox(desk, handlers_of(self.container.service_cls))
         self.road: Road = (
             BrokerRoad(settings.broker_url)
@@ -65,7 +71,12 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.consumer: QueueConsumer | None = None
         if settings.broker_url:
             self.consumer = QueueConsumer(
-                settings.broker_url, desk.service, self.inbox, settings.worker.batch, self._as_worker
+                settings.broker_url,
+                desk.service,
+                self.inbox,
+                batch=settings.worker.batch,
+                linger_s=self.linger_s,
+                run_batch=self._as_worker,
             )
         self.runners = [
             JobRunner(desk, {kind: handler}) for kind, handler in sorted(self.config.jobs.items())
@@ -86,10 +97,13 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             desk.hints.wake_locally(channel, wake)
         self.listener = Listener(desk.hints.engine, channels)
         self.ending = [self._spawn(self.listener.run)]
-        self.relaying = self._spawn(lambda: self._loop("relay", self.outbox_wake, self.relay.run_once))
-        self.draining.append(self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox)))
+        self.relaying = self._spawn(lambda: self._loop("relay", self.outbox_wake, self._relay))
+        self.draining.append(
+            self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox, self.linger_s))
+        )
         for runner, job_wake in zip(self.runners, self.job_wakes, strict=True):
-            self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, runner.run_once)))
+            step = partial(self._run_jobs, runner)
+            self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, step)))
         if self.consumer is not None:
             self.ending.append(self._spawn(self.consumer.run_reader))
             self.draining.append(self._spawn(self.consumer.run_batches))
@@ -146,14 +160,16 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         if outcome:
             raise outcome[0]
 
-    def _loop(self, name: str, wake: threading.Event, step: Callable[[], int]) -> None:
-        """Repeat a step: at once while it finds work, else when hinted, at the latest after a poll."""
+    def _loop(
+        self, name: str, wake: threading.Event, step: Callable[[], "_Next"], linger_s: float = 0.0
+    ) -> None:
+        """Repeat a step: when it says so, else when hinted, at the latest after a poll."""
         troubles = 0
         while not self.stopping.is_set():
             # Cleared before looking, so that a hint during the look causes another look.
             wake.clear()
             try:
-                found = step()
+                then = step()
                 troubles = 0
             except (*TRANSIENT, *ROAD_ERRORS) as error:
                 _log.warning(
@@ -162,26 +178,45 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 self.stopping.wait(_TROUBLE_S[min(troubles, len(_TROUBLE_S) - 1)])
                 troubles += 1
                 continue
-            if found == BUSY:
+            if then is _Next.SOON:
                 self.stopping.wait(_BUSY_S)
-            elif found == 0:
-                wake.wait(POLL_S)
+            elif then is _Next.WHEN_HINTED and wake.wait(POLL_S) and linger_s:
+                self.stopping.wait(linger_s)
 
-    def _work_inbox(self) -> int:
-        found = 0
+    def _relay(self) -> "_Next":
+        found = self.relay.run_once()
+        if found == BUSY:
+            return _Next.SOON
+        return _Next.AT_ONCE if found == OUTBOX_CLAIM else _Next.WHEN_HINTED
+
+    def _run_jobs(self, runner: JobRunner) -> "_Next":
+        return _Next.AT_ONCE if runner.run_once() == JOBS_CLAIM else _Next.WHEN_HINTED
+
+    def _work_inbox(self) -> "_Next":
+        more = False
 
         def work() -> None:
-            nonlocal found
-            found = self.inbox.run_batch(self.config.settings.worker.batch)
+            nonlocal more
+            more = self.inbox.run_batch(self.config.settings.worker.batch).more
 
         self._as_worker(work)
-        return found
+        return _Next.AT_ONCE if more else _Next.WHEN_HINTED
+
+
+class _Next(Enum):
+    """When a loop takes its next step."""
+
+    AT_ONCE = auto()
+    SOON = auto()
+    WHEN_HINTED = auto()
 
 
 class ServiceWorker:
     """Base of the four worker classes: what every service does besides hearing."""
 
     name: str
+    linger_s: ClassVar[float] = 0.0
+    """How long the first fact of a batch waits for company: none, where somebody waits for what follows."""
     desk = DeskProvider()
 
     @Deliveries.decorator  # type: ignore[untyped-decorator]

@@ -51,6 +51,14 @@ class Handler:
     command: Callable[[Unit, Event, Any], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was there to do; `more` says that there may be more at once."""
+
+    count: int
+    more: bool
+
+
 class _BatchFailed(Exception):
     """A pass found events that fail; the transaction is rolled back and the rest runs without them."""
 
@@ -89,15 +97,16 @@ class Inbox:
             self._store.park_undecodable(unit, sha256, body, error)
         metrics.MESSAGES_HANDLED.labels(self._desk.service, "unreadable", "parked").inc()
 
-    def run_batch(self, limit: int) -> int:
+    def run_batch(self, limit: int) -> Found:
         """Claim up to `limit` new facts from the inbox and handle them as a batch; then, if one is due that
-        must go alone, that one. How many facts there were."""
+        must go alone, that one."""
         with unit_of(self._desk, "inbox.claim") as unit:
             claim = self._store.claim_new(unit, limit)
         with self._one_at_a_time:
             if claim.events:
                 self._handle(claim.events, self._retake(claim.holder), "inbox.batch")
-        return claim.count + (self.run_alone() if claim.one_is_due else 0)
+        alone = self.run_alone() if claim.one_is_due else 0
+        return Found(claim.count + alone, more=claim.count == limit or alone > 0)
 
     def run_alone(self) -> int:
         """Claim one fact that failed, waits for another speaker, or outlived its holder; handle it alone.

@@ -77,6 +77,9 @@ class Relay:
         return len(rows)
 
 
+_HAND_ON = text("SELECT onestop.hand_on(:speaker, CAST(:body AS jsonb))")
+
+
 class DatabaseRoad:
     """Hands rows to the inboxes of the subscribers in the same database, in the relay's own transaction.
 
@@ -94,7 +97,7 @@ class DatabaseRoad:
     def hand_on(self, connection: Connection, rows: Sequence[OutboxRow], at: datetime) -> None:
         body = json.dumps({"received_at": at.isoformat(), "events": [row.event for row in rows]})
         told = connection.execute(
-            text("SELECT onestop.hand_on(:speaker, CAST(:body AS jsonb))"),
+            _HAND_ON,
             {"speaker": self._speaker, "body": body},
         ).scalar_one()
         self._told = tuple(told or ())

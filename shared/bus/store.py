@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -123,24 +123,16 @@ class InboxStore:
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
             "AS v(id uuid, state text, event jsonb, reason text, jitter float) WHERE i.id = v.id"
         )
-        go_alone = (
-            "(state IN ('retry', 'not_yet') AND due_at <= statement_timestamp()) "
-            "OR (state = 'claimed' AND lease_until <= statement_timestamp())"
-        )
-        claim = (
+        self._claim_new = text(f"SELECT * FROM {schema}.claim_inbox(:limit, :holder, :lease)")
+        self._claim_one = text(
             f"UPDATE {schema}.inbox i SET state = 'claimed', holder = :holder, "
             "lease_until = clock_timestamp() + :lease, deaths = i.deaths + (c.before = 'claimed')::int "
-            f"FROM (SELECT id, state AS before FROM {schema}.inbox WHERE {{which}} "
-            "ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED) AS c WHERE i.id = c.id "
-            "RETURNING i.id, i.event, i.deaths, i.position"
+            f"FROM (SELECT id, state AS before FROM {schema}.inbox WHERE "
+            "(state IN ('retry', 'not_yet') AND due_at <= statement_timestamp()) "
+            "OR (state = 'claimed' AND lease_until <= statement_timestamp()) "
+            "ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED) AS c WHERE i.id = c.id "
+            "RETURNING i.id, i.event, i.deaths"
         )
-        new = claim.format(which="state = 'new'")
-        self._claim_new = text(
-            f"WITH claimed AS ({new}) SELECT claimed.*, others.due FROM "
-            f"(SELECT EXISTS (SELECT 1 FROM {schema}.inbox WHERE {go_alone}) AS due) AS others "
-            "LEFT JOIN claimed ON true"
-        )
-        self._claim_one = text(claim.format(which=go_alone))
         self._park_unreadable = text(
             f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, sealed, "
             "reason, received_at) "
@@ -229,33 +221,33 @@ class InboxStore:
         """Claim new facts in the order of their arrival."""
         holder = uuid4()
         values = {"holder": holder, "lease": LEASE, "limit": limit}
-        rows = unit.connection.execute(self._claim_new, values).all()
-        claimed = [row for row in rows if row.id is not None]
-        claim = self._read(unit, claimed, holder, max_deaths=None)
-        return replace(claim, one_is_due=rows[0].due)
+        row = unit.connection.execute(self._claim_new, values).one()
+        claim = self._read(unit, row.facts or (), holder, max_deaths=None)
+        return replace(claim, one_is_due=row.one_is_due)
 
     def claim_one(self, unit: Unit, *, max_deaths: int) -> Claim:
         """Claim one fact that must go alone; one that has died too often is parked instead."""
         holder = uuid4()
-        values = {"holder": holder, "lease": LEASE, "limit": 1}
-        rows = unit.connection.execute(self._claim_one, values).all()
-        return self._read(unit, rows, holder, max_deaths=max_deaths)
+        found = unit.connection.execute(self._claim_one, {"holder": holder, "lease": LEASE}).mappings()
+        return self._read(unit, [dict(row) for row in found], holder, max_deaths=max_deaths)
 
-    def _read(self, unit: Unit, found: Sequence[Any], holder: UUID, *, max_deaths: int | None) -> Claim:
-        rows = sorted(found, key=lambda row: row.position)
+    def _read(
+        self, unit: Unit, rows: Sequence[Mapping[str, Any]], holder: UUID, *, max_deaths: int | None
+    ) -> Claim:
         events: list[Event] = []
         for row in rows:
-            if max_deaths is not None and row.deaths >= max_deaths:
-                reason = f"process-died: the process handling it died {row.deaths} times"
-                unit.connection.execute(self._park_dead, {"id": row.id, "reason": reason})
-                _log.error("event_parked", event_id=str(row.id), reason=reason)
+            row_id = UUID(str(row["id"]))
+            if max_deaths is not None and row["deaths"] >= max_deaths:
+                reason = f"process-died: the process handling it died {row['deaths']} times"
+                unit.connection.execute(self._park_dead, {"id": row_id, "reason": reason})
+                _log.error("event_parked", event_id=str(row_id), reason=reason)
                 continue
             try:
-                events.append(from_json(row.event))
+                events.append(from_json(row["event"]))
             except Unreadable as unreadable:
                 self.park_unreadable(unit, unreadable)
             except Undecodable as error:
-                self._park_undecodable_row(unit, row.id, row.event, str(error))
+                self._park_undecodable_row(unit, row_id, row["event"], str(error))
         return Claim(events, holder, len(rows))
 
     def _park_undecodable_row(self, unit: Unit, row_id: UUID, stored: Any, reason: str) -> None:

@@ -152,6 +152,25 @@ BEGIN
     END IF;
 END $$;
 
+-- New facts, in the order of their arrival, for one holder; and whether one is due that must go alone.
+CREATE FUNCTION {s}.claim_inbox(
+    most integer, by uuid, lease interval, OUT facts jsonb, OUT one_is_due boolean
+) LANGUAGE plpgsql AS $$
+BEGIN
+    WITH claimed AS (
+        UPDATE {s}.inbox AS i SET state = 'claimed', holder = by, lease_until = clock_timestamp() + lease
+        FROM (
+            SELECT id FROM {s}.inbox WHERE state = 'new' ORDER BY position LIMIT most FOR UPDATE SKIP LOCKED
+        ) AS c
+        WHERE i.id = c.id RETURNING i.id, i.event, i.deaths, i.position
+    )
+    SELECT jsonb_agg(to_jsonb(c) ORDER BY c.position) INTO facts FROM claimed AS c;
+    SELECT EXISTS (
+        SELECT 1 FROM {s}.inbox WHERE (state IN ('retry', 'not_yet') AND due_at <= statement_timestamp())
+        OR (state = 'claimed' AND lease_until <= statement_timestamp())
+    ) INTO one_is_due;
+END $$;
+
 -- Claimed facts: those that are still this holder's become this transaction's own.
 CREATE FUNCTION {s}.take_claimed(
     ids uuid[], by uuid,
@@ -259,6 +278,7 @@ REVOKE ALL ON FUNCTION {s}.keep_outbox(date) FROM PUBLIC;
 BUS_FUNCTIONS = (
     "open_gates(text[])",
     "take_delivered(jsonb)",
+    "claim_inbox(integer, uuid, interval)",
     "take_claimed(uuid[], uuid)",
     "leave(timestamptz, jsonb, jsonb, jsonb)",
     "claim_outbox(integer)",

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuid7
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, TextClause, inspect, text
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
@@ -123,10 +124,7 @@ class Unit:
         self.session.flush()
         if self._gates or self._jobs or self._said:
             self.connection.execute(
-                text(
-                    f"SELECT {self.desk.service}.leave(:at, CAST(:moved AS jsonb), CAST(:jobs AS jsonb), "
-                    "CAST(:said AS jsonb))"
-                ),
+                _leave(self.desk.service),
                 {
                     "at": self.wall,
                     "moved": _json([{"case_no": c, "heard": heard} for c, heard in self._gates.items()]),
@@ -171,6 +169,13 @@ def _align_updates(session: Session) -> None:
     for row in session.dirty:
         for column in changed[type(row)]:
             flag_modified(row, column)
+
+
+@cache
+def _leave(service: str) -> TextClause:
+    return text(
+        f"SELECT {service}.leave(:at, CAST(:moved AS jsonb), CAST(:jobs AS jsonb), CAST(:said AS jsonb))"
+    )
 
 
 def _json(rows: list[dict[str, Any]]) -> str | None:

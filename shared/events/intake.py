@@ -1,11 +1,12 @@
 """What intake says: a citizen applied, or supplied what was asked for."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.fact import Fact
+from shared.events.fact import Event, Fact
 
 
 class CaseSubmitted(Fact):
@@ -34,3 +35,8 @@ class MaterialsSupplied(Fact):
 
     uploads: dict[str, UUID]
     supplied_at: datetime
+
+
+def known_cases(events: Iterable[Event]) -> set[str]:
+    """The cases of which a service may have a row already: none of them begins with its event."""
+    return {event.case for event in events if not isinstance(event.fact, CaseSubmitted)}

@@ -317,7 +317,7 @@ def settle(installation: Installation, service: str, inbox: Inbox, rounds: int =
     """
     looked = 0
     for _ in range(rounds):
-        found = inbox.run_batch(100) + inbox.run_alone()
+        found = inbox.run_batch(100).count
         looked += found
         if found == 0 and installation.make_due(service) == 0:
             break

@@ -175,7 +175,7 @@ class DatabaseLine:
             )
 
     def take(self) -> None:
-        while self.inbox.run_batch(self.batch):
+        while self.inbox.run_batch(self.batch).count:
             continue
 
 
@@ -184,9 +184,10 @@ class _Counting(QueueConsumer):
 
     acknowledged = 0
 
-    def _ack(self, tag: int) -> None:
-        super()._ack(tag)
+    def _ack(self, tag: int, generation: int) -> bool:
+        acknowledged = super()._ack(tag, generation)
         self.acknowledged = tag
+        return acknowledged
 
 
 @dataclass(slots=True)
@@ -242,7 +243,7 @@ def open_line(installation: Installation, service: str, inbox: Inbox, batch: int
     if url is None:
         yield DatabaseLine(installation, service, inbox, batch)
         return
-    consumer = _Counting(url, service, inbox, batch, lambda work: work())
+    consumer = _Counting(url, service, inbox, batch=batch, linger_s=0.0, run_batch=lambda work: work())
     line = BrokerLine(url, service, consumer)
     line.threads = [
         threading.Thread(target=run, name=run.__name__, daemon=True)

@@ -408,7 +408,7 @@ class TestClaims:
             line.send(facts)
         taken, holder = self.claim(stage, zombie)
         assert len(taken) == len(facts)
-        assert heir.run_batch(100) == 0
+        assert heir.run_batch(100).count == 0
         settle(stage.installation, "notify", heir)
         before = stage.installation.rows("SELECT xmin, * FROM notify.inbox ORDER BY id")
 
