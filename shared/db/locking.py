@@ -20,7 +20,7 @@ def lock_rows(session: Session, model: type[C], numbers: Collection[str]) -> dic
 
 
 @cache
-def _locking(model: type[C]) -> Select[Any]:
+def _locking(model: type[Any]) -> Select[Any]:
     # Made once: building and comparing a statement costs as much as running it.
     wanted = model.number.in_(bindparam("numbers", expanding=True))
     return select(model).where(wanted).order_by(model.number).with_for_update()
