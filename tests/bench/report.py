@@ -17,7 +17,7 @@ class Report:
 
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
     survives: dict[str, bool] = field(default_factory=dict)
-    latency: dict[str, dict[str, Percentiles]] = field(default_factory=dict)
+    latency: dict[str, Percentiles] = field(default_factory=dict)
 
     def add(self, contender: str, figures: Figures) -> None:
         """One more round."""
@@ -37,8 +37,8 @@ class Report:
             if name in self.survives:
                 contenders[name][SURVIVES] = self.survives[name]
         latency = {
-            delivery: {key: round(value, 1) for key, value in asdict(by_channel["sms"]).items()}
-            for delivery, by_channel in self.latency.items()
+            delivery: {key: round(value, 1) for key, value in asdict(percentiles).items()}
+            for delivery, percentiles in self.latency.items()
         }
         return json.dumps({"contenders": contenders, "latency_ms": latency})
 
@@ -58,9 +58,10 @@ class Report:
             lines.append(f"{'':10}" + "".join(f"{head:>15}" for head in heads))
             lines += [self._line(name) for name in dict.fromkeys([*self.rounds, *self.survives])]
             lines.append("CPU (of the four workers), deliveries, statements and commits are per case.")
-        for delivery, by_channel in self.latency.items():
-            told = ", ".join(f"{name} p50 {p.p50:.1f} p99 {p.p99:.1f}" for name, p in by_channel.items())
-            lines.append(f"latency by {delivery}, ms: {told}")
+        lines += [
+            f"latency by {delivery}: p50 {percentiles.p50:.1f} ms, p99 {percentiles.p99:.1f} ms"
+            for delivery, percentiles in self.latency.items()
+        ]
         return "\n".join(lines)
 
     def _line(self, name: str) -> str:
