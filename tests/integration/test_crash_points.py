@@ -185,7 +185,8 @@ class Walk:
                 break
         else:
             heir = self.start()
-            wait_for(lambda: self.is_complete(number), f"{chain}: {report(self.installation, number, heir)}")
+            where = f"{number} after {chain}"
+            wait_for(lambda: self.is_complete(number), where, of=self.installation)
             stop(heir)
         found = self.state(number)
         more, less = Counter(found) - Counter(self.expected), Counter(self.expected) - Counter(found)
@@ -197,13 +198,13 @@ class Walk:
         worker = self.start(step.plan(kind))
         killed = kind == "kill" or step.prelude
         if not killed and step.point.startswith(SURVIVED):
-            wait_for(
-                lambda: self.is_complete(number),
-                f"{step} survived: {report(self.installation, number, worker)}",
-            )
+            where = f"{number}, which survived {step}"
+            wait_for(lambda: self.is_complete(number), where, of=self.installation)
             stop(worker)
             return True
-        wait_for(lambda: worker.process.poll() is not None, f"the end of {step} ({kind}): {worker.log}")
+        wait_for(
+            lambda: worker.process.poll() is not None, f"the end of {step} ({kind})", of=self.installation
+        )
         assert worker.process.returncode == (-9 if killed else 1), f"{step}\n{worker.output()[-3000:]}"
         self.free_what_the_dead_held()
         return False
@@ -265,11 +266,6 @@ def gates(made: Installation, number: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def report(made: Installation, number: str, worker: Worker) -> str:
-    """Where to look when a case does not end."""
-    return f"{number} in {made.settings.db.name}; the victim's output is in {worker.log}"
-
-
 def check_once(made: Installation, number: str) -> None:
     """One task, one match, two notices in the app, nothing parked, nothing blamed on the case."""
 
@@ -293,7 +289,7 @@ def begin(made: Installation, victim: str, extra: dict[str, str]) -> Walk:
     walk = Walk(made, made.citizen(), victim, environment, [])
     first = made.submit(walk.who).number
     worker = walk.start()
-    wait_for(lambda: walk.is_complete(first), f"a clean run: {report(made, first, worker)}")
+    wait_for(lambda: walk.is_complete(first), f"a clean run: {first}", of=made)
     stop(worker)
     walk.expected = walk.state(first)
     check_once(made, first)

@@ -212,7 +212,7 @@ def test_people_do_not_notice_that_the_broker_is_away(brokered: Town, node: Rabb
     assert town.slowest_s < ANSWER_S
     node.start()
 
-    wait_for(lambda: town.are_complete(numbers), f"{len(numbers)} cases complete", 60)
+    wait_for(lambda: town.are_complete(numbers), f"{len(numbers)} cases complete", 60, of=town.made)
     town.check_once(numbers)
     assert town.pids() == pids, "a process died of the outage"
 
@@ -256,7 +256,7 @@ def check_database_outage(town: Town, postgres: PostgresServer) -> None:
         numbers.add(answer.json()["number"])
     assert len(numbers) == 1 + len(during)
 
-    wait_for(lambda: town.are_complete(numbers), f"{len(numbers)} cases complete", 60)
+    wait_for(lambda: town.are_complete(numbers), f"{len(numbers)} cases complete", 60, of=town.made)
     town.check_once(numbers)
     assert town.pids() == pids, "a process died after the outage"
 
@@ -285,7 +285,7 @@ def test_sigterm_ends_in_order(brokered: Town) -> None:
     number = brokered.apply(str(uuid4())).json()["number"]
     stop_within(brokered)
     brokered.workers = [brokered.made.worker(service) for service in SERVICES]
-    wait_for(lambda: brokered.are_complete({number}), "the case complete", 60)
+    wait_for(lambda: brokered.are_complete({number}), "the case complete", 60, of=brokered.made)
     brokered.check_once({number})
 
 
@@ -297,7 +297,7 @@ def test_sigterm_during_a_broker_outage_ends_in_order(brokered: Town, node: Rabb
     finally:
         node.start()
     brokered.workers = [brokered.made.worker(service) for service in SERVICES]
-    wait_for(lambda: brokered.are_complete(numbers), "the cases complete", 60)
+    wait_for(lambda: brokered.are_complete(numbers), "the cases complete", 60, of=brokered.made)
     brokered.check_once(numbers)
 
 

@@ -41,7 +41,7 @@ from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
 from shared.bus.inbox import Handler, Inbox
 from shared.bus.outbox import DatabaseRoad, Relay
-from shared.bus.topology import PARK_QUEUE, apply_topology, queue_name
+from shared.bus.topology import PARK_QUEUE, apply_topology, queue_name, read_queues
 from shared.catalogue.loader import BUILT_IN
 from shared.db.unit import Desk, unit_of
 from shared.desk import build_desk
@@ -61,10 +61,13 @@ GAP = ("id_card", "id_photo", "social_insurance_record")
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    """Poll until the condition holds; fails with `what` after `timeout_s` seconds."""
+def wait_for(
+    condition: Callable[[], bool], what: str, timeout_s: float = 30.0, *, of: "Installation | None" = None
+) -> None:
+    """Poll until the condition holds; fails with `what` after `timeout_s` seconds, and says how things stand
+    in the installation `of` which it was."""
     if not wait_until(condition, timeout_s, every_s=0.05):
-        pytest.fail(f"not within {timeout_s:.0f} s: {what}")
+        pytest.fail(f"not within {timeout_s:.0f} s: {what}\n{of.report() if of else ''}")
 
 
 def id_number(n: int) -> str:
@@ -297,6 +300,22 @@ class Installation:
         worker = Worker(process, log)
         self.workers.append(worker)
         return worker
+
+    def report(self) -> str:
+        """How things stand: facts and jobs by state, depths of queues, and how each process is."""
+        lines = []
+        for service in SERVICES:
+            unsent = self.value(f"SELECT count(*) FROM {service}.outbox WHERE sent_at IS NULL")
+            inbox = self.rows(f"SELECT state, count(*), min(reason) FROM {service}.inbox GROUP BY state")
+            jobs = self.rows(f"SELECT state, count(*), min(reason) FROM {service}.jobs GROUP BY state")
+            told = [", ".join(map(str, row)) for row in (*inbox, *jobs)]
+            lines.append(f"{service}: {unsent} not handed on; {'; '.join(told)}")
+        if self.settings.broker_url:
+            lines += [str(queue) for queue in read_queues(self.settings.broker_url, SERVICES)]
+        for worker in self.workers:
+            if worker.process.poll() != -signal.SIGKILL:
+                lines.append(f"{worker.log.name}: {worker.process.poll()}\n{worker.output()[-1500:]}")
+        return "\n".join(lines)
 
     def close(self) -> None:
         """End every process and let go of every connection."""

@@ -52,9 +52,10 @@ def handled(stage: Stage, facts: list[Stored]) -> bool:
 
 def finish(stage: Stage, facts: list[Stored]) -> None:
     """Wait until everything is handled, and all that was said handed on."""
-    wait_for(lambda: handled(stage, facts), f"all of {len(facts)} facts handled", 60)
+    made = stage.installation
+    wait_for(lambda: handled(stage, facts), f"all of {len(facts)} facts handled", 60, of=made)
     unsent = "SELECT count(*) FROM notify.outbox WHERE sent_at IS NULL"
-    wait_for(lambda: stage.installation.value(unsent) == 0, "all that was said handed on")
+    wait_for(lambda: made.value(unsent) == 0, "all that was said handed on", of=made)
 
 
 def _has_started(worker: Worker) -> bool:
