@@ -184,7 +184,9 @@ def decide_task(
     if outcome is StepOutcome.PASSED:
         case.passed = [*case.passed, task.step]
         unit.emit(case, StepPassed(step=task.step))
-        _route(unit, case, unit.desk.matters.get(case.matter, case.matter_version))
+        calendar = queries.calendars(unit.session, {case.region})[case.region]
+        matter = unit.desk.matters.get(case.matter, case.matter_version)
+        _route(unit, case, matter, unit.legal, calendar)
     else:
         _decide(unit, case, Outcome(outcome))
 
@@ -208,18 +210,27 @@ def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalenda
         ),
     )
     case.state = check_transition(State(case.state), Act.START_REVIEW)
-    _route(unit, case, matter)
+    _route(unit, case, matter, received_at, calendar)
 
 
-def _route(unit: Unit, case: Case, matter: Matter) -> None:
+def _route(unit: Unit, case: Case, matter: Matter, begins_at: datetime, calendar: WorkCalendar) -> None:
     step = next_step(matter, case.facts, case.passed)
     if step is None:
         raise DecisionNotAllowed(detail_en=f"matter {matter.code} has no step left and no decision")
-    unit.session.add(_task(case, step, unit))
-    unit.emit(case, CaseRouted(step=step.code, department=step.department, step_due_at=case.promised_due_at))
+    step_due_at = _step_due_at(case, step, begins_at, calendar)
+    unit.session.add(_task(case, step, step_due_at, unit))
+    unit.emit(case, CaseRouted(step=step.code, department=step.department, step_due_at=step_due_at))
 
 
-def _task(case: Case, step: Step, unit: Unit) -> Task:
+def _step_due_at(case: Case, step: Step, begins_at: datetime, calendar: WorkCalendar) -> datetime | None:
+    """By the step's own limit, but never after the promise: a step before it may have been late."""
+    promised = case.promised_due_at
+    if step.limit is None or promised is None:
+        return promised
+    return min(due_at(begins_at, step.limit, calendar).at, promised)
+
+
+def _task(case: Case, step: Step, step_due_at: datetime | None, unit: Unit) -> Task:
     return Task(
         id=new_id(),
         case_no=case.number,
@@ -229,7 +240,7 @@ def _task(case: Case, step: Step, unit: Unit) -> Task:
         decides=step.decides,
         state=TaskState.OPEN,
         version=1,
-        due_at=case.promised_due_at,
+        due_at=step_due_at,
         created_at=unit.legal,
     )
 

@@ -9,6 +9,7 @@ from services.approval import queries
 from services.approval.commands import StepOutcome
 from services.approval.errors import TaskNotFound
 from services.approval.models import Task
+from services.approval.rules.calendar import WorkCalendar
 from services.approval.rules.limits import light
 from shared.auth.principal import Principal
 from shared.db.unit import Unit, unit_of
@@ -27,15 +28,18 @@ class CursorInvalid(BadRequest):
 
 def queue(unit: Unit, officer: Principal, *, cursor: str | None, limit: int, mine: bool) -> dict[str, Any]:
     """One page of the officer's queues and the cursor of the next."""
-    tasks = queries.queue(
+    found = queries.queue(
         unit.session,
         officer.departments,
         after=_read_cursor(cursor) if cursor else None,
         limit=limit,
         mine=officer.subject if mine else None,
     )
-    lines = [{**task_line(task), "light": _light(task, unit.legal)} for task in tasks]
-    return {"tasks": lines, "next": _cursor(tasks[-1]) if len(tasks) == limit else None}
+    calendars = queries.calendars(unit.session, {region for _, region in found})
+    lines = [
+        {**task_line(task), "light": _light(task, unit.legal, calendars[region])} for task, region in found
+    ]
+    return {"tasks": lines, "next": _cursor(found[-1][0]) if len(found) == limit else None}
 
 
 def task_line(task: Task) -> dict[str, Any]:
@@ -66,13 +70,15 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
         found = queries.task(unit.session, task_id)
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
+        task, case = found
+        calendar = queries.calendars(unit.session, {case.region})[case.region]
         line = {
-            **task_line(found[0]),
-            "light": _light(found[0], unit.legal),
-            "case_state": found[1].state,
-            "matter_version": found[1].matter_version,
+            **task_line(task),
+            "light": _light(task, unit.legal, calendar),
+            "case_state": case.state,
+            "matter_version": case.matter_version,
         }
-        number = found[1].number
+        number = case.number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
     return {
         **line,
@@ -112,8 +118,9 @@ def reasons(unit: Unit, number: str) -> list[dict[str, Any]]:
     ]
 
 
-def _light(task: Task, at: datetime) -> str | None:
-    return None if task.due_at is None else light(task.due_at, at)
+def _light(task: Task, at: datetime, calendar: WorkCalendar) -> str | None:
+    """How a task stands against its due date; what is finished keeps the light that it ended with."""
+    return None if task.due_at is None else light(task.due_at, task.finished_at or at, calendar)
 
 
 def _iso(at: datetime | None) -> str | None:

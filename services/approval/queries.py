@@ -59,15 +59,21 @@ def queue(
     after: tuple[Any, UUID] | None,
     limit: int,
     mine: str | None,
-) -> list[Task]:
-    """Open tasks of these departments and the officer's own, the earliest due first, one page."""
-    wanted = select(Task).where(Task.department.in_(sorted(departments)), Task.state != "done")
+) -> list[tuple[Task, str]]:
+    """Open tasks of these departments and the officer's own, each with the region whose days it counts by;
+    the earliest due first, one page."""
+    wanted = (
+        select(Task, Case.region)
+        .join(Case, Case.number == Task.case_no)
+        .where(Task.department.in_(sorted(departments)), Task.state != "done")
+    )
     if mine is not None:
         wanted = wanted.where(Task.officer == mine)
     due = func.coalesce(Task.due_at, func.to_timestamp(0))
     if after is not None:
         wanted = wanted.where(tuple_(due, Task.id) > after)
-    return list(session.scalars(wanted.order_by(due, Task.id).limit(limit)))
+    rows = session.execute(wanted.order_by(due, Task.id).limit(limit))
+    return [(row[0], row[1]) for row in rows]
 
 
 def reasons_of(session: Session, number: str) -> list[Task]:
