@@ -14,7 +14,7 @@ from services.intake.errors import NotAskedFor, NothingAsked, NotYourApplication
 from services.intake.models import Case, Contact, Person, TimelineEntry
 from services.intake.rules.case_number import compose_case_number
 from services.intake.rules.identity import normalise_id_number
-from services.intake.rules.submission import check_submission, named_people
+from services.intake.rules.submission import NamedPerson, check_submission, named_people
 from shared.bus.inbox import NotYet
 from shared.catalogue.matter import Matter
 from shared.db.unit import Unit
@@ -62,21 +62,40 @@ def register_person(unit: Unit, id_number: str, name: str, phone: str | None, lo
 
     `id_number` has passed the check. The ID number itself is sealed; it is found by a keyed HMAC.
     """
-    vault = unit.desk.vault
-    lookup = vault.lookup(normalise_id_number(id_number), kind="id-number")
-    person_ref = queries.person_by_lookup(unit.session, lookup)
-    if person_ref is None:
-        person_ref = _make_person(unit, lookup, normalise_id_number(id_number), name)
+    person_ref = _meet(unit, id_number, name)
     if phone:
-        unit.session.merge(
-            Contact(
-                person_ref=person_ref,
-                sealed_phone=vault.seal(phone, table="contacts", row=person_ref, column="sealed_phone"),
-                locale=locale,
-                updated_at=unit.wall,
-            )
-        )
+        _keep_contact(unit, person_ref, phone, locale, replace=True)
     return person_ref
+
+
+def _named_person(unit: Unit, who: NamedPerson, submission: Submission) -> UUID:
+    """The person_ref of somebody whom a form names."""
+    person_ref = _meet(unit, who.id_number, who.name)
+    if who.phone:
+        # A form can name anybody. Only for themselves may people change how we reach them, else whoever knows
+        # an ID number could have somebody else's notices sent to their own phone.
+        own = submission.submitter in (None, person_ref)
+        _keep_contact(unit, person_ref, who.phone, submission.locale, replace=own)
+    return person_ref
+
+
+def _meet(unit: Unit, id_number: str, name: str) -> UUID:
+    number = normalise_id_number(id_number)
+    lookup = unit.desk.vault.lookup(number, kind="id-number")
+    found = queries.person_by_lookup(unit.session, lookup)
+    return found if found is not None else _make_person(unit, lookup, number, name)
+
+
+def _keep_contact(unit: Unit, person_ref: UUID, phone: str, locale: str, *, replace: bool) -> None:
+    sealed = unit.desk.vault.seal(phone, table="contacts", row=person_ref, column="sealed_phone")
+    new = {"sealed_phone": sealed, "locale": locale, "updated_at": unit.wall}
+    made = insert(Contact).values(person_ref=person_ref, **new)
+    key = [Contact.person_ref]
+    unit.session.execute(
+        made.on_conflict_do_update(index_elements=key, set_=new)
+        if replace
+        else made.on_conflict_do_nothing(index_elements=key)
+    )
 
 
 def _make_person(unit: Unit, lookup: bytes, id_number: str, name: str) -> UUID:
@@ -114,11 +133,10 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         raise Invalid(fields=fields)
     today = legal_day(unit.legal)
     check_submission(matter, form, today)
-    refs = {
-        role: register_person(unit, who.id_number, who.name, who.phone, submission.locale)
-        for role, who in named_people(matter, form).items()
-    }
-    _check_submitter(submission, refs)
+    refs = {role: _named_person(unit, who, submission) for role, who in named_people(matter, form).items()}
+    agent = refs.get(matter.agent.role) if matter.agent is not None else None
+    if submission.submitter not in (None, refs["applicant"], agent):
+        raise NotYourApplication
     number = compose_case_number(matter.region, today, queries.next_serial(unit.session))
     query_code = secrets.token_hex(16)
     case = Case(
@@ -128,7 +146,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         matter_version=matter.version,
         region=matter.region,
         applicant=refs["applicant"],
-        agent=refs.get("agent"),
+        agent=agent,
         channel=submission.channel,
         client=submission.client,
         sealed_form=unit.desk.vault.seal(
@@ -253,14 +271,6 @@ def _tell(unit: Unit, case: Case, service: str, fact: str, details: dict[str, An
     unit.session.add(
         TimelineEntry(case_no=case.number, at=unit.legal, service=service, fact=fact, details=details)
     )
-
-
-def _check_submitter(submission: Submission, refs: Mapping[str, UUID]) -> None:
-    if submission.submitter is not None and submission.submitter not in (
-        refs["applicant"],
-        refs.get("agent"),
-    ):
-        raise NotYourApplication
 
 
 def _unknown_uploads(matter: Matter, uploads: Mapping[str, UUID]) -> list[FieldError]:
