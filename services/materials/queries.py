@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from services.materials.models import Case, Certificate, MatchOutcome, Upload
@@ -42,7 +43,7 @@ def outcomes_of(session: Session, number: str) -> list[dict[str, Any]]:
         select(MatchOutcome)
         .where(MatchOutcome.case_no == number)
         .order_by(MatchOutcome.material, MatchOutcome.round.desc())
-        .distinct(MatchOutcome.material)
+        .ext(distinct_on(MatchOutcome.material))
     )
     return [
         {

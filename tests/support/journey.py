@@ -1,0 +1,140 @@
+"""One case by every command over HTTP, by people who try again whenever they are not answered."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from deploy.services import SERVICES
+from tests.integration.bus.history import outcome_of
+from tests.support.installation import MATTER, Citizen, Installation
+
+A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
+_TRIES = 4
+_READINGS = ('["person_reads"', '["upload_reads"', '["use_records"')
+"""Notes of who read what: whoever was not answered reads again, and each reading is noted."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+(\+00:00|Z)")
+# Those without fractions are legal ends of days, which must agree.
+
+Send = Callable[..., httpx.Response]
+"""`method, path, **options` as httpx has them; raises httpx.TransportError when nobody answers."""
+
+
+class NotAnswered(AssertionError):
+    """A request that was repeated got no answer either."""
+
+
+@dataclass(slots=True)
+class Journey:
+    """Somebody without a lease record applies, supplies it, is handled in two steps and approved.
+
+    `settle` delivers all facts; `repeated` counts the requests that had to be sent again.
+    """
+
+    who: Citizen
+    send: Send
+    settle: Callable[[], None]
+    repeated: int = 0
+    number: str = ""
+    upload: str = ""
+
+    def run(self) -> None:
+        """From the first log-in until the case is closed."""
+        who = self.who
+        citizen = self._log_in("citizen", {"name": who.name, "id_number": who.id_number, "phone": who.phone})
+        receipt = self._make(citizen, "/api/v1/cases", json=application(who))
+        self.number = number = str(receipt["number"])
+        self.settle()
+        file = {"file": ("lease.pdf", A_PDF, "application/pdf")}
+        self.upload = self._make(citizen, "/api/v1/uploads", files=file)["id"]
+        supply = {"uploads": {"lease_contract": self.upload}}
+        self._make(citizen, f"/api/v1/cases/{number}/supplements", json=supply)
+        self.settle()
+        self._look(citizen, f"/api/v1/cases/{number}")
+        self._look(citizen, "/api/v1/cases")
+        officer = self._log_in("officer", {"subject": "officer-1", "departments": list(DEPARTMENTS)})
+        for outcome in ("passed", "approved"):
+            self._work(officer, number, outcome)
+            self.settle()
+        self._look(citizen, "/api/v1/messages")
+        looked_up = {"number": number, "query_code": receipt["query_code"]}
+        found = self._ask("POST", "/api/v1/cases/lookup", json=looked_up)
+        assert found.json()["outcome"] == "approved", found.text
+
+    def _work(self, officer: dict[str, str], number: str, outcome: str) -> None:
+        tasks = self._look(officer, "/api/v1/tasks")["tasks"]
+        (task,) = [task for task in tasks if task["case"] == number]
+        path = f"/api/v1/tasks/{task['id']}"
+        for act in ("claim", "release", "claim"):
+            self._act(officer, f"{path}/{act}")
+        seen = self._ask("GET", path, headers=officer)
+        assert seen.status_code == 200, seen.text
+        self._act(
+            {**officer, "If-Match": seen.headers["etag"]}, f"{path}/decision", json={"outcome": outcome}
+        )
+
+    def _log_in(self, kind: str, body: dict[str, Any]) -> dict[str, str]:
+        answer = self._ask("POST", f"/dev/tokens/{kind}", json=body)
+        return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+    def _make(self, headers: dict[str, str], path: str, **options: Any) -> dict[str, Any]:
+        """The same request under the same key until it is answered, and once more."""
+        keyed = {**headers, "Idempotency-Key": str(uuid4())}
+        answer = self._ask("POST", path, headers=keyed, **options)
+        assert answer.is_success, answer.text
+        assert self._ask("POST", path, headers=keyed, **options).json() == answer.json()
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def _act(self, headers: dict[str, str], path: str, **options: Any) -> None:
+        """What was done already may be told so to somebody who tries again, and to nobody else."""
+        before = self.repeated
+        answer = self._ask("POST", path, headers=headers, **options)
+        told_before = self.repeated > before and answer.status_code in (409, 412)
+        assert answer.is_success or told_before, answer.text
+
+    def _look(self, headers: dict[str, str], path: str) -> Any:
+        answer = self._ask("GET", path, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        for _ in range(_TRIES):
+            try:
+                answer = self.send(method, path, **options)
+            except httpx.TransportError:
+                self.repeated += 1
+                continue
+            if answer.status_code < 500:
+                return answer
+            self.repeated += 1
+        raise NotAnswered(f"{method} {path}")
+
+
+DEPARTMENTS = ("xihu-community", "xihu-police")
+
+
+def application(who: Citizen) -> dict[str, Any]:
+    """A complete application for a residence permit."""
+    form = {
+        "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
+        "residence": {"address": "文三路 1 号", "kind": "rented", "since": "2024-03-01"},
+        "ground": "employment",
+        "fetch_consent": True,
+    }
+    return {"matter": MATTER, "form": form}
+
+
+def all_of(made: Installation, journey: Journey) -> Counter[str]:
+    """All that the services have of its case, but who read it and when what happened."""
+    return Counter(
+        f"{service} {_MOMENT.sub('a moment', line).replace(journey.upload, 'the upload')}"
+        for service in SERVICES
+        for line in outcome_of(made, service, journey.number)
+        if not line.startswith(_READINGS)
+    )
