@@ -1,10 +1,12 @@
 """python -m tests.drills [--cases N --kills K --seed S] [--json]
 
-With --cases or --kills: the soak. Without: the walk along the crash points, then a small soak.
+With --cases or --kills: the soak. Without: the walk of every service and every door along the crash points,
+outages of broker and database at their full length, then a small soak.
 """
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +16,11 @@ from pathlib import Path
 from tests.drills.soak import report, soak
 
 ROOT = Path(__file__).parents[2]
-WALK = ("tests/integration/test_crash_points.py", "tests/integration/test_outages.py")
+WALK = (
+    "tests/integration/test_crash_points.py",
+    "tests/integration/test_outages.py",
+    "tests/drills/commands_killed.py",
+)
 SMALL = (60, 20)
 
 
@@ -24,10 +30,14 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     walked = 0
     if chosen.cases is None and chosen.kills is None:
-        files = [path for path in WALK if (ROOT / path).exists()]
         output = sys.stderr if chosen.json else None
-        command = [sys.executable, "-m", "pytest", *files]
-        walked = subprocess.run(command, cwd=ROOT, stdout=output, check=False).returncode
+        walked = subprocess.run(
+            [sys.executable, "-m", "pytest", *WALK],
+            cwd=ROOT,
+            stdout=output,
+            env=os.environ | {"ONESTOP_WALK": "all"},
+            check=False,
+        ).returncode
     verdict, killed = soak(
         chosen.cases or SMALL[0], SMALL[1] if chosen.kills is None else chosen.kills, chosen.seed
     )

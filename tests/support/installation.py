@@ -183,6 +183,18 @@ class Installation:
         found = self.value(f"SELECT count(*) FROM {service}.inbox WHERE state NOT IN ('done', 'dropped')")
         return int(found)
 
+    def has_heard_all(self, number: str) -> bool:
+        """Every service handled all that was said to it about a case, wherever a fact lies meanwhile."""
+        for service, speakers in subscriptions().items():
+            rows = self.rows(f"SELECT heard FROM {service}.gates WHERE case_no = :n", n=number)
+            said = {
+                speaker: self.value(f"SELECT count(*) FROM {speaker}.outbox WHERE case_no = :n", n=number)
+                for speaker in speakers
+            }
+            if (rows[0].heard if rows else {}) != {name: count for name, count in said.items() if count}:
+                return False
+        return True
+
     def citizen(self, certificates: Sequence[str] = HELD) -> Citizen:
         """A person whom intake knows, and of whom the state holds these certificates."""
         self.people += 1

@@ -2,14 +2,20 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import structlog
+from starlette.testclient import TestClient
 
 from deploy.services import SERVICES
+from deploy.web import build
+from shared import faults
+from shared.log import configure
 from tests.integration.bus.history import outcome_of
 from tests.support.installation import MATTER, Citizen, Installation
 
@@ -128,6 +134,37 @@ def application(who: Citizen) -> dict[str, Any]:
         "fetch_consent": True,
     }
     return {"matter": MATTER, "form": form}
+
+
+@contextmanager
+def open_hall(made: Installation) -> Iterator[TestClient]:
+    """All doors in this process, with the development log-in; what goes wrong there is an answer."""
+    web = made.settings.web.model_copy(update={"cookie_secure": False})
+    settings = made.settings.model_copy(update={"dev_identity": True, "web": web})
+    configure(settings, service="web")
+    try:
+        with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:
+            yield client
+    finally:
+        faults.plan_faults("")
+        structlog.reset_defaults()
+
+
+def trace(journey: Journey) -> list[str]:
+    """Make an undisturbed journey; the crash points that its requests pass in this process."""
+    seen: list[str] = []
+    send = journey.send
+
+    def traced(method: str, path: str, **options: Any) -> httpx.Response:
+        faults.trace_points(seen.append)
+        try:
+            return send(method, path, **options)
+        finally:
+            faults.trace_points(None)
+
+    journey.send = traced
+    journey.run()
+    return sorted(set(seen))
 
 
 def all_of(made: Installation, journey: Journey) -> Counter[str]:
