@@ -183,13 +183,16 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
 def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> None:
     """Take what a correction notice asked for; only what was asked can be supplied.
 
-    Raises NothingAsked and NotAskedFor.
+    Raises NothingAsked, also when all of it has come and only was not looked at yet, and NotAskedFor.
     """
     if case.state != "correction_required":
         raise NothingAsked
     matter = unit.desk.matters.get(case.matter, case.matter_version)
-    allowed = {code for asked in case.asked for code in matter.uploads_for(asked, case.facts)}
-    wrong = sorted(set(uploads) - allowed)
+    asked = [set(matter.uploads_for(code, case.facts)) for code in case.asked]
+    got = queries.supplied(unit.session, case.number)
+    if all(got & materials for materials in asked):
+        raise NothingAsked
+    wrong = sorted(set(uploads).difference(*asked))
     if wrong:
         raise NotAskedFor(
             fields=[

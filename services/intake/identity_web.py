@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from services.intake import commands
 from services.intake.rules.identity import check_id_number
+from shared.auth.csrf import check_same_origin
 from shared.auth.deps import authenticator
 from shared.auth.principal import Principal, PrincipalKind
 from shared.db.unit import unit_of
@@ -61,6 +62,7 @@ def identity_router(context: WebContext) -> APIRouter:
     @router.post("/login")
     def log_in(request: Request, person: Annotated[str, Form()]) -> Response:
         """Be the chosen test person in this browser."""
+        check_same_origin(request)
         principal = context.identity.choose(person)
         response = RedirectResponse("/cases" if principal.kind is PrincipalKind.CITIZEN else "/desk", 303)
         authenticator(request).log_in(response, principal, TTL_S)

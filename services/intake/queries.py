@@ -53,6 +53,16 @@ def timeline(session: Session, number: str) -> list[TimelineEntry]:
     )
 
 
+def supplied(session: Session, number: str) -> set[str]:
+    """The materials that the citizen has supplied to a case so far."""
+    found = session.scalars(
+        select(TimelineEntry.details).where(
+            TimelineEntry.case_no == number, TimelineEntry.fact == "materials-supplied"
+        )
+    )
+    return {code for details in found for code in details["materials"]}
+
+
 def recent_misses(session: Session, asker: bytes, target: bytes, at: datetime, window: timedelta) -> int:
     """Look-ups that found nothing within the window: of this asker or at this target, whichever is more."""
     since = at - window

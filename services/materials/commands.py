@@ -1,7 +1,7 @@
 """Use cases of materials: match, match again after a supply, issue, keep an upload."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID, uuid5
@@ -10,7 +10,16 @@ from services.materials import queries
 from services.materials.errors import UploadEmpty, UploadNotFound, UploadTypeNotAllowed
 from services.materials.models import Case, Certificate, MatchOutcome, Upload, UploadRead, UseGrant, UseRecord
 from services.materials.rules.issuing import certificate_identifier, validity
-from services.materials.rules.matching import CertificateState, CertificateView, MatchResult, is_valid, match
+from services.materials.rules.matching import (
+    CertificateState,
+    CertificateView,
+    MatchResult,
+    MaterialOutcome,
+    Outcome,
+    is_valid,
+    keep_met,
+    match,
+)
 from services.materials.rules.media import media_type_of
 from shared import metrics
 from shared.bus.inbox import NotYet
@@ -34,6 +43,8 @@ class Checklists:
     cases: dict[str, Case]
     certificates: dict[UUID, list[Certificate]]
     serials: list[int] = field(default_factory=list)
+    found: dict[str, dict[str, MaterialOutcome]] = field(default_factory=dict)
+    """What the last look at each supplied case found, by material."""
 
 
 def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
@@ -44,10 +55,12 @@ def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
         if isinstance(event.fact, CaseSubmitted):
             holders |= set(event.fact.holders.values())
     issuing = sum(isinstance(event.fact, CaseDecided) for event in events)
+    supplied = {event.case for event in events if isinstance(event.fact, MaterialsSupplied)}
     return Checklists(
         cases=cases,
         certificates=queries.certificates_of(unit.session, holders),
         serials=queries.next_serials(unit.session, issuing),
+        found=_found(unit, supplied),
     )
 
 
@@ -85,9 +98,12 @@ def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet
+    if not case.gaps:
+        # All is there and was said: what comes now replaces nothing that the case was accepted on.
+        return
     case.uploads = case.uploads | {code: str(upload) for code, upload in fact.uploads.items()}
     case.last_received_at = fact.supplied_at
-    result = _match(unit, case, loaded)
+    result = keep_met(_match(unit, case, loaded), loaded.found.get(case.number, {}))
     case.gaps = list(result.gaps)
     if result.gaps:
         return
@@ -213,6 +229,19 @@ def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: 
         upload.sealed_content, table="uploads", row=upload_id, column="sealed_content"
     )
     return content, upload.media_type
+
+
+def _found(unit: Unit, numbers: Collection[str]) -> dict[str, dict[str, MaterialOutcome]]:
+    found: dict[str, dict[str, MaterialOutcome]] = {}
+    for row in queries.last_outcomes(unit.session, numbers):
+        found.setdefault(row.case_no, {})[row.material] = MaterialOutcome(
+            row.material,
+            Outcome(row.outcome),
+            "certificate" if row.certificate else "upload" if row.upload else None,
+            certificate=row.certificate,
+            upload=row.upload,
+        )
+    return found
 
 
 def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:

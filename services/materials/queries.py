@@ -57,6 +57,14 @@ def outcomes_of(session: Session, number: str) -> list[dict[str, Any]]:
     ]
 
 
+def last_outcomes(session: Session, numbers: Collection[str]) -> list[MatchOutcome]:
+    """What was found for each material of these cases, the later round last."""
+    if not numbers:
+        return []
+    wanted = select(MatchOutcome).where(MatchOutcome.case_no.in_(sorted(numbers)))
+    return list(session.scalars(wanted.order_by(MatchOutcome.round)))
+
+
 def upload(session: Session, upload_id: UUID) -> Upload | None:
     """One upload, or None."""
     return session.get(Upload, upload_id)

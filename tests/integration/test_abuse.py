@@ -10,17 +10,19 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 import yaml
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from deploy.catalogue import publish_matters
@@ -31,13 +33,14 @@ from services.intake.rules.identity import check_character
 from shared.catalogue.loader import BUILT_IN
 from shared.privacy.secret_files import SERVICE_TOKEN, SESSION_KEY, load_secret
 from shared.settings import Settings
-from tests.integration.test_http import A_PDF, Hall, application
+from tests.integration.test_http import A_PDF, WITHOUT_LEASE, Hall, application
 from tests.support.installation import (
     MATTER,
     Citizen,
     make_installation,
     secrets_dir,
     template_settings,
+    wait_for,
 )
 
 __all__ = ["secrets_dir", "template_settings"]
@@ -95,8 +98,8 @@ def contents(hall: Hall) -> dict[str, tuple[int, int]]:
         schemas=[*SERVICES, "onestop"],
     )
     parts = [
-        f"SELECT '{row.name}' AS name, count(*) AS rows, coalesce(sum(hashtextextended(t::text, 0)), 0) AS sum "
-        f"FROM {row.name} t"
+        f"SELECT '{row.name}' AS name, count(*) AS rows, "
+        f"coalesce(sum(hashtextextended(t::text, 0)), 0) AS sum FROM {row.name} t"
         for row in tables
     ]
     return {row.name: (row.rows, int(row.sum)) for row in hall.house.rows(" UNION ALL ".join(parts))}
@@ -248,9 +251,6 @@ def test_whoever_names_somebody_does_not_change_how_they_are_reached(hall: Hall)
     )
 
 
-# --- log-ins -------------------------------------------------------------------------------------------------
-
-
 def segment(value: object) -> str:
     """A part of a JWT."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -282,7 +282,7 @@ def _changed_payload(hall: Hall) -> str:
     return f"{head}.{forged(hall).split('.')[1]}.{signature}"
 
 
-FORGERIES = {
+FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
     "expired": (lambda h: forged(h, exp=int(time.time()) - 60), "auth.token-expired"),
     "another key": (lambda h: forged(h, key=b"\0" * 32), "auth.token-invalid"),
     "an empty key": (lambda h: forged(h, key=b""), "auth.token-invalid"),
@@ -371,7 +371,8 @@ def app_of(hall: Hall) -> FastAPI:
 def asked_at(hall: Hall, method: str, path: str, headers: Headers) -> httpx.Response:
     """Knock, with something in every place of the path."""
     filled = re.sub(r"\{(\w+)\}", lambda m: NOWHERE if m[1] in ("number", "code") else str(uuid4()), path)
-    return hall.client.request(method, filled, headers=headers, follow_redirects=False)
+    answer: httpx.Response = hall.client.request(method, filled, headers=headers, follow_redirects=False)
+    return answer
 
 
 def test_every_door_is_for_one_kind(hall: Hall) -> None:
@@ -397,3 +398,402 @@ def test_every_door_is_for_one_kind(hall: Hall) -> None:
         if refused != ({} if (method, path) in OPEN_DOORS else expected):
             wrong.append((method, path, refused))
     assert wrong == []
+
+
+def same(first: httpx.Response, second: httpx.Response, *, but: Mapping[str, str]) -> None:
+    """Two answers are the same to the byte, apart from the trace and the names that the requests brought."""
+
+    def plain(answer: httpx.Response) -> tuple[int, str, dict[str, str]]:
+        trace = answer.headers["x-trace-id"]
+        body = answer.text.replace(trace, "")
+        headers = {k: v for k, v in answer.headers.items() if k not in ("x-trace-id", "content-length")}
+        for ours, theirs in but.items():
+            body = body.replace(ours, theirs)
+        return answer.status_code, body, headers
+
+    assert plain(first) == plain(second)
+
+
+CITIZENS_DOORS = [
+    ("GET", "/api/v1/cases/{}", {}),
+    ("POST", "/api/v1/cases/{}/supplements", {"json": {"uploads": {"lease_contract": str(UUID(int=1))}}}),
+    ("GET", "/cases/{}", {"headers": {"Accept": "text/html"}}),
+    (
+        "POST",
+        "/cases/{}/supply",
+        {"headers": {"Accept": "text/html"}, "data": {"idempotency_key": str(UUID(int=2))}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "options"), CITIZENS_DOORS)
+def test_other_peoples_cases_are_not_there(
+    hall: Hall, method: str, path: str, options: dict[str, Any]
+) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.house.pump()
+    _, other = hall.citizen()
+    sent = {**options, "headers": {**keyed(other), **options.get("headers", {})}}
+    with untouched(hall):
+        theirs = hall.client.request(method, path.format(number), **sent)
+        nothing = hall.client.request(method, path.format(NOWHERE), **sent)
+    assert nothing.status_code == 404
+    same(theirs, nothing, but={number: NOWHERE})
+
+
+def test_other_peoples_uploads_are_not_there(hall: Hall) -> None:
+    _, owner = hall.citizen()
+    file = upload(hall, owner)
+    assert hall.client.get(f"/api/v1/uploads/{file}", headers=owner).content == A_PDF
+    who, other = hall.citizen(WITHOUT_LEASE)
+    nothing = str(uuid4())
+    with untouched(hall):
+        answers = [hall.client.get(f"/api/v1/uploads/{name}", headers=other) for name in (file, nothing)]
+        assert problem(answers[1]) == (404, "upload.not-found")
+        same(*answers, but={})
+        bodies = [{**application(who), "uploads": {"lease_contract": name}} for name in (file, nothing)]
+        answers = [hall.apply(other, body) for body in bodies]
+        assert problem(answers[1]) == (422, "case.upload-not-yours")
+        same(*answers, but={})
+
+
+OFFICERS_DOORS = [
+    ("GET", "/api/v1/tasks/{}", {}),
+    ("POST", "/api/v1/tasks/{}/claim", {}),
+    ("POST", "/api/v1/tasks/{}/release", {}),
+    ("POST", "/api/v1/tasks/{}/decision", {"json": {"outcome": "approved"}}),
+    ("POST", "/api/v1/tasks/{}/decision", {"json": {"outcome": "denied"}}),
+    ("GET", "/desk/tasks/{}", {"headers": {"Accept": "text/html"}}),
+    ("GET", f"/desk/tasks/{{}}/uploads/{UUID(int=1)}", {"headers": {"Accept": "text/html"}}),
+    ("POST", "/desk/tasks/{}/claim", {}),
+    ("POST", "/desk/tasks/{}/decision", {"data": {"outcome": "passed", "if_match": "1"}}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "options"), OFFICERS_DOORS)
+def test_other_departments_tasks_are_not_there(
+    hall: Hall, method: str, path: str, options: dict[str, Any]
+) -> None:
+    who, headers = hall.citizen()
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.house.pump()
+    task = str(hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
+    stranger = hall.officer("stranger", ["xihu-police"])
+    sent = {**options, "headers": {**stranger, **options.get("headers", {})}}
+    nowhere = str(uuid4())
+    with untouched(hall):
+        theirs = hall.client.request(method, path.format(task), **sent)
+        nothing = hall.client.request(method, path.format(nowhere), **sent)
+    assert nothing.status_code == 404
+    same(theirs, nothing, but={task: nowhere})
+
+
+def test_a_file_of_another_case_is_not_there_for_the_officer(hall: Hall) -> None:
+    cases = []
+    for _ in range(2):
+        who, headers = hall.citizen(WITHOUT_LEASE)
+        file = upload(hall, headers)
+        body = {**application(who), "uploads": {"lease_contract": file}}
+        cases.append((hall.apply(headers, body).json()["number"], file))
+    hall.house.pump()
+    (number, own), (_, other) = cases
+    task = str(hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
+    officer = hall.officer("officer-1")
+    assert hall.client.get(f"/desk/tasks/{task}/uploads/{own}", headers=officer).content == A_PDF
+    nothing = str(uuid4())
+    with untouched(hall):
+        answers = [
+            hall.client.get(f"/desk/tasks/{task}/uploads/{name}", headers=officer)
+            for name in (other, nothing)
+        ]
+    assert problem(answers[1]) == (404, "upload.not-found")
+    same(*answers, but={})
+
+
+@pytest.fixture
+def fresh_lookups(hall: Hall) -> Iterator[None]:
+    """Misses of one test do not count in the next: all of them come from one address."""
+    yield
+    hall.house.change("DELETE FROM intake.lookup_misses")
+
+
+@pytest.mark.usefixtures("fresh_lookups")
+def test_a_wrong_code_is_like_a_wrong_number_until_nobody_may_guess(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    receipt = hall.apply(headers, application(who)).json()
+    right = {"number": receipt["number"], "query_code": receipt["query_code"]}
+    wrong_code = {**right, "query_code": "0" * 32}
+    wrong_number = {**wrong_code, "number": NOWHERE}
+    # Somebody else's code is worth nothing here.
+    other, others = hall.citizen()
+    their_code = {**right, "query_code": hall.apply(others, application(other)).json()["query_code"]}
+    answers = [
+        hall.client.post("/api/v1/cases/lookup", json=b) for b in (wrong_code, wrong_number, their_code)
+    ]
+    assert problem(answers[0]) == (404, "case.not-found")
+    for answer in answers[1:]:
+        same(answers[0], answer, but={})
+    for n in range(17):
+        hall.client.post("/api/v1/cases/lookup", json={**right, "query_code": f"{n:032x}"})
+    # Now nothing tells a right code from a wrong one, and the citizen who has logged in is not shut out.
+    with untouched(hall):
+        answers = [hall.client.post("/api/v1/cases/lookup", json=body) for body in (right, wrong_code)]
+    assert problem(answers[0]) == (429, "case.too-many-lookups")
+    assert int(answers[0].headers["retry-after"]) > 0
+    same(*answers, but={})
+    assert hall.case(headers, receipt["number"])["number"] == receipt["number"]
+
+
+def page_doors(hall: Hall) -> list[str]:
+    """Every form of a page."""
+    outside = ("/api/", "/internal/")
+    return [path for method, path in doors(app_of(hall)) if method == "POST" and not path.startswith(outside)]
+
+
+def test_no_form_of_another_site_is_taken(hall: Hall) -> None:
+    _, citizen = hall.citizen()
+    officer = hall.officer("officer-1")
+    taken = []
+    with untouched(hall):
+        for path in [*page_doors(hall), "/dev/login", "/dev/login/citizen"]:
+            cookie = session(officer if path.startswith("/desk") else citizen)
+            name = re.sub(r"\{\w+\}", str(uuid4()), path)
+            data = {"person": "officer-1", "name": "测试", "id_number": GRANNY["id_number"]}
+            answer = hall.client.post(
+                name, headers={**cookie, **ELSEWHERE}, data=data, follow_redirects=False
+            )
+            if answer.status_code != 403 or answer.json()["code"] != "auth.csrf-failed":
+                taken.append((path, answer.status_code))
+            assert "set-cookie" not in answer.headers
+    assert len(page_doors(hall)) > 5
+    assert taken == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "wrong", "another session's", "in the address", "empty"])
+def test_a_form_needs_the_field_of_its_own_session(hall: Hall, kind: str) -> None:
+    who, headers = hall.citizen()
+    hall.apply(headers, application(who))
+    hall.house.pump()
+    officer = session(hall.officer("officer-1"))
+    other = session(hall.officer("officer-2"))
+    page = hall.client.get("/desk", headers=officer).text
+    path = re.findall(r'href="(/desk/tasks/[0-9a-f-]{36})"', page)[-1]
+    own = hidden_field(hall, path, officer)
+    sent = {
+        "missing": {},
+        "wrong": {"csrf_token": "0" * 64},
+        "another session's": {"csrf_token": hidden_field(hall, path, other)},
+        "in the address": {},
+        "empty": {"csrf_token": ""},
+    }[kind]
+    query = f"?csrf_token={own}" if kind == "in the address" else ""
+    with untouched(hall):
+        answer = hall.client.post(f"{path}/claim{query}", headers=officer, data=sent)
+        assert problem(answer) == (403, "auth.csrf-failed")
+    done = hall.client.post(
+        f"{path}/claim", headers=officer, data={"csrf_token": own}, follow_redirects=False
+    )
+    assert done.status_code == 303
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/plain", FORM, None])
+def test_a_cookie_alone_sends_nothing_to_the_api(hall: Hall, media_type: str | None) -> None:
+    who, headers = hall.citizen()
+    sent = {**keyed(session(headers)), **({"Content-Type": media_type} if media_type else {})}
+    with untouched(hall):
+        answer = hall.client.post(
+            "/api/v1/cases", headers=sent, content=json.dumps(application(who)).encode()
+        )
+        assert problem(answer)[0] in (403, 415)
+
+
+@pytest.fixture(scope="module")
+def locked(hall: Hall) -> Iterator[TestClient]:
+    """The same installation without the development log-in, as in production."""
+    with TestClient(build(hall.house.settings, SERVICES), "https://hall.test") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/dev/tokens/citizen"),
+        ("POST", "/dev/tokens/officer"),
+        ("GET", "/dev/login"),
+        ("POST", "/dev/login"),
+        ("POST", "/dev/login/citizen"),
+    ],
+)
+def test_the_development_log_in_is_not_there_when_off(
+    hall: Hall, locked: TestClient, method: str, path: str
+) -> None:
+    with untouched(hall):
+        answer = locked.request(method, path, json={"subject": "x", "departments": ["xihu-police"]})
+    assert problem(answer) == (404, "resource.not-found")
+    same(answer, locked.request(method, "/dev/nothing"), but={})
+
+
+def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(hall: Hall) -> None:
+    own = {"Origin": "https://hall.test"}
+    log_in = hall.client.post("/dev/login", headers=own, data={"person": "officer-1"}, follow_redirects=False)
+    choice = hall.client.post("/preferences", headers=own, data={"lang": "en"}, follow_redirects=False)
+    log_out = hall.client.post("/logout", headers=own, follow_redirects=False)
+    hall.client.cookies.clear()
+    for answer in (log_in, choice, log_out):
+        assert answer.status_code == 303
+        flags = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
+        assert {"httponly", "samesite=lax", "secure", "path=/"} <= flags
+        assert not any(flag.startswith("domain") for flag in flags)
+
+
+def test_without_tls_the_cookie_is_not_secure_by_setting_only(hall: Hall) -> None:
+    web = hall.house.settings.web.model_copy(update={"cookie_secure": False})
+    settings = hall.house.settings.model_copy(update={"dev_identity": True, "web": web})
+    client = TestClient(build(settings, SERVICES))
+    answer = client.post("/dev/login", data={"person": "officer-1"}, follow_redirects=False)
+    assert "secure" not in answer.headers["set-cookie"].lower()
+    assert "httponly" in answer.headers["set-cookie"].lower()
+
+
+def test_while_the_first_runs_the_second_is_told_so_and_later_gets_its_answer(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    key, body = str(uuid4()), application(who)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'intake.cases'::regclass"
+    with ThreadPoolExecutor(1) as pool:
+        with hall.house.admin.begin() as connection:
+            # The first holds its key, and cannot insert its case.
+            connection.execute(text("LOCK TABLE intake.cases IN SHARE MODE"))
+            first = pool.submit(hall.apply, headers, body, key)
+            wait_for(lambda: hall.house.value(waiting) == 1, "the first request stands at the lock", 4)
+            assert problem(hall.apply(headers, body, key)) == (409, "idempotency.still-running")
+            # The key is this person's: the same key of somebody else is another one.
+            assert hall.house.value("SELECT count(*) FROM intake.idempotency_keys WHERE key = :k", k=key) == 0
+        done = first.result()
+    assert done.status_code == 201
+    again = hall.apply(headers, body, key)
+    assert (again.status_code, again.json()) == (201, done.json())
+    mine = hall.client.get("/api/v1/cases", headers=headers).json()["cases"]
+    assert [case["number"] for case in mine] == [done.json()["number"]]
+
+
+def test_a_key_is_its_owners(hall: Hall) -> None:
+    key = str(uuid4())
+    numbers = set()
+    for _ in range(2):
+        who, headers = hall.citizen()
+        numbers.add(hall.apply(headers, application(who), key).json()["number"])
+    assert len(numbers) == 2
+
+
+def test_a_refused_request_leaves_its_key_free(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    key = str(uuid4())
+    with untouched(hall):
+        assert hall.apply(headers, application(who, ground="none"), key).status_code == 422
+    assert hall.apply(headers, application(who), key).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"",
+        b"short",
+        b"x" * 129,
+        b"has a blank in it",
+        b"line\r\nSet-Cookie: onestop_session=x",
+        b"line\nX-Other: 1",
+        b"nul\x00nul\x00nul",
+        "ключ-ключ".encode(),
+    ],
+)
+def test_a_strange_key_is_refused_and_never_repeated(hall: Hall, key: bytes) -> None:
+    who, headers = hall.citizen()
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    with untouched(hall):
+        answer = hall.client.post(
+            "/api/v1/cases", headers=[*raw, (b"idempotency-key", key)], json=application(who)
+        )
+    assert problem(answer) == (400, "idempotency.key-missing")
+    assert "set-cookie" not in answer.headers
+    assert "x-other" not in answer.headers
+
+
+def stuck(hall: Hall, number: str) -> list[int]:
+    """Facts about a case that no service gets done with."""
+    left = "SELECT count(*) FROM {}.inbox WHERE case_no = :n AND state <> 'done'"
+    return [count for service in SERVICES if (count := hall.house.value(left.format(service), n=number))]
+
+
+def test_supplying_twice_before_anybody_looked_holds_nothing_up(hall: Hall) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.house.pump()
+    path = f"/api/v1/cases/{number}/supplements"
+    answers = []
+    for _ in range(2):
+        body = {"uploads": {"lease_contract": upload(hall, headers)}}
+        answers.append(hall.client.post(path, headers=keyed(headers), json=body))
+    assert answers[0].status_code == 202
+    assert problem(answers[1]) == (409, "case.nothing-asked")
+    hall.house.pump()
+    assert hall.case(headers, number)["state"] == "under_review"
+    assert stuck(hall, number) == []
+
+
+def test_a_certificate_that_ends_while_something_else_is_supplied(hall: Hall) -> None:
+    """Nobody can be asked a second time, so the case goes on; but nothing is approved on what has ended."""
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.house.pump()
+    person = hall.house.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
+    hall.house.change(
+        "UPDATE materials.certificates SET state = 'revoked' WHERE holder = :p AND type_code = 'id_card'",
+        p=person,
+    )
+    body = {"uploads": {"lease_contract": upload(hall, headers)}}
+    path = f"/api/v1/cases/{number}/supplements"
+    assert hall.client.post(path, headers=keyed(headers), json=body).status_code == 202
+    hall.house.pump()
+    assert hall.case(headers, number)["state"] == "under_review"
+    assert stuck(hall, number) == []
+    hall.house.work_task(number)
+    hall.house.pump()
+    officer = hall.officer("officer-1")
+    task = str(hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n AND decides", n=number))
+    claimed = hall.client.post(f"/api/v1/tasks/{task}/claim", headers=officer)
+    seen = {**officer, "If-Match": claimed.headers["etag"]}
+    answer = hall.client.post(f"/api/v1/tasks/{task}/decision", headers=seen, json={"outcome": "approved"})
+    assert problem(answer) == (409, "decision.certificate-lost")
+    assert answer.json()["materials"] == ["id_card"]
+
+
+def test_of_two_missing_materials_one_is_not_enough_and_nobody_is_asked_again(hall: Hall) -> None:
+    who, headers = hall.citizen(("id_card", "social_insurance_record"))
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.house.pump()
+    path = f"/api/v1/cases/{number}/supplements"
+
+    def supply(code: str, content: bytes) -> httpx.Response:
+        body = {"uploads": {code: upload(hall, headers, content)}}
+        answer: httpx.Response = hall.client.post(path, headers=keyed(headers), json=body)
+        hall.house.pump()
+        return answer
+
+    told = hall.client.get("/api/v1/messages", headers=headers).json()["messages"]
+    with_first = supply("photo", A_JPEG)
+    assert (with_first.status_code, with_first.json()["supplied"]) == (202, ["photo"])
+    case = hall.case(headers, number)
+    assert case["state"] == "correction_required"
+    assert hall.client.get("/api/v1/messages", headers=headers).json()["messages"] == told
+    # What was not asked for, and a file of the wrong type, change nothing.
+    with untouched(hall):
+        sent = {"uploads": {"labour_contract": str(UUID(int=1))}}
+        assert problem(hall.client.post(path, headers=keyed(headers), json=sent))[0] == 422
+    assert problem(supply("labour_contract", A_PDF)) == (422, "case.material-not-asked")
+    assert problem(supply("photo", A_PDF)) == (422, "case.upload-type-wrong")
+    assert supply("lease_contract", A_PDF).status_code == 202
+    case = hall.case(headers, number)
+    assert case["state"] == "under_review"
+    assert [entry["fact"] for entry in case["timeline"]].count("correction-required") == 1
+    assert problem(supply("lease_contract", A_PDF)) == (409, "case.nothing-asked")

@@ -137,6 +137,19 @@ def match(
     return MatchResult(tuple(outcomes), tuple(gaps))
 
 
+def keep_met(result: MatchResult, earlier: Mapping[str, MaterialOutcome]) -> MatchResult:
+    """A later look, in which what an earlier one found met stays so.
+
+    Its certificate may have ended since. Nobody is asked a second time for that: the decision is the day on
+    which certificates are looked at again.
+    """
+    kept = {code: outcome for code, outcome in earlier.items() if outcome.met}
+    return MatchResult(
+        tuple(o if o.met else kept.get(o.material, o) for o in result.outcomes),
+        tuple(code for code in result.gaps if code not in kept),
+    )
+
+
 def is_valid(certificate: CertificateView, on: date) -> bool:
     """Whether a certificate may be relied on that day: normal, within its dates, verified by an authority."""
     return (
