@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from shared.faults import fault_point
 
@@ -14,9 +15,16 @@ def transaction(engine: Engine, label: str) -> Iterator[Connection]:
 
     `label` names the crash points `<label>.commit.before` and `<label>.commit.after`. An exception from the
     commit itself leaves open whether it happened; callers repeat, and what they repeat must be idempotent.
+    Raises OperationalError for every loss of the connection.
     """
-    with engine.connect() as connection:
-        with connection.begin():
-            yield connection
-            fault_point(f"{label}.commit.before")
-        fault_point(f"{label}.commit.after")
+    try:
+        with engine.connect() as connection:
+            with connection.begin():
+                yield connection
+                fault_point(f"{label}.commit.before")
+            fault_point(f"{label}.commit.after")
+    except DBAPIError as error:
+        # The driver names a server that went away in the middle of an answer in a handful of ways.
+        if error.connection_invalidated and not isinstance(error, OperationalError):
+            raise OperationalError(error.statement, None, error.orig or error, True) from error
+        raise

@@ -25,6 +25,7 @@ from shared.bus.parking import (
     show_parked,
 )
 from shared.bus.store import MAX_ATTEMPTS
+from shared.db.transaction import transaction
 from shared.db.unit import Unit, new_id, unit_of
 from shared.events.fact import Event
 from tests.integration.bus.history import (
@@ -37,7 +38,7 @@ from tests.integration.bus.history import (
     make_stage,
     open_line,
 )
-from tests.support.installation import Installation, settle
+from tests.support.installation import Installation, settle, wait_for
 
 SECRET = "330106199003073012 张三"
 """Stands in the text of the exceptions that tests raise; it must be found nowhere."""
@@ -464,3 +465,14 @@ def test_parked_ids_that_are_not_there(stage: Stage) -> None:
     for unknown in (str(uuid4()), "0" * 64, "nonsense"):
         with pytest.raises(ParkedNotFound):
             drop_parked(desk, unknown, "operator")
+
+
+def test_a_session_that_the_server_ended_counts_as_a_lost_connection(house: Installation) -> None:
+    engine = house.desk("notify").engine
+    with pytest.raises(OperationalError), transaction(engine, "test.idle") as connection:
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 20"))
+        alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"
+        wait_for(lambda: house.value(alive, pid=pid) == 0, "the server ended the session")
+        # The driver calls this an internal error.
+        connection.execute(text("SELECT 1"))
