@@ -26,5 +26,6 @@ def transaction(engine: Engine, label: str) -> Iterator[Connection]:
     except DBAPIError as error:
         # The driver names a server that went away in the middle of an answer in a handful of ways.
         if error.connection_invalidated and not isinstance(error, OperationalError):
-            raise OperationalError(error.statement, None, error.orig or error, True) from error
+            lost = error.orig or error
+            raise OperationalError(error.statement, None, lost, connection_invalidated=True) from error
         raise

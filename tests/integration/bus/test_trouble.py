@@ -469,6 +469,7 @@ def test_parked_ids_that_are_not_there(stage: Stage) -> None:
 
 def test_every_loss_of_the_connection_has_one_name(house: Installation) -> None:
     # What psycopg2 says when the server dies in the middle of an answer; it is no OperationalError.
-    torn = DatabaseError("SELECT 1", None, Exception("error with status PGRES_TUPLES_OK"), True)
+    said = Exception("error with status PGRES_TUPLES_OK and no message from the libpq")
+    torn = DatabaseError("SELECT 1", None, said, connection_invalidated=True)
     with pytest.raises(OperationalError), transaction(house.desk("notify").engine, "test.torn"):
         raise torn
