@@ -1,6 +1,7 @@
 """The officer's pages: queue and task, rendered on the server; they work without JavaScript."""
 
 from base64 import b64decode
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -68,7 +69,8 @@ def page_router(context: WebContext) -> APIRouter:
         except AppError as error:
             if error.status != 422:
                 raise
-            return _task_page(context, request, task_id, officer, problem_of(request, error), reason)
+            refused = Refused(problem_of(request, error), outcome, reason)
+            return _task_page(context, request, task_id, officer, refused)
         return RedirectResponse("/desk", 303)
 
     @router.get("/tasks/{task_id}/uploads/{upload_id}")
@@ -84,13 +86,21 @@ def page_router(context: WebContext) -> APIRouter:
     return router
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A decision that was not taken, as it was sent."""
+
+    problem: Problem
+    outcome: StepOutcome
+    reason: str
+
+
 def _task_page(
     context: WebContext,
     request: Request,
     task_id: UUID,
     officer: Principal,
-    problem: Problem | None = None,
-    reason: str = "",
+    refused: Refused | None = None,
 ) -> Response:
     task = desk_view.task_file(context, task_id, officer)
     with unit_of(context.desk, "task.day") as unit:
@@ -100,8 +110,10 @@ def _task_page(
         "matter": context.desk.matters.get(task["matter"], task["matter_version"]),
         "today": today,
         "officer": officer.subject,
-        "problem": problem,
-        "reason": reason,
+        "problem": refused.problem if refused else None,
+        "outcome": refused.outcome if refused else None,
+        "reason": refused.reason if refused else "",
     }
-    status = problem.status if problem is not None else 200
-    return page(context.pages, request, "task.html", values, visitor=officer, status=status)
+    status = refused.problem.status if refused else 200
+    back = f"/desk/tasks/{task_id}"
+    return page(context.pages, request, "task.html", values, visitor=officer, status=status, back=back)

@@ -57,7 +57,9 @@ def identity_router(context: WebContext) -> APIRouter:
         """Pick a test person."""
         from services.intake.web_pages import render
 
-        return render(context, request, "login.html", {"people": context.identity.people()})
+        return render(
+            context, request, "login.html", {"people": context.identity.people(), "problem": None, "name": ""}
+        )
 
     @router.post("/login")
     def log_in(request: Request, person: Annotated[str, Form()]) -> Response:

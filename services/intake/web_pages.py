@@ -16,10 +16,10 @@ from starlette.responses import RedirectResponse, Response
 from services.intake import access, view
 from services.intake.errors import CaseNotFound, NotAskedFor, NothingAsked, UploadTypeWrong
 from shared.auth.csrf import check_same_origin
-from shared.auth.deps import COOKIE, Citizen, authenticator
+from shared.auth.deps import Citizen, authenticator, visitor_of
 from shared.auth.principal import Principal
 from shared.db.unit import unit_of
-from shared.errors import AppError, FieldError, Invalid, Unauthenticated
+from shared.errors import AppError, FieldError, Invalid
 from shared.http.context import WebContext
 from shared.http.idempotency import FIELD, KeyReused, StillRunning, require_key
 from shared.http.preferences import preferences_router
@@ -42,22 +42,19 @@ class FilesWrong(Invalid):
 
 
 def render(
-    context: WebContext, request: Request, template: str, values: Mapping[str, Any], status: int = 200
+    context: WebContext,
+    request: Request,
+    template: str,
+    values: Mapping[str, Any],
+    *,
+    status: int = 200,
+    back: str | None = None,
 ) -> Response:
-    """One page in the visitor's language and mode."""
+    """One page in the visitor's language and mode; see `shared.http.rendering.page`."""
     given = {**values, "development": context.settings.dev_identity}
-    return page(context.pages, request, template, given, visitor=visitor_of(request), status=status)
-
-
-def visitor_of(request: Request) -> Principal | None:
-    """Whose name stands in the header. A page that anybody may see is not refused over an old cookie."""
-    session = request.cookies.get(COOKIE)
-    if not session:
-        return None
-    try:
-        return authenticator(request).tokens.verify(session)
-    except Unauthenticated:
-        return None
+    return page(
+        context.pages, request, template, given, visitor=visitor_of(request), status=status, back=back
+    )
 
 
 def page_router(context: WebContext) -> APIRouter:
@@ -75,20 +72,31 @@ def _development_pages(context: WebContext) -> APIRouter:
     """The part of the development log-in where an applicant says who they are."""
     from services.intake.identity_web import TTL_S, DevCitizen, known_citizen
 
+    def _dev_citizen(name: str, id_number: str) -> DevCitizen:
+        try:
+            return DevCitizen(name=name, id_number=id_number)
+        except ValidationError as error:
+            raise Invalid(fields=field_errors([dict(found) for found in error.errors()])) from None
+
     router = APIRouter(prefix="/dev")
 
     @router.post("/login/citizen")
     def log_in_citizen(
         request: Request, name: Annotated[str, Form()], id_number: Annotated[str, Form()]
     ) -> Response:
-        """Be this person in this browser, and become known to intake."""
+        """Be this person in this browser, and become known to intake; or the form again."""
         check_same_origin(request)
         try:
-            person = DevCitizen(name=name, id_number=id_number)
-        except ValidationError as error:
-            raise Invalid(fields=field_errors([dict(found) for found in error.errors()])) from None
+            citizen = known_citizen(context, _dev_citizen(name, id_number))
+        except Invalid as error:
+            values = {
+                "people": context.identity.people(),
+                "problem": problem_of(request, error),
+                "name": name,
+            }
+            return render(context, request, "login.html", values, status=error.status, back="/dev/login")
         response = RedirectResponse("/cases", 303)
-        authenticator(request).log_in(response, known_citizen(context, person), TTL_S)
+        authenticator(request).log_in(response, citizen, TTL_S)
         return response
 
     return router
@@ -109,7 +117,7 @@ def _open_pages(context: WebContext) -> APIRouter:
     @router.get("/lookup")
     def ask_for_a_case(request: Request) -> Response:
         """The form for number and query code."""
-        return render(context, request, "lookup.html", {"problem": None})
+        return render(context, request, "lookup.html", {"problem": None, "number": ""})
 
     @router.post("/lookup")
     def look_up(
@@ -126,10 +134,11 @@ def _open_pages(context: WebContext) -> APIRouter:
         if shown is None:
             missed = CaseNotFound(
                 "请核对办件编号和查询码，两者都印在回执上。",
-                "Check the number and the query code; both stand on your receipt.",
+                "Check the number and the query code; both are printed on your receipt.",
             )
-            return render(context, request, "lookup.html", {"problem": problem_of(request, missed)}, 404)
-        return _case_page(context, request, Shown(shown, today, can_supply=False))
+            values = {"problem": problem_of(request, missed), "number": number}
+            return render(context, request, "lookup.html", values, status=missed.status, back="/lookup")
+        return _case_page(context, request, Shown(shown, today, can_supply=False), back="/lookup")
 
     @router.post("/logout")
     def log_out(request: Request) -> Response:
@@ -230,7 +239,7 @@ def _supply(
     if wrong:
         problem = problem_of(request, FilesWrong(fields=_named(wrong, shown.case)))
         again = replace(shown, problem=problem)
-        return _case_page(context, request, again, problem.status)
+        return _case_page(context, request, again, status=problem.status, back=f"/cases/{number}")
     return RedirectResponse(f"/cases/{number}", 303)
 
 
@@ -250,8 +259,10 @@ def _keep(
         except AppError as error:
             if error.status not in _FAULTS_OF_FILES:
                 raise
-            zh, en = error.detail_zh or error.title_zh, error.detail_en or error.title_en
-            wrong.append(FieldError(f"/uploads/{code}", error.code, zh, en))
+            # Not the details: they name all types that there are, the page those that this material takes.
+            wrong.append(
+                FieldError(f"/uploads/{code}", error.code, f"{error.title_zh}。", f"{error.title_en}.")
+            )
         else:
             uploads[file.material] = UUID(kept["id"])
     return uploads, wrong
@@ -285,7 +296,9 @@ def _own(context: WebContext, number: str, citizen: Principal) -> Shown:
         return Shown(shown, legal_day(unit.legal), can_supply=True)
 
 
-def _case_page(context: WebContext, request: Request, shown: Shown, status: int = 200) -> Response:
+def _case_page(
+    context: WebContext, request: Request, shown: Shown, *, status: int = 200, back: str | None = None
+) -> Response:
     from services.intake.web import with_reasons
 
     case = with_reasons(context, shown.case)
@@ -298,7 +311,7 @@ def _case_page(context: WebContext, request: Request, shown: Shown, status: int 
         "most_mb": context.settings.web.max_upload_bytes // 2**20,
         "problem": shown.problem,
     }
-    return render(context, request, "case.html", values, status)
+    return render(context, request, "case.html", values, status=status, back=back)
 
 
 def awaiting_check(case: Mapping[str, Any]) -> bool:

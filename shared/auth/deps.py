@@ -77,6 +77,17 @@ def csrf_token(request: Request) -> str:
     return authenticator(request).csrf.token_for(session) if session else ""
 
 
+def visitor_of(request: Request) -> Principal | None:
+    """Whose name stands in the header. A page that anybody may see is not refused over an old cookie."""
+    session = request.cookies.get(COOKIE)
+    if not session:
+        return None
+    try:
+        return authenticator(request).tokens.verify(session)
+    except Unauthenticated:
+        return None
+
+
 async def current_principal(request: Request) -> Principal:
     """Who asks, anonymous included."""
     return await authenticator(request).principal_of(request)

@@ -12,6 +12,7 @@ from shared.http.locale import Locale
 
 MODE_COOKIE = "onestop_mode"
 ELDER = "elder"
+LONGEST_BACK = 300
 _A_YEAR_S = 365 * 24 * 3600
 
 
@@ -27,7 +28,7 @@ def preferences_router(*, cookie_secure: bool) -> APIRouter:
     @router.post("/preferences")
     def choose(
         request: Request,
-        back: Annotated[str, Form(max_length=300)] = "/",
+        back: Annotated[str, Form(max_length=LONGEST_BACK)] = "/",
         lang: Annotated[Locale | None, Form()] = None,
         mode: Annotated[str | None, Form(pattern="^(elder|normal)$")] = None,
     ) -> Response:

@@ -1,30 +1,24 @@
 """The page behind every problem's `type`: all codes that this process can answer with, zh and en."""
 
-import html
+from functools import lru_cache
 
-from fastapi import APIRouter
-from starlette.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Request
+from jinja2 import Environment
+from starlette.responses import RedirectResponse, Response
 
+from shared.auth.deps import visitor_of
 from shared.errors import error_classes
+from shared.http.rendering import page, page_environment
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/problems")
-async def list_problems() -> HTMLResponse:
+async def list_problems(request: Request) -> Response:
     """One row a code."""
-    rows = "".join(
-        f'<tr id="{html.escape(cls.code)}"><td><code>{html.escape(cls.code)}</code></td><td>{cls.status}</td>'
-        f"<td>{html.escape(cls.title_zh)}</td><td lang='en'>{html.escape(cls.title_en)}</td></tr>"
-        for cls in error_classes()
-    )
-    return HTMLResponse(
-        '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8"><title>错误代码</title></head>'
-        "<body><main><h1>错误代码 <span lang='en'>Problem codes</span></h1><table><thead><tr><th>code</th>"
-        "<th>HTTP</th><th>中文</th><th>English</th></tr></thead><tbody>"
-        + rows
-        + "</tbody></table></main></body></html>"
-    )
+    pages = _pages(development=bool(getattr(request.app.state, "development", False)))
+    values = {"problems": list(error_classes())}
+    return page(pages, request, "problems.html", values, visitor=visitor_of(request))
 
 
 @router.get("/problems/{code}")
@@ -32,3 +26,9 @@ async def show_problem(code: str) -> RedirectResponse:
     """The row of one code; an unknown one leads to the list."""
     known = any(cls.code == code for cls in error_classes())
     return RedirectResponse(f"/problems#{code}" if known else "/problems", 303)
+
+
+@lru_cache
+def _pages(*, development: bool) -> Environment:
+    """No service's pages are needed for these."""
+    return page_environment([], development=development)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import yaml
@@ -21,10 +22,10 @@ from jinja2.runtime import Context
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from shared.auth.deps import csrf_token
+from shared.auth.deps import csrf_token, visitor_of
 from shared.auth.principal import Principal
 from shared.http.locale import Locale, locale_of
-from shared.http.preferences import is_elder
+from shared.http.preferences import LONGEST_BACK, is_elder
 from shared.http.problems import Problem, RenderHtml
 from shared.legal_time import LEGAL_ZONE, legal_day
 
@@ -59,15 +60,19 @@ def page(
     *,
     visitor: Principal | None = None,
     status: int = 200,
+    back: str | None = None,
 ) -> Response:
-    """One page in the visitor's language and mode. The layout uses all that is added to `values` here."""
+    """One page in the visitor's language and mode. The layout uses all that is added to `values` here.
+
+    `back` is where the page can be read again; a page that answers a form must name it.
+    """
     locale = locale_of(request)
     text = environment.get_template(template).render(
         {
             **values,
             "locale": locale.value,
             "elder": is_elder(request),
-            "request_path": request.url.path,
+            "back": back or _address(request),
             "visitor": visitor,
             "csrf_token": csrf_token(request),
             "idempotency_key": str(uuid4()),
@@ -85,12 +90,21 @@ def problem_page(environment: Environment) -> RenderHtml:
             problem=problem,
             locale=problem.locale.value,
             elder=is_elder(request),
-            request_path=request.url.path,
-            visitor=None,
-            csrf_token="",
+            back=_address(request),
+            visitor=visitor_of(request),
+            csrf_token=csrf_token(request),
         )
 
     return render
+
+
+def _address(request: Request) -> str:
+    """Where a page can be read again in another language or mode; nothing that answers a form can."""
+    if request.method != "GET":
+        return "/"
+    asked = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    address = request.url.path + (f"?{urlencode(asked)}" if asked else "")
+    return address if len(address) <= LONGEST_BACK else "/"
 
 
 @lru_cache

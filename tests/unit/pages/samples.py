@@ -1,5 +1,6 @@
 """What pages are given, in the shapes that the views of intake and approval make."""
 
+from dataclasses import replace
 from datetime import date
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from shared.auth.identity import DevPerson
 from shared.auth.principal import Principal, PrincipalKind
 from shared.catalogue.loader import load_catalogue
 from shared.catalogue.matter import Matter
+from shared.errors import error_classes
 from shared.http.locale import Locale
 from shared.http.problems import Problem, ProblemField
 
@@ -27,6 +29,8 @@ WRONG_FILE = Problem(
     "0af7651916cd43dd8448eb211c80319c",
     fields=(ProblemField("/uploads/photo", "field.missing", "choose a file"),),
 )
+
+WRONG_NUMBER = replace(WRONG_FILE, fields=(ProblemField("/id_number", "wrong", "this number is wrong"),))
 
 
 @cache
@@ -227,6 +231,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "today": TODAY,
         "officer": "officer-1",
         "problem": None,
+        "outcome": None,
         "reason": "",
     }
     queue = [
@@ -263,8 +268,10 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "my-cases-none": ("my_cases.html", {"cases": []}, CITIZEN),
         "home": ("home.html", {"matters": [found]}, None),
         "home-officer": ("home.html", {"matters": []}, OFFICER),
-        "lookup": ("lookup.html", {"problem": None}, None),
-        "login": ("login.html", {"people": PEOPLE}, None),
+        "lookup": ("lookup.html", {"problem": None, "number": ""}, None),
+        "login": ("login.html", {"people": PEOPLE, "problem": None, "name": ""}, None),
+        "login-wrong": ("login.html", {"people": PEOPLE, "problem": WRONG_NUMBER, "name": "Somebody"}, None),
+        "problems": ("problems.html", {"problems": list(error_classes())}, None),
         "queue": (
             "queue.html",
             {"tasks": queue, "next": "abc=", "mine": False, "matters": {found.code: found}},
