@@ -1,0 +1,204 @@
+"""One of every page in every state that people meet, and the way there."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from playwright.sync_api import Page
+
+from services.approval.commands import StepOutcome
+from tests.browser.town import Case, Town
+from tests.browser.visitor import Visitor
+
+LITTLE = ("id_card",)
+"""With this alone three things are missing, one of them in one of several forms."""
+
+Role = Literal["nobody", "citizen", "gaps", "newcomer", "officer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Sessions by role, cases by their state, and the newest task of each."""
+
+    sessions: Mapping[Role, str | None]
+    cases: Mapping[str, Case]
+    tasks: Mapping[str, str]
+
+
+def set_up(town: Town) -> Scene:
+    """Bring every case where it belongs. The worker must run; afterwards let `nobody_works` hold it there."""
+    who, gaps = town.citizen(), town.citizen(LITTLE)
+    cases = {name: town.apply(who) for name in ("open", "step", "deciding", "foreign", "denied", "approved")}
+    cases |= {name: town.apply(gaps) for name in ("asked", "supplied")}
+    town.settle()
+    for name in ("deciding", "denied", "approved"):
+        town.made.work_task(cases[name].number)
+    town.settle()
+    town.made.work_task(cases["denied"].number, StepOutcome.DENIED)
+    town.made.work_task(cases["approved"].number)
+    town.settle()
+    tasks = {name: town.task_of(cases[name].number) for name in cases if name not in ("asked", "supplied")}
+    for name, officer in (("step", "officer-1"), ("deciding", "officer-1"), ("foreign", "officer-2")):
+        town.claim(officer, tasks[name])
+    town.settle()
+    let_it_be_late(town, cases["deciding"])
+    sessions: dict[Role, str | None] = {
+        "nobody": None,
+        "citizen": town.session(who),
+        "gaps": town.session(gaps),
+        "newcomer": town.session(town.citizen()),
+        "officer": town.officer_session("officer-1"),
+    }
+    return Scene(sessions, cases, tasks)
+
+
+def let_it_be_late(town: Town, case: Case) -> None:
+    """The promise of this case was to be kept three days ago."""
+    for what in ("intake.cases SET promised_due_at", "approval.tasks SET due_at"):
+        table, column = what.split(" SET ")
+        key = "number" if table == "intake.cases" else "case_no"
+        changed = town.made.change(
+            f"UPDATE {table} SET {column} = now() - interval '3 days' WHERE {key} = :n", n=case.number
+        )
+        assert changed >= 1
+
+
+def add_transient(town: Town, scene: Scene) -> Scene:
+    """What citizens see for a second only: call it while nobody works."""
+    number = scene.cases["supplied"].number
+    town.made.supply(number, "photo", "lease_contract", "labour_contract")
+    new = town.apply(scene.cases["asked"].who)
+    return Scene(scene.sessions, {**scene.cases, "new": new}, scene.tasks)
+
+
+Way = Callable[[Visitor, Scene], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page in one state: who sees it and how they get there.
+
+    All parts of a `twin` are on other pages too, so one language and mode is enough for it.
+    """
+
+    role: Role
+    way: Way
+    twin: bool = False
+
+
+def at(path: str) -> Way:
+    """A page by its address."""
+    return lambda one, scene: one.go(path)
+
+
+def at_case(name: str) -> Way:
+    """The page of a case, for its citizen."""
+    return lambda one, scene: one.go(f"/cases/{scene.cases[name].number}")
+
+
+def at_task(name: str) -> Way:
+    """The page of a task."""
+    return lambda one, scene: one.go(f"/desk/tasks/{scene.tasks[name]}")
+
+
+def send(page: Page, action: str) -> None:
+    """Send a form as it is: what the browser itself would refuse, the server must refuse as well."""
+    form = page.locator(f"form[action$='{action}']")
+    form.evaluate("form => { form.noValidate = true }")
+    form.locator("button").first.click()
+
+
+def look_up(one: Visitor, number: str, query_code: str) -> None:
+    """Ask for a case by its number and code."""
+    one.go("/lookup")
+    one.page.locator("#number").fill(number)
+    one.page.locator("#query_code").fill(query_code)
+    send(one.page, "/lookup")
+
+
+def found_by_code(one: Visitor, scene: Scene) -> None:
+    case = scene.cases["asked"]
+    look_up(one, case.number, case.query_code)
+
+
+def not_found_by_code(one: Visitor, scene: Scene) -> None:
+    look_up(one, scene.cases["asked"].number, "wrong")
+
+
+def wrong_id_number(one: Visitor, scene: Scene) -> None:
+    one.go("/dev/login")
+    one.page.locator("#name").fill("某人")
+    one.page.locator("#id_number").fill("1234")
+    send(one.page, "/dev/login/citizen")
+
+
+def supply_nothing(one: Visitor, scene: Scene) -> None:
+    at_case("asked")(one, scene)
+    send(one.page, "/supply")
+
+
+def supply_wrong_file(one: Visitor, scene: Scene) -> None:
+    at_case("asked")(one, scene)
+    for choice in one.page.locator("select").all():
+        choice.select_option(index=1)
+    for field in one.page.locator("input[type=file]").all():
+        field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"just some words"})
+    send(one.page, "/supply")
+
+
+def refuse_without_reason(one: Visitor, scene: Scene) -> None:
+    at_task("deciding")(one, scene)
+    one.page.locator("#outcome-denied").check()
+    send(one.page, "/decision")
+
+
+def decide_nothing(one: Visitor, scene: Scene) -> None:
+    at_task("deciding")(one, scene)
+    send(one.page, "/decision")
+
+
+def claim_too_late(one: Visitor, scene: Scene) -> None:
+    """The page was open while a colleague took the task."""
+    at_task("open")(one, scene)
+    form = one.page.locator("form[action$='/claim']")
+    form.evaluate("(form, path) => { form.action = path }", f"/desk/tasks/{scene.tasks['foreign']}/claim")
+    send(one.page, "/claim")
+
+
+PLACES: Mapping[str, Place] = {
+    "home": Place("nobody", at("/")),
+    "home-citizen": Place("citizen", at("/"), twin=True),
+    "home-officer": Place("officer", at("/"), twin=True),
+    "login": Place("nobody", at("/dev/login")),
+    "login-wrong": Place("nobody", wrong_id_number),
+    "lookup": Place("nobody", at("/lookup")),
+    "lookup-missed": Place("nobody", not_found_by_code),
+    "lookup-found": Place("nobody", found_by_code),
+    "cases": Place("citizen", at("/cases")),
+    "cases-gaps": Place("gaps", at("/cases"), twin=True),
+    "cases-none": Place("newcomer", at("/cases")),
+    "cases-logged-out": Place("nobody", at("/cases")),
+    "case-new": Place("gaps", at_case("new")),
+    "case-asked": Place("gaps", at_case("asked")),
+    "case-asked-nothing": Place("gaps", supply_nothing, twin=True),
+    "case-asked-wrong": Place("gaps", supply_wrong_file),
+    "case-supplied": Place("gaps", at_case("supplied"), twin=True),
+    "case-reviewed": Place("citizen", at_case("open"), twin=True),
+    "case-late": Place("citizen", at_case("deciding")),
+    "case-denied": Place("citizen", at_case("denied")),
+    "case-approved": Place("citizen", at_case("approved")),
+    "case-of-others": Place("newcomer", at_case("open"), twin=True),
+    "desk-not-for-citizens": Place("citizen", at("/desk"), twin=True),
+    "queue": Place("officer", at("/desk")),
+    "queue-mine": Place("officer", at("/desk?mine=1"), twin=True),
+    "task-open": Place("officer", at_task("open")),
+    "task-step": Place("officer", at_task("step"), twin=True),
+    "task-deciding": Place("officer", at_task("deciding")),
+    "task-no-reason": Place("officer", refuse_without_reason),
+    "task-no-outcome": Place("officer", decide_nothing, twin=True),
+    "task-foreign": Place("officer", at_task("foreign"), twin=True),
+    "task-claimed": Place("officer", claim_too_late),
+    "task-done": Place("officer", at_task("approved"), twin=True),
+    "unknown": Place("nobody", at("/nowhere"), twin=True),
+    "problems": Place("nobody", at("/problems")),
+}
