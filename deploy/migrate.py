@@ -1,8 +1,8 @@
 """`onestop migrate`: roles, schemas, migrations, grants, first data keys, subscriptions; safe to run again.
 
-Each service has an owner (runs migrations) and an app role (no DDL, own schema only). The `deliver` function
-is
-the only thing that others may call in a schema.
+Each service has an owner (runs migrations; nobody logs in as one) and an app role (no DDL, own schema only,
+logs only grow). The `deliver` function is the only thing that others may call in a schema, and only those may
+whom the service hears.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 import shared.db
 from deploy.services import SERVICES, part, subscriptions, tables
 from shared.bus.topology import apply_topology
-from shared.db.bus_v1 import BUS_FUNCTIONS
+from shared.db.bus_v1 import BUS_FUNCTIONS, BUS_LOGS
 from shared.db.transaction import transaction
 from shared.desk import DataKeyTable, app_role, owner_role
 from shared.errors import Unavailable
@@ -53,6 +53,9 @@ def migrate(settings: Settings) -> list[str]:
         if connection.dialect.server_version_info < (15,):  # type: ignore[operator]
             raise DatabaseTooOld(detail_en="onestop needs PostgreSQL 15 or later")
         _make_roles(connection, settings)
+        # Temporary tables stand in front of the system's own, also in what runs with an owner's rights.
+        database = connection.dialect.identifier_preparer.quote(settings.db.name)
+        connection.exec_driver_sql(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC".replace("%", "%%"))
         for schema in (HOUSE, *SERVICES):
             ran += _upgrade(connection, schema)
         for service in SERVICES:
@@ -81,13 +84,14 @@ def heads() -> dict[str, str]:
 def _make_roles(connection: Connection, settings: Settings) -> None:
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {HOUSE}"))
     for service in SERVICES:
-        for role in (owner_role(service), app_role(service)):
+        for role, login in ((owner_role(service), "NOLOGIN"), (app_role(service), "LOGIN")):
             exists = connection.execute(
                 text("SELECT 1 FROM pg_roles WHERE rolname = :r"), {"r": role}
             ).first()
             if exists is None:
-                connection.execute(text(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"))
-            password = settings.db.password_of(role)
+                connection.execute(text(f"CREATE ROLE {role} NOSUPERUSER NOCREATEDB NOCREATEROLE"))
+            connection.execute(text(f"ALTER ROLE {role} {login}"))
+            password = settings.db.password_of(role) if login == "LOGIN" else None
             if password is not None:
                 quoted = connection.execute(
                     text("SELECT quote_literal(:p)"), {"p": password.get_secret_value()}
@@ -135,6 +139,7 @@ def _config(schema: str) -> Config:
 def _grant(connection: Connection, service: str) -> None:
     app = app_role(service)
     others = [app_role(other) for other in SERVICES if other != service]
+    speakers = [app_role(speaker) for speaker in subscriptions()[service]]
     statements: Iterable[str] = (
         f"GRANT USAGE ON SCHEMA {service} TO {app}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service} TO {app}",
@@ -142,14 +147,24 @@ def _grant(connection: Connection, service: str) -> None:
         f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {service} FROM PUBLIC",
         *(f"GRANT EXECUTE ON FUNCTION {service}.{function} TO {app}" for function in BUS_FUNCTIONS),
         f"REVOKE INSERT, UPDATE, DELETE ON {service}.alembic_version FROM {app}",
-        *(f"GRANT USAGE ON SCHEMA {service} TO {other}" for other in others),
-        *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {other}" for other in others),
+        *(f"REVOKE UPDATE, DELETE ON {service}.{log} FROM {app}" for log in _logs(service)),
+        # Whom the service does not hear any more loses the door.
+        *(f"REVOKE ALL ON SCHEMA {service} FROM {other}" for other in others),
+        *(f"REVOKE ALL ON FUNCTION {service}.deliver(jsonb) FROM {other}" for other in others),
+        *(f"GRANT USAGE ON SCHEMA {service} TO {speaker}" for speaker in speakers),
+        *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {speaker}" for speaker in speakers),
         f"GRANT USAGE ON SCHEMA {HOUSE} TO {app}",
         f"GRANT SELECT ON {HOUSE}.clock, {HOUSE}.subscriptions, {HOUSE}.matters TO {app}",
         f"GRANT EXECUTE ON FUNCTION {HOUSE}.hand_on(text, jsonb) TO {app}",
     )
     for statement in statements:
         connection.execute(text(statement))
+
+
+def _logs(service: str) -> list[str]:
+    metadata = tables(service).outbox.metadata
+    said = [table.name for table in metadata.sorted_tables if table.info.get("append_only")]
+    return [*said, *BUS_LOGS]
 
 
 def _subscribe(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.bus.tables import bus_tables
-from shared.db.types import AwareDateTime, CaseRow
+from shared.db.types import APPEND_ONLY, AwareDateTime, CaseRow
 
 
 class Base(DeclarativeBase):
@@ -69,7 +69,7 @@ class PersonRead(Base):
     purpose: Mapped[str] = mapped_column(String(60))
     read_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
-    __table_args__ = (Index("person_reads_person", "person_ref"),)
+    __table_args__ = (Index("person_reads_person", "person_ref"), {"info": APPEND_ONLY})
 
 
 class Case(CaseRow, Base):
@@ -117,7 +117,7 @@ class TimelineEntry(Base):
     fact: Mapped[str] = mapped_column(String(60))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
-    __table_args__ = (Index("timeline_case", "case_no", "at"),)
+    __table_args__ = (Index("timeline_case", "case_no", "at"), {"info": APPEND_ONLY})
 
 
 class LookupMiss(Base):

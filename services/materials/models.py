@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.bus.tables import bus_tables
-from shared.db.types import AwareDateTime, CaseRow
+from shared.db.types import APPEND_ONLY, AwareDateTime, CaseRow
 
 
 class Base(DeclarativeBase):
@@ -64,6 +64,8 @@ class MatchOutcome(Base):
     upload: Mapped[UUID | None] = mapped_column(Uuid)
     matched_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
+    __table_args__ = ({"info": APPEND_ONLY},)
+
 
 class Certificate(Base):
     """An electronic certificate, held by a person_ref. `content` is sealed; matching never opens it."""
@@ -98,7 +100,7 @@ class UseGrant(Base):
     purpose: Mapped[str] = mapped_column(String(60))
     granted_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
-    __table_args__ = (Index("use_grants_case", "case_no"),)
+    __table_args__ = (Index("use_grants_case", "case_no"), {"info": APPEND_ONLY})
 
 
 class UseRecord(Base):
@@ -114,7 +116,11 @@ class UseRecord(Base):
     purpose: Mapped[str] = mapped_column(String(60))
     used_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
-    __table_args__ = (Index("use_records_case", "case_no"), Index("use_records_certificate", "certificate"))
+    __table_args__ = (
+        Index("use_records_case", "case_no"),
+        Index("use_records_certificate", "certificate"),
+        {"info": APPEND_ONLY},
+    )
 
 
 class Upload(Base):
@@ -146,4 +152,4 @@ class UploadRead(Base):
     purpose: Mapped[str] = mapped_column(String(60))
     read_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
-    __table_args__ = (Index("upload_reads_upload", "upload"),)
+    __table_args__ = (Index("upload_reads_upload", "upload"), {"info": APPEND_ONLY})

@@ -287,6 +287,9 @@ BUS_FUNCTIONS = (
 )
 """What a service may call in its own schema; everybody else has `deliver` only."""
 
+BUS_LOGS = ("parked_acts",)
+"""What a service adds to and never changes."""
+
 
 def bus_v1(schema: str) -> str:
     """The SQL for one schema."""

@@ -7,6 +7,9 @@ from typing import Any
 from sqlalchemy import DateTime, Dialect, Integer, String, TypeDecorator
 from sqlalchemy.orm import Mapped, mapped_column
 
+APPEND_ONLY = {"append_only": True}
+"""`info` of a table that only grows: the service's role has no right to change or to remove its rows."""
+
 
 class AwareDateTime(TypeDecorator[datetime]):
     """An aware moment. A naive one is refused, because the database would guess its zone."""
