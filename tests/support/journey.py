@@ -141,13 +141,14 @@ def open_hall(made: Installation) -> Iterator[TestClient]:
     """All doors in this process, with the development log-in; what goes wrong there is an answer."""
     web = made.settings.web.model_copy(update={"cookie_secure": False})
     settings = made.settings.model_copy(update={"dev_identity": True, "web": web})
+    before = structlog.get_config()
     configure(settings, service="web")
     try:
         with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:
             yield client
     finally:
         faults.plan_faults("")
-        structlog.reset_defaults()
+        structlog.configure(**before)
 
 
 def trace(journey: Journey) -> list[str]:
