@@ -133,7 +133,10 @@ def _cursor(task: Task) -> str:
 
 def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
     try:
-        due_at, task_id = urlsafe_b64decode(cursor.encode()).decode().split("|")
-        return datetime.fromisoformat(due_at), UUID(task_id)
-    except ValueError:
+        written, task_id = urlsafe_b64decode(cursor.encode()).decode().split("|")
+        due_at = datetime.fromisoformat(written)
+        if due_at.tzinfo is None:
+            raise CursorInvalid
+        return due_at.astimezone(UTC), UUID(task_id)
+    except (ValueError, OverflowError):
         raise CursorInvalid from None

@@ -156,10 +156,12 @@ def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
     if media_type is None:
         raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
     upload_id = new_id()
+    # A browser may say any alphabet for the name, and some hold characters that no other can write.
+    kept_name = name[:255].encode(errors="replace").decode()
     upload = Upload(
         id=upload_id,
         owner=owner,
-        sealed_name=unit.desk.vault.seal(name[:255], table="uploads", row=upload_id, column="sealed_name"),
+        sealed_name=unit.desk.vault.seal(kept_name, table="uploads", row=upload_id, column="sealed_name"),
         media_type=media_type,
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),

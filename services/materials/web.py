@@ -84,7 +84,7 @@ def router(context: WebContext) -> APIRouter:
                 unit,
                 citizen.subject,
                 key,
-                fingerprint("POST", "/api/v1/uploads", name.encode() + b"\0" + content),
+                fingerprint("POST", "/api/v1/uploads", name.encode(errors="replace") + b"\0" + content),
                 lambda: (201, _receipt(commands.keep_upload(unit, owner, name, content))),
             )
         return JSONResponse(answer.body, answer.status)

@@ -8,6 +8,8 @@ from pydantic_core import PydanticCustomError
 
 # PostgreSQL cannot store NUL; the other control characters have no business in anything people fill in.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+CONTROL_CHARACTER = ("field.control-character", "文本包含控制字符", "a text holds control characters")
+"""Code and words of the refusal."""
 
 
 class Body(BaseModel):
@@ -20,22 +22,16 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_control_characters(cls, data: Any) -> Any:
-        if _has_control(data):
-            raise PydanticCustomError(
-                "control_character",
-                "a text holds control characters",
-                {
-                    "code": "field.control-character",
-                    "zh": "文本包含控制字符",
-                    "en": "a text holds control characters",
-                },
-            )
+        if has_control(data):
+            code, zh, en = CONTROL_CHARACTER
+            raise PydanticCustomError("control_character", en, {"code": code, "zh": zh, "en": en})
         return data
 
 
-def _has_control(data: object) -> bool:
+def has_control(data: object) -> bool:
+    """Whether any text in a value holds what no database can keep or no keyboard types."""
     if isinstance(data, str):
         return _CONTROL.search(data) is not None
     if isinstance(data, dict):
-        return any(_has_control(key) or _has_control(value) for key, value in data.items())
-    return isinstance(data, list) and any(_has_control(item) for item in data)
+        return any(has_control(key) or has_control(value) for key, value in data.items())
+    return isinstance(data, list) and any(has_control(item) for item in data)

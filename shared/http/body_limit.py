@@ -13,10 +13,16 @@ from shared.http.problems import problem_response
 # throw away what comes: this many times the limit, this long.
 _DISCARD_FACTOR = 8
 _DISCARD_S = 5.0
+# What a page took, its service may hand to the owner: as base64, with a few words around it.
+_BETWEEN_SERVICES = "/internal/"
+_AROUND = 64 * 1024
 
 
 class BodyLimitMiddleware:
-    """Pure ASGI: 413 problem+json for a body over `limit` bytes, by Content-Length or by counting."""
+    """Pure ASGI: 413 problem+json for a body over `limit` bytes, by Content-Length or by counting.
+
+    Between services it is as much as `limit` bytes are in base64.
+    """
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self._app = app
@@ -27,8 +33,9 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _declared(scope) > self._limit:
-            await self._refuse(scope, receive, send, rest=True)
+        limit = self._limit_of(scope)
+        if _declared(scope) > limit:
+            await self._refuse(scope, receive, send, limit, rest=True)
             return
         seen = 0
         rest = True
@@ -39,7 +46,7 @@ class BodyLimitMiddleware:
             message = await receive()
             seen += len(message.get("body", b""))
             rest = bool(message.get("more_body", False))
-            if seen > self._limit:
+            if seen > limit:
                 over = True
                 raise TooLarge
             return message
@@ -58,17 +65,20 @@ class BodyLimitMiddleware:
             if started or not over:
                 raise
         if over and not started:
-            await self._refuse(scope, receive, send, rest=rest)
+            await self._refuse(scope, receive, send, limit, rest=rest)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, rest: bool) -> None:
+    def _limit_of(self, scope: Scope) -> int:
+        return self._limit * 4 // 3 + _AROUND if scope["path"].startswith(_BETWEEN_SERVICES) else self._limit
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, limit: int, *, rest: bool) -> None:
         if rest:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_discard(receive, self._limit * _DISCARD_FACTOR), _DISCARD_S)
-        megabytes = f"{self._limit / (1024 * 1024):g}"
+                await asyncio.wait_for(_discard(receive, limit * _DISCARD_FACTOR), _DISCARD_S)
+        megabytes = f"{limit / (1024 * 1024):g}"
         error = TooLarge(
             f"提交的内容不得超过 {megabytes} MB",
             f"send at most {megabytes} MB",
-            members={"limit_bytes": self._limit},
+            members={"limit_bytes": limit},
         )
         response = problem_response(Request(scope), error)
         response.headers["Connection"] = "close"

@@ -1,6 +1,6 @@
 """Everything of the HTTP edge, put around an app in the one right order."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -13,6 +13,7 @@ from shared.errors import AppError
 from shared.http import problem_pages
 from shared.http.body_limit import BodyLimitMiddleware
 from shared.http.problems import RenderHtml, answer_error
+from shared.http.request_body import check_request
 from shared.http.security_headers import SecurityHeadersMiddleware
 from shared.http.trace import TraceMiddleware
 from shared.http.validation import error_of_validation
@@ -26,7 +27,11 @@ def install_edge(
     *,
     render_problem_html: RenderHtml | None = None,
 ) -> None:
-    """Add trace, security headers, body limit, error answers and the pages of /problems to an app."""
+    """Add trace, security headers, checks of requests, error answers and the pages of /problems to an app.
+
+    Before any router is included: what is included takes the checks along.
+    """
+    app.router.dependencies.append(Depends(check_request))
     app.state.authenticator = authenticator
     if render_problem_html is not None:
         app.state.render_problem_html = render_problem_html

@@ -33,6 +33,8 @@ class MethodNotAllowed(AppError):
     status = 405
     title_zh = "不支持此请求方法"
     title_en = "This method is not allowed here"
+    allow: str | None = None
+    """The methods that are, as the Allow header has them (RFC 9110 section 15.5.6)."""
 
 
 class Refused(AppError):
@@ -115,6 +117,8 @@ def problem_response(request: Request, error: AppError) -> Response:
         headers["Retry-After"] = str(retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed) and error.allow:
+        headers["Allow"] = error.allow
     if _prefers_html(request):
         render: RenderHtml = getattr(request.app.state, "render_problem_html", plain_page)
         return HTMLResponse(render(request, problem), problem.status, headers)
@@ -164,7 +168,9 @@ def _of_http(error: HTTPException) -> AppError:
     if error.status_code == 404:
         return NotFound()
     if error.status_code == 405:
-        return MethodNotAllowed()
+        not_allowed = MethodNotAllowed()
+        not_allowed.allow = (error.headers or {}).get("Allow")
+        return not_allowed
     if error.status_code == 400:
         return BadRequest()
     refused = Refused()

@@ -4,12 +4,16 @@ One hall serves all of these; each test makes its own people and looks at its ow
 the contents of every table, so that "refused" means that nothing was written either.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
+import io
 import json
 import re
 import time
+import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -67,6 +71,13 @@ def hall(
         app = build(settings, SERVICES)
         with TestClient(app, "https://hall.test", raise_server_exceptions=False) as client:
             yield Hall(house, client)
+
+
+@pytest.fixture(autouse=True)
+def no_cookies(hall: Hall) -> Iterator[None]:
+    """A browser of one's own for each test."""
+    yield
+    hall.client.cookies.clear()
 
 
 def more_matters(folder: Path) -> list[Path]:
@@ -639,7 +650,6 @@ def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(hall: Hall) ->
     log_in = hall.client.post("/dev/login", headers=own, data={"person": "officer-1"}, follow_redirects=False)
     choice = hall.client.post("/preferences", headers=own, data={"lang": "en"}, follow_redirects=False)
     log_out = hall.client.post("/logout", headers=own, follow_redirects=False)
-    hall.client.cookies.clear()
     for answer in (log_in, choice, log_out):
         assert answer.status_code == 303
         flags = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
@@ -797,3 +807,407 @@ def test_of_two_missing_materials_one_is_not_enough_and_nobody_is_asked_again(ha
     assert case["state"] == "under_review"
     assert [entry["fact"] for entry in case["timeline"]].count("correction-required") == 1
     assert problem(supply("lease_contract", A_PDF)) == (409, "case.nothing-asked")
+
+
+def a_zip() -> bytes:
+    """An archive, as office files are."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("lease.pdf", b"", "upload.empty"),
+        ("lease.pdf", a_zip(), "upload.type-not-allowed"),
+        ("lease.pdf", a_zip() + A_PDF, "upload.type-not-allowed"),
+        ("lease.pdf", b"<html><script>alert(1)</script></html>", "upload.type-not-allowed"),
+        ("lease.pdf", b"<!--" + A_PDF, "upload.type-not-allowed"),
+        ("lease.pdf", b"%PDF-1.7\n<script>alert(1)</script>", "upload.type-not-allowed"),
+        ("photo.jpg", b"\xff\xd8\xff\xe0<?php system($_GET['x']); ?>", "upload.type-not-allowed"),
+        (
+            "photo.svg",
+            b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+            "upload.type-not-allowed",
+        ),
+    ],
+)
+def test_a_disguised_file_is_refused(hall: Hall, name: str, content: bytes, code: str) -> None:
+    _, headers = hall.citizen()
+    with untouched(hall):
+        files = {"file": (name, content, "application/pdf")}
+        answer = hall.client.post("/api/v1/uploads", headers=keyed(headers), files=files)
+    assert problem(answer) == (422, code)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../etc/passwd",
+        "..\\..\\boot.ini",
+        "/etc/cron.d/x",
+        "a\x00.pdf",
+        'x"; filename="y.html',
+        "长" * 300,
+        "con",
+        "..",
+    ],
+)
+def test_a_strange_name_leads_nowhere(hall: Hall, name: str) -> None:
+    """The name is only kept, sealed: the file is stored and given back under a name of ours."""
+    _, headers = hall.citizen()
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="'
+        + name.replace('"', '\\"').encode()
+        + b'"\r\nContent-Type: text/html\r\n\r\n'
+        + A_PDF
+        + b"\r\n--b--\r\n"
+    )
+    sent = {**keyed(headers), "Content-Type": "multipart/form-data; boundary=b"}
+    answer = hall.client.post("/api/v1/uploads", headers=sent, content=body)
+    assert answer.status_code == 201, answer.text
+    kept = answer.json()
+    back = hall.client.get(f"/api/v1/uploads/{kept['id']}", headers=headers)
+    assert back.content == A_PDF
+    assert back.headers["content-type"] == kept["media_type"] == "application/pdf"
+    assert back.headers["content-disposition"] == f'attachment; filename="{kept["id"]}"'
+    assert back.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_name_of_no_alphabet_is_kept_as_far_as_it_goes(hall: Hall) -> None:
+    """UTF-7 can say half a character, which nothing else can write."""
+    _, headers = hall.citizen()
+    sent = {**keyed(headers), "Content-Type": "multipart/form-data; boundary=b; charset=utf-7"}
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="+2AA-"\r\n\r\n'
+    answer = hall.client.post("/api/v1/uploads", headers=sent, content=head + A_PDF + b"\r\n--b--\r\n")
+    assert answer.status_code == 201
+
+
+def test_a_file_of_full_size_passes_between_services(hall: Hall) -> None:
+    """A page hands files on as base64, a third longer than what the page itself may take."""
+    most = hall.house.settings.web.max_upload_bytes
+    content = A_PDF.replace(b"endobj\n", b"endobj\n" + b"%" * (most - 4096))
+    body = {"owner": str(uuid4()), "name": "f", "content": base64.b64encode(content).decode()}
+    service = bearer(load_secret(hall.house.settings, SERVICE_TOKEN).hex())
+    assert hall.client.post("/internal/v1/keep_upload", headers=service, json=body).status_code == 200
+
+
+MULTIPART = {
+    "no boundary": ("multipart/form-data", b"--b\r\n\r\n--b--\r\n"),
+    "no end": ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="file"; f'),
+    "no file": (
+        "multipart/form-data; boundary=b",
+        b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--b--\r\n',
+    ),
+    "no such alphabet": (
+        "multipart/form-data; boundary=b; charset=rot13",
+        b'--b\r\nContent-Disposition: form-data; name="other"; filename="x"\r\n\r\nx\r\n--b--\r\n',
+    ),
+    "many parts": (
+        "multipart/form-data; boundary=b",
+        b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n' * 5000 + b"--b--\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MULTIPART)
+def test_a_broken_form_is_refused(hall: Hall, kind: str) -> None:
+    media_type, body = MULTIPART[kind]
+    _, headers = hall.citizen()
+    with untouched(hall):
+        answer = hall.client.post(
+            "/api/v1/uploads", headers={**keyed(headers), "Content-Type": media_type}, content=body
+        )
+    assert problem(answer)[0] in (400, 422)
+
+
+@pytest.mark.parametrize("door", ["/api/v1/uploads", "/api/v1/cases"])
+@pytest.mark.parametrize("declared", [True, False])
+def test_thirty_one_megabytes_are_refused_and_not_kept(hall: Hall, door: str, declared: bool) -> None:
+    _, headers = hall.citizen()
+    chunk = b"x" * (1 << 20)
+    multipart = door.endswith("uploads")
+    first = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        if multipart
+        else b'{"a":"'
+    )
+    sent = {
+        **keyed(headers),
+        "Content-Type": f"{'multipart/form-data; boundary=b' if multipart else 'application/json'}",
+    }
+    if declared:
+        sent["Content-Length"] = str(31 << 20)
+    chunks = iter([first, *[chunk] * 31])
+    answer: dict[str, Any] = {"body": b""}
+
+    async def receive() -> dict[str, Any]:
+        body = next(chunks, None)
+        return {"type": "http.request", "body": body or b"", "more_body": body is not None}
+
+    async def send(message: Any) -> None:
+        answer["body"] += message.get("body", b"")
+        answer["status"] = message.get("status", answer.get("status"))
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "https",
+        "path": door,
+        "raw_path": door.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+        "client": ("192.0.2.1", 1),
+        "server": ("hall.test", 443),
+    }
+    limit = hall.house.settings.web.max_upload_bytes
+    tracemalloc.start()
+    try:
+        asyncio.run(app_of(hall)(scope, receive, send))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer["status"] == 413
+    assert json.loads(answer["body"])["code"] == "request.too-large"
+    # What a door may take is kept once while it comes; nothing beyond it, and what is declared is not read.
+    assert peak < (3 << 20 if declared or multipart else limit + (4 << 20))
+
+
+def bomb(who: Citizen, written: str) -> bytes:
+    """A complete application with something written into its form."""
+    text = json.dumps(application(who), ensure_ascii=False)
+    return text.replace('"ground": "employment"', f'"ground": "employment", {written}').encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+BOMBS = {
+    "the same name twice": '"ground": "housing"',
+    "the same name twice, deeper": '"delivery": {"method": "post", "method": "pickup"}',
+    "not a number": '"x": NaN',
+    "endless": '"x": -Infinity',
+    "too large a number": '"x": 1e999',
+    "a number of 5,000 digits": f'"x": {"9" * 5000}',
+    "a number of 4,000 digits": f'"x": {"9" * 4000}',
+    "nested 30 deep": f'"x": {"[" * 30}{"]" * 30}',
+    "nested 300 deep": f'"x": {"[" * 300}{"]" * 300}',
+    "nested 900 deep": f'"x": {"[" * 900}{"]" * 900}',
+    "objects nested 900 deep": f'"x": {"".join(["{" + chr(34) + "a" + chr(34) + ":"] * 900)}1{"}" * 900}',
+    "nested 100,000 deep": f'"x": {"[" * 100_000}{"]" * 100_000}',
+    "a long list": f'"x": [{",".join(["1"] * 200_000)}]',
+    "many names": f'"delivery": {{{",".join(f"{chr(34)}n{n}{chr(34)}: 1" for n in range(20_000))}}}',
+    "a NUL": '"language": "zh\\u0000"',
+    "a NUL in a name": '"a\\u0000": 1',
+    "half a character": '"language": "\\ud800"',
+    "half a character in a name": '"\\udfff": 1',
+    "half a character, raw": '"language": "\ud800"',
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_json_that_nobody_means_is_refused(hall: Hall, kind: str) -> None:
+    who, headers = hall.citizen()
+    sent = {**keyed(headers), "Content-Type": "application/json"}
+    began = time.perf_counter()
+    with untouched(hall):
+        answer = hall.client.post("/api/v1/cases", headers=sent, content=bomb(who, BOMBS[kind]))
+    assert problem(answer)[0] in (400, 422)
+    # Neither seconds of work nor an answer that repeats what was sent.
+    assert time.perf_counter() - began < 3
+    assert len(answer.content) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("door", "body"),
+    [
+        ("/api/v1/cases", b"[]"),
+        ("/api/v1/cases", b"null"),
+        ("/api/v1/cases", b'"text"'),
+        ("/api/v1/cases", b""),
+        ("/api/v1/cases", b"\xff\xfe\x00"),
+        (
+            "/api/v1/cases",
+            b'{"matter": "residence_permit.apply", "version": 99999999999999999999, "form": {}}',
+        ),
+        ("/api/v1/cases", b'{"matter": "a\\u0000b", "form": {}}'),
+        ("/api/v1/cases", b'{"matter": 1, "form": []}'),
+        ("/api/v1/cases", b'{"matter": "residence_permit.apply", "form": {}, "uploads": {"photo": "no"}}'),
+        (
+            "/api/v1/cases",
+            b'{"matter": "residence_permit.apply", "form": {}, "client": "' + b"x" * 101 + b'"}',
+        ),
+        ("/api/v1/cases/lookup", b'{"number": "\\u0000", "query_code": "x"}'),
+        ("/api/v1/cases/lookup", b'{"number": "\\ud800", "query_code": "x"}'),
+        ("/api/v1/cases/lookup", b'{"number": ["x"], "query_code": {}}'),
+        (f"/api/v1/cases/{NOWHERE}/supplements", b'{"uploads": {}}'),
+        (
+            f"/api/v1/cases/{NOWHERE}/supplements",
+            json.dumps({"uploads": {f"m{n}": str(UUID(int=n)) for n in range(51)}}).encode(),
+        ),
+    ],
+)
+def test_a_body_of_another_shape_is_refused(hall: Hall, door: str, body: bytes) -> None:
+    _, headers = hall.citizen()
+    with untouched(hall):
+        answer = hall.client.post(
+            door, headers={**keyed(headers), "Content-Type": "application/json"}, content=body
+        )
+    assert problem(answer)[0] in (400, 404, 422)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", "/api/v1/cases/%00", {}),
+        ("GET", f"/api/v1/cases/{'9' * 3000}", {}),
+        ("GET", "/api/v1/cases/%ED%A0%80", {}),
+        ("GET", "/api/v1/matters/%00", {}),
+        ("GET", "/problems/%00", {}),
+        ("GET", "/api/v1/uploads/%00", {}),
+        ("POST", "/api/v1/cases/%00/supplements", {"json": {"uploads": {"photo": str(UUID(int=1))}}}),
+        ("GET", "/cases/%00", {}),
+        ("GET", "/?lang=%00", {}),
+        ("GET", "/cases", {"headers": {"Cookie": "onestop_lang=%00; onestop_mode=\x7f"}}),
+        ("POST", "/lookup", {"data": {"number": "\x00", "query_code": "x"}}),
+        ("POST", "/lookup", {"data": {"number": "x", "query_code": "\x00"}}),
+        ("POST", "/preferences", {"data": {"back": "/\x00", "lang": "en"}}),
+        ("POST", "/preferences", {"data": {"back": "//elsewhere.example", "lang": "en"}}),
+        ("POST", "/preferences", {"data": {"back": "/\r\nSet-Cookie: a=b", "lang": "en"}}),
+    ],
+)
+@pytest.mark.usefixtures("fresh_lookups")
+def test_strange_addresses_and_fields_are_no_failure_of_ours(
+    hall: Hall, method: str, path: str, options: dict[str, Any]
+) -> None:
+    _, headers = hall.citizen()
+    sent = {**keyed(headers), **options.get("headers", {})}
+    answer = hall.client.request(method, path, **{**options, "headers": sent}, follow_redirects=False)
+    assert answer.status_code < 500
+    assert answer.headers.get("location", "/").startswith("/")
+    assert not answer.headers.get("location", "/").startswith("//")
+    assert "a=b" not in answer.headers.get("set-cookie", "")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cursor=x",
+        "cursor=%00",
+        "cursor=" + base64.urlsafe_b64encode(b"2026-11-23T00:00:00|x").decode(),
+        "cursor=" + base64.urlsafe_b64encode(f"2026-11-23T00:00:00|{UUID(int=1)}".encode()).decode(),
+        "cursor=" + base64.urlsafe_b64encode(f"0001-01-01T00:00:00+23:59|{UUID(int=1)}".encode()).decode(),
+        "cursor=" + base64.urlsafe_b64encode(f"9999-12-31T23:59:59-23:59|{UUID(int=1)}".encode()).decode(),
+        "limit=0",
+        "limit=101",
+        "limit=99999999999999999999999",
+        "mine=maybe",
+    ],
+)
+def test_a_strange_page_of_the_queue_is_refused(hall: Hall, query: str) -> None:
+    answer = hall.client.get(f"/api/v1/tasks?{query}", headers=hall.officer("officer-1"))
+    assert problem(answer)[0] in (400, 422)
+
+
+@pytest.mark.parametrize("tag", ['"1"', 'W/"2"', '"', "*" * 9000, '"1", "3"', "\xff", '"2', "2"])
+def test_a_strange_if_match_decides_nothing(hall: Hall, tag: str) -> None:
+    who, headers = hall.citizen()
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.house.pump()
+    task = str(hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
+    officer = hall.officer("officer-1")
+    claimed = hall.client.post(f"/api/v1/tasks/{task}/claim", headers=officer)
+    raw = [(k.encode(), v.encode()) for k, v in officer.items()] + [(b"if-match", tag.encode("latin-1"))]
+    with untouched(hall):
+        answer = hall.client.post(f"/api/v1/tasks/{task}/decision", headers=raw, json={"outcome": "passed"})
+    assert (claimed.headers["etag"], problem(answer)) == ('"2"', (412, "resource.changed"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "code"),
+    [
+        ("GET", "/api/v1/nothing", {}, 404, "resource.not-found"),
+        ("GET", "/.env", {}, 404, "resource.not-found"),
+        ("GET", "/static/../pyproject.toml", {}, 404, "resource.not-found"),
+        ("GET", "/static/%2e%2e/%2e%2e/pyproject.toml", {}, 404, "resource.not-found"),
+        ("GET", "/openapi.json", {}, 404, "resource.not-found"),
+        ("DELETE", "/api/v1/cases", {}, 405, "request.method-not-allowed"),
+        ("PUT", f"/api/v1/cases/{NOWHERE}", {}, 405, "request.method-not-allowed"),
+        ("TRACE", "/api/v1/cases", {}, 405, "request.method-not-allowed"),
+        ("POST", "/static/onestop.css", {}, 405, "request.method-not-allowed"),
+        (
+            "POST",
+            "/api/v1/cases",
+            {"content": b"matter=x", "type": FORM},
+            415,
+            "request.unsupported-media-type",
+        ),
+        (
+            "POST",
+            "/api/v1/cases",
+            {"content": b"{}", "type": "text/plain"},
+            415,
+            "request.unsupported-media-type",
+        ),
+        (
+            "POST",
+            "/api/v1/cases",
+            {"content": b"<a/>", "type": "text/xml"},
+            415,
+            "request.unsupported-media-type",
+        ),
+        ("POST", "/api/v1/cases", {"content": b"{}"}, 415, "request.unsupported-media-type"),
+        (
+            "POST",
+            "/api/v1/uploads",
+            {"content": b"{}", "type": "application/json"},
+            415,
+            "request.unsupported-media-type",
+        ),
+        (
+            "POST",
+            "/lookup",
+            {"content": b"{}", "type": "application/json"},
+            415,
+            "request.unsupported-media-type",
+        ),
+    ],
+)
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_what_is_not_here_is_told_in_ones_own_language(
+    hall: Hall, method: str, path: str, options: dict[str, Any], status: int, code: str, language: str
+) -> None:
+    _, headers = hall.citizen()
+    sent = {**keyed(headers), "Accept-Language": language}
+    if "type" in options:
+        sent["Content-Type"] = options["type"]
+    with untouched(hall):
+        answer = hall.client.request(method, path, headers=sent, content=options.get("content"))
+    assert problem(answer) == (status, code)
+    assert answer.headers["content-language"] == language
+    assert answer.json()["title"].isascii() is (language == "en")
+    assert ("allow" in answer.headers) is (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("", "zh-CN"),
+        ("fr, de;q=0.5", "zh-CN"),
+        ("*", "zh-CN"),
+        ("en-GB,zh;q=0.9", "en"),
+        ("zh-TW, en;q=0.9", "zh-CN"),
+        ("en;q=0, zh;q=0.1", "zh-CN"),
+        ("zh;q=0.1, en;q=0.2", "en"),
+        ("en;q=nan, zh;q=inf, ;;;=,q", "zh-CN"),
+        ("x" * 8000 + ",en", "en"),
+    ],
+)
+def test_the_language_is_the_best_that_was_asked_for(hall: Hall, accepted: str, language: str) -> None:
+    answer = hall.client.get("/api/v1/nothing", headers={"Accept-Language": accepted})
+    assert answer.headers["content-language"] == language
+    assert "accept-language" in answer.headers["vary"].lower()
