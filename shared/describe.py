@@ -11,3 +11,8 @@ def describe(error: Exception) -> str:
             where = "/".join(code.co_filename.split("/")[-2:]) + f":{trace.tb_lineno}"
         trace = trace.tb_next
     return f"{type(error).__name__} at {where}"
+
+
+def kind_of(error: BaseException) -> str:
+    """The class of an error; the driver's own, where it came from the database (`DeadlockDetected`)."""
+    return type(getattr(error, "orig", None) or error).__name__

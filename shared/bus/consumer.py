@@ -22,6 +22,7 @@ from shared import metrics
 from shared.bus.inbox import TRANSIENT, Inbox
 from shared.bus.topology import queue_name
 from shared.bus.wire import Undecodable, Unreadable, from_json, from_message
+from shared.describe import kind_of
 from shared.events.fact import Event
 from shared.faults import fault_point
 
@@ -168,7 +169,7 @@ class QueueConsumer:
                 self._run_batch(lambda: self._decide(some))
                 break
             except TRANSIENT as error:
-                _log.warning("batch_repeats", service=self._service, error=type(error).__name__)
+                _log.warning("batch_repeats", service=self._service, error=kind_of(error))
                 if self._stopping.wait(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)]) and tries > 0:
                     return
                 tries += 1

@@ -25,6 +25,7 @@ from shared.bus.keeping import keep_house
 from shared.bus.outbox import BUSY, DatabaseRoad, Relay, Road
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
 from shared.db.unit import Desk
+from shared.describe import kind_of
 from shared.settings import Settings
 
 _log = structlog.get_logger()
@@ -149,13 +150,20 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         done = threading.Event()
         outcome: list[BaseException] = []
 
+        def tried() -> None:
+            # nameko writes a trace of whatever leaves a worker; an outage is told in one line by who repeats.
+            try:
+                work()
+            except TRANSIENT as error:
+                outcome.append(error)
+
         def keep(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
             if exc_info is not None:
                 outcome.append(exc_info[1])
             done.set()
             return result, exc_info
 
-        self.container.spawn_worker(self, (work,), {}, handle_result=keep)
+        self.container.spawn_worker(self, (tried,), {}, handle_result=keep)
         done.wait()
         if outcome:
             raise outcome[0]
@@ -173,7 +181,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 troubles = 0
             except (*TRANSIENT, *ROAD_ERRORS) as error:
                 _log.warning(
-                    "loop_repeats", loop=name, service=self.config.desk.service, error=type(error).__name__
+                    "loop_repeats", loop=name, service=self.config.desk.service, error=kind_of(error)
                 )
                 self.stopping.wait(_TROUBLE_S[min(troubles, len(_TROUBLE_S) - 1)])
                 troubles += 1

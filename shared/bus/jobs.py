@@ -173,7 +173,8 @@ class JobRunner:
                     found = unit.connection.execute(
                         self._claim, {"lease": LEASE, "kinds": sorted(self._handlers)}
                     )
-                    jobs = sorted((Job(*row) for row in found), key=lambda j: j.id)
+                    # By case, as batches lock their cases: by id, the two ran into deadlocks.
+                    jobs = sorted((Job(*row) for row in found), key=lambda j: (j.case or "", j.id))
                     return [(job, self._prepare(unit, job)) for job in jobs]
             except _Broken as broken:
                 # The claim was rolled back, so the epoch in the table is the one before.
