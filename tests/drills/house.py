@@ -77,6 +77,8 @@ class House:
     settings: Settings
     url: str
     processes: dict[str, Process] = field(default_factory=dict)
+    ended: dict[str, list[int]] = field(default_factory=dict)
+    """Exit codes of those that ended although nobody killed them."""
 
     def victims(self) -> dict[str, Callable[[], None]]:
         """Name -> kill it and start it again."""
@@ -91,8 +93,15 @@ class House:
     def keep_up(self) -> None:
         """Start again what ended by itself, as a supervisor does."""
         for process in self.processes.values():
-            if process.child is not None and process.child.poll() is not None:
+            code = process.child.poll() if process.child is not None else None
+            if code is not None:
+                self.ended.setdefault(process.name, []).append(code)
                 process.start()
+
+    def deadlocks(self) -> int:
+        """How often a process was told of one: sorted locks leave none."""
+        logs = (process.log.read_bytes() for process in self.processes.values())
+        return sum(log.count(b"DeadlockDetected") for log in logs)
 
     def _restart_broker(self) -> None:
         self.rabbitmq.kill()

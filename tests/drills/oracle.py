@@ -1,17 +1,26 @@
 """What was promised against what is there: the ledger, the SMS gateway's books, the database, the broker."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from deploy.services import SERVICES, subscriptions
+from deploy.services import SERVICES, subscriptions, tables
+from services.notify.rules.delivery import DeliveryState
+from services.notify.rules.notices import IN_APP, plan_notices
 from shared.bus.topology import read_queues
+from shared.desk import build_desk
 from shared.settings import Settings, database_url
 from tests.drills.driver import Ledger
 from tests.drills.house import House
+
+Culprits = Mapping[str, Sequence[Any]]
+SMS = "sms"
+FAULTS = ("answers", "deadlocks", "ended_by_themselves", "stopped_badly")
+"""Notes that make a run bad by themselves."""
 
 
 @dataclass(slots=True)
@@ -30,8 +39,9 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Nothing went wrong."""
-        return not (self.lost or self.duplicated or self.unexpected or self.out_of_order or self.stuck)
+        """Nothing went wrong, and whatever died was killed."""
+        wrong = (self.lost, self.duplicated, self.unexpected, self.out_of_order, self.stuck)
+        return not any(wrong) and not any(self.notes.get(name) for name in FAULTS)
 
 
 class Books:
@@ -70,62 +80,149 @@ def judge(house: House, ledger: Ledger) -> Verdict:
     books = Books(house.settings)
     with books.connect() as c:
         numbers = set(c.execute(text("SELECT number FROM intake.cases")).scalars())
-        deliveries = {str(d) for d in c.execute(text("SELECT id FROM notify.deliveries")).scalars()}
-        promised = set(ledger.acknowledged.values())
-        sent = Counter(str(taken.out_id) for taken in house.sms.taken())
-        twice = {out_id: times for out_id, times in sent.items() if times > 1}
-        doubles = _doubles(c)
-        disorder = _disorder(c)
+        due, made = _notices_due(c, house), _notices_made(c)
+        sms = {id_ for id_, notice in made.items() if notice.channel != IN_APP}
+        told = {id_ for id_ in sms if made[id_].state == DeliveryState.SENT}
+        doubles, disorder, ends = _doubles(c), _disorder(c), _not_at_their_end(c)
         parked = sum(_count(c, f"SELECT count(*) FROM {s}.inbox WHERE state = 'parked'") for s in SERVICES)
         parked += sum(_count(c, f"SELECT count(*) FROM {s}.undecodable") for s in SERVICES)
-    stuck = books.open_work()
+    promised = set(ledger.acknowledged.values())
+    sent = Counter(str(taken.out_id) for taken in house.sms.taken())
+    untold = due - {notice.intent for notice in made.values()}
+    beyond = {notice.intent for notice in made.values()} - due
+    # Who was never answered may have been served all the same.
+    unanswered = len(ledger.attempted) - len(ledger.acknowledged)
+    lost: Culprits = {
+        "cases": sorted(promised - numbers),
+        "notices": sorted(untold),
+        "sms": sorted(told - set(sent)),
+    }
+    duplicated: Culprits = {
+        "keys": [key for key in ledger.acknowledged if key.endswith("#again")],
+        "sms": [out_id for out_id, times in sent.items() if times > 1],
+        **doubles,
+    }
+    unexpected: Culprits = {
+        "cases": sorted(numbers - promised)[max(0, unanswered) :],
+        "notices": sorted(beyond),
+        "sms": sorted(set(sent) - sms),
+    }
     left = {q.name: q.messages for q in read_queues(house.rabbitmq.url, SERVICES) if q.messages}
-    keys_with_two = len([key for key in ledger.acknowledged if key.endswith("#again")])
+    stuck = {**books.open_work(), **ends, **left}
     return Verdict(
         attempted=len(ledger.attempted),
         acknowledged=len(promised),
-        lost=len(promised - numbers),
-        duplicated=keys_with_two + len(twice) + sum(doubles.values()),
-        unexpected=len(numbers - promised) + len(set(sent) - deliveries),
+        lost=_size(lost),
+        duplicated=_size(duplicated),
+        unexpected=_size(unexpected),
         out_of_order=sum(disorder.values()),
-        stuck=sum(stuck.values()) + sum(left.values()),
+        stuck=sum(stuck.values()),
         parked=parked,
         notes={
-            "lost": sorted(promised - numbers)[:5],
-            "sms_twice": list(twice)[:5],
-            "doubles": doubles,
-            "disorder": disorder,
-            "open": stuck,
-            "queues": left,
+            "lost": _first(lost),
+            "duplicated": _first(duplicated),
+            "unexpected": _first(unexpected),
+            "out_of_order": disorder,
+            "stuck": stuck,
         },
     )
 
 
-def _doubles(c: Connection) -> dict[str, int]:
-    """Effects that one intent had more than once."""
-    groups = {
-        "tasks": "SELECT 1 FROM approval.tasks GROUP BY case_no, step",
-        "certificates": "SELECT 1 FROM materials.certificates WHERE case_no IS NOT NULL GROUP BY case_no",
-        "deliveries": "SELECT 1 FROM notify.deliveries GROUP BY case_no, channel, template",
-        "messages": "SELECT 1 FROM notify.inbox_messages GROUP BY case_no, title",
-        "outcomes": "SELECT 1 FROM materials.match_outcomes GROUP BY case_no, round, material",
+def _size(culprits: Culprits) -> int:
+    return sum(len(some) for some in culprits.values())
+
+
+def _first(culprits: Culprits) -> Culprits:
+    return {kind: some[:5] for kind, some in culprits.items() if some}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One delivery: which fact is told, by which channel, and how far it is."""
+
+    fact: str
+    channel: str
+    template: str
+    state: str
+
+    @property
+    def intent(self) -> tuple[str, str, str]:
+        """What must be there exactly once."""
+        return self.fact, self.channel, self.template
+
+
+def _notices_made(c: Connection) -> dict[str, Notice]:
+    rows = c.execute(text("SELECT id, fact, channel, template, state FROM notify.deliveries"))
+    return {str(row.id): Notice(str(row.fact), row.channel, row.template, row.state) for row in rows}
+
+
+def _notices_due(c: Connection, house: House) -> set[tuple[str, str, str]]:
+    """What every fact that was said has to bring about, by the matter file."""
+    matters = build_desk(house.settings, "notify", tables("notify")).matters
+    rows = c.execute(text("SELECT number, matter, matter_version FROM intake.cases"))
+    cases = {row.number: matters.get(row.matter, row.matter_version) for row in rows}
+    due = set()
+    for speaker in subscriptions()["notify"]:
+        for row in c.execute(text(f"SELECT case_no, event FROM {speaker}.outbox")):
+            name = ".".join(row.event["type"].split(".")[1:3])
+            template = cases[row.case_no].template_for(name, row.event["data"])
+            for plan in plan_notices(template, channels={SMS}, muted=()):
+                due.add((str(row.event["id"]), plan.channel, plan.template))
+    return due
+
+
+def _not_at_their_end(c: Connection) -> dict[str, int]:
+    """Nobody is refused in a drill, no gateway refuses, and every step is worked."""
+    questions = {
+        "not approved": "intake.cases WHERE outcome IS DISTINCT FROM 'approved'",
+        "no certificate": "intake.cases WHERE number NOT IN "
+        "(SELECT case_no FROM materials.certificates WHERE case_no IS NOT NULL)",
+        "tasks": "approval.tasks WHERE state <> 'done'",
+        "failed deliveries": "notify.deliveries WHERE state = 'failed'",
+        "jobs": "notify.jobs WHERE state <> 'done'",
+        "parked": "({}) AS p".format(
+            " UNION ALL ".join(f"SELECT 1 FROM {s}.inbox WHERE state = 'parked'" for s in SERVICES)
+        ),
     }
-    found = {
-        kind: _count(c, f"SELECT count(*) FROM ({group} HAVING count(*) > 1) AS g")
-        for kind, group in groups.items()
-    }
-    found["accepted"] = _count(
-        c,
-        "SELECT count(*) FROM (SELECT 1 FROM intake.timeline WHERE fact IN ('case-accepted', 'case-decided', "
-        "'case-closed', 'certificate-issued', 'correction-required') GROUP BY case_no, fact "
-        "HAVING count(*) > 1) AS g",
-    )
+    found = {kind: _count(c, f"SELECT count(*) FROM {question}") for kind, question in questions.items()}
     return {kind: count for kind, count in found.items() if count}
 
 
+def _doubles(c: Connection) -> dict[str, list[str]]:
+    """Cases in which one intent had more than one effect, by the kind of effect."""
+    once = "('case-accepted', 'case-decided', 'case-closed', 'certificate-issued', 'correction-required')"
+    groups = {
+        "tasks": "approval.tasks GROUP BY case_no, step",
+        "certificates": "materials.certificates WHERE case_no IS NOT NULL GROUP BY case_no",
+        "deliveries": "notify.deliveries GROUP BY case_no, channel, template",
+        "messages": "notify.inbox_messages GROUP BY case_no, title",
+        "outcomes": "materials.match_outcomes GROUP BY case_no, round, material",
+        "timeline": f"intake.timeline WHERE fact IN {once} GROUP BY case_no, fact",
+    }
+    found = {
+        kind: list(c.execute(text(f"SELECT case_no FROM {group} HAVING count(*) > 1")).scalars())
+        for kind, group in groups.items()
+    }
+    return {kind: cases for kind, cases in found.items() if cases}
+
+
 def _disorder(c: Connection) -> dict[str, int]:
-    """Cases of which a consumer has not handled exactly what the speaker has said."""
+    """Cases of which a consumer has not handled exactly what the speaker has said, in unbroken order."""
     found = {}
+    for speaker in SERVICES:
+        found[f"holes in what {speaker} said"] = _count(
+            c,
+            "SELECT count(*) FROM (SELECT 1 FROM (SELECT case_no, (event->>'sequence')::int AS n, "
+            f"row_number() OVER (PARTITION BY case_no ORDER BY id) AS nth FROM {speaker}.outbox) AS said "
+            "GROUP BY case_no HAVING bool_or(n <> nth)) AS broken",
+        )
+    told = " UNION ALL ".join(f"SELECT case_no, '{s}' AS service FROM {s}.outbox" for s in SERVICES)
+    found["timeline"] = _count(
+        c,
+        "SELECT count(*) FROM (SELECT case_no, service, count(*) AS n FROM intake.timeline GROUP BY 1, 2) "
+        f"AS shown FULL JOIN (SELECT case_no, service, count(*) AS n FROM ({told}) AS o GROUP BY 1, 2) "
+        "AS said USING (case_no, service) WHERE shown.n IS DISTINCT FROM said.n",
+    )
     for consumer, speakers in subscriptions().items():
         for speaker in speakers:
             found[f"{speaker}->{consumer}"] = _count(

@@ -33,20 +33,26 @@ def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
         ledger = Ledger(h.folder / "ledger.jsonl")
         drivers = Drivers(h.url, ledger, people, cases)
         drivers.start()
-        killed = _kill(h, kills, chance)
+        killed = _kill(h, drivers, kills, chance)
+        drivers.released = cases
         _wait_until_quiet(h, ledger, cases)
         drivers.end()
         verdict = judge(h, ledger)
-        for process in h.processes.values():
-            process.stop()
+        verdict.notes["answers"] = drivers.errors[:5]
+        verdict.notes["ended_by_themselves"] = h.ended
+        verdict.notes["deadlocks"] = h.deadlocks()
+        codes = {name: process.stop() for name, process in h.processes.items()}
+        verdict.notes["stopped_badly"] = {name: code for name, code in codes.items() if code != 0}
     return verdict, killed
 
 
-def _kill(h: House, kills: int, chance: random.Random) -> dict[str, int]:
+def _kill(h: House, drivers: Drivers, kills: int, chance: random.Random) -> dict[str, int]:
     pause = threading.Event()
     victims = h.victims()
     killed: Counter[str] = Counter()
     for n in range(kills):
+        # The load lasts as long as the kills do: nobody is killed idle.
+        drivers.released = drivers.cases * (n + 1) // kills
         pause.wait(chance.uniform(*_BETWEEN_KILLS_S))
         h.keep_up()
         name = chance.choice(sorted(victims))
