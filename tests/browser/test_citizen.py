@@ -72,6 +72,8 @@ def test_the_same_with_the_keyboard_alone(town: Town, visit: Visit) -> None:
     one, who = visit(), town.citizen(GAP)
     case = town.apply(who)
     page, keys = one.page, one.page.keyboard
+    # Somebody must listen early, or the browser opens a window of its own when a file is to be chosen.
+    page.on("filechooser", lambda chooser: None)
     one.go("/")
     keys.press("Tab")
     expect(page.get_by_role("link", name="跳到主要内容")).to_be_focused()

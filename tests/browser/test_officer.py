@@ -40,10 +40,9 @@ def submitted(town: Town) -> Case:
     return case
 
 
-@pytest.mark.parametrize("javascript", [False, True], ids=["no-script", "script"])
-def test_from_the_queue_to_what_the_citizen_reads(town: Town, visit: Visit, javascript: bool) -> None:
+def test_from_the_queue_to_what_the_citizen_reads(town: Town, visit: Visit) -> None:
     case = submitted(town)
-    desk = visit(javascript=javascript)
+    desk = visit(javascript=False)
     page = desk.page
     log_in(desk, "1号工作人员")
     open_case(page, case)
@@ -76,7 +75,7 @@ def test_from_the_queue_to_what_the_citizen_reads(town: Town, visit: Visit, java
     expect(page.get_by_role("link", name=case.number)).to_have_count(0)
     town.until(case.number, "denied")
 
-    citizen = visit(javascript=javascript, session=town.session(case.who))
+    citizen = visit(javascript=False, session=town.session(case.who))
     citizen.go(f"/cases/{case.number}")
     expect(citizen.page.get_by_role("status")).to_contain_text("不予许可")
     expect(citizen.page.get_by_role("region", name="不予许可的理由")).to_contain_text(REASON)

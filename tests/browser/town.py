@@ -94,7 +94,7 @@ class Town:
 
     def until(self, number: str, state: str) -> None:
         """Wait until the case is in this state and everybody who must know has been told."""
-        wait_for(lambda: self.state_of(number) == state, f"{number} {state}; see {self.worker.log}")
+        wait_for(lambda: self.state_of(number) == state, f"{number} {state}", of=self.made)
         self.settle()
 
     def settle(self) -> None:
@@ -104,7 +104,7 @@ class Town:
             f" + (SELECT count(*) FROM {s}.inbox WHERE state <> 'done')"
             for s in SERVICES
         )
-        wait_for(lambda: self.made.value(f"SELECT {left}") == 0, f"quiet; see {self.worker.log}")
+        wait_for(lambda: self.made.value(f"SELECT {left}") == 0, "nothing under way", of=self.made)
 
     def task_of(self, number: str) -> str:
         """The id of the newest task of a case."""
@@ -142,8 +142,8 @@ def open_town(postgres: PostgresServer, template: Settings) -> Iterator[Town]:
             )
         made.workers.append(Worker(process, log))
         worker = made.worker(*SERVICES)
-        wait_for(lambda: _answers(port), f"the web process; see {log}", 60)
-        wait_for(lambda: "worker_started" in worker.output(), f"the worker; see {worker.log}", 60)
+        wait_for(lambda: _answers(port), "the web process", 60, of=made)
+        wait_for(lambda: "worker_started" in worker.output(), "the worker", 60, of=made)
         with httpx.Client(timeout=10, trust_env=False) as client:
             yield Town(made, f"http://127.0.0.1:{port}", worker, client)
 

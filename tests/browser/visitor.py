@@ -58,7 +58,9 @@ class Visitor:
 
     def resize(self, width: int) -> None:
         """Make the window this wide."""
-        self.page.set_viewport_size({"width": width, "height": 900})
+        size = self.page.viewport_size
+        if size is None or size["width"] != width:
+            self.page.set_viewport_size({"width": width, "height": 900})
 
     def photograph(self, folder: Path, name: str) -> Path:
         """The whole page as a picture."""
