@@ -101,6 +101,7 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
         params=params,
         state=DeliveryState.PLANNED,
         asked=0,
+        sends=0,
         planned_at=unit.wall,
     )
     unit.session.add(delivery)

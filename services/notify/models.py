@@ -59,6 +59,9 @@ class Delivery(Base):
     params: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(String(20))
     asked: Mapped[int] = mapped_column(Integer)
+    """Asks since the last send."""
+    sends: Mapped[int] = mapped_column(Integer)
+    """Calls that may have sent it."""
     provider_ref: Mapped[str | None] = mapped_column(String(100))
     reason: Mapped[str | None] = mapped_column(String(300))
     planned_at: Mapped[datetime] = mapped_column(AwareDateTime)

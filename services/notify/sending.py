@@ -60,6 +60,7 @@ class SendNotice:
         ask = must_ask(DeliveryState(delivery.state))
         if not ask:
             delivery.state, delivery.called_at = DeliveryState.CLAIMED, unit.wall
+            delivery.sends += 1
         return Prepared(
             delivery=delivery.id,
             recipient=delivery.recipient,
@@ -102,12 +103,13 @@ class SendNotice:
         if isinstance(answer, NotReached):
             if not answer.ask:
                 delivery.state = DeliveryState.PLANNED
+                delivery.sends -= 1
             return Again(unit.wall + _NOT_REACHED * (0.5 + random.random()), answer.reason)
         told = answer if isinstance(answer, Told) else Told(Answer.UNKNOWN, type(answer).__name__)
         asked = delivery.asked + (told.answer in (Answer.UNKNOWN, Answer.NEVER_TAKEN))
         then = after_answer(
             told.answer,
-            sends=job.attempts,
+            sends=delivery.sends,
             asks=asked,
             reason=told.reason,
             jitter=0.5 + random.random(),

@@ -45,8 +45,8 @@ KINDS: tuple[Kind, ...] = ("kill", "raise")
 VICTIMS = SERVICES if os.environ.get("ONESTOP_WALK") == "all" else ("materials",)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+(\+00:00|Z)")
 """A reading of the clock. Those without fractions are legal ends of days, which must agree."""
-PROVIDER = re.compile(r'"sent", \d+, ("\d+\^0"|null)')
-"""How often the gateway was asked, and its own number of the message, which no ask tells."""
+PROVIDER = re.compile(r'"sent", \d+, \d+, ("\d+\^0"|null)')
+"""How often the gateway was asked and called, and its own number of the message, which no ask tells."""
 SMS_JOB = "job.notify.send.sms"
 
 

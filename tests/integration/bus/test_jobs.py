@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.notify.channels import OutsideMessage, Told
-from services.notify.rules.delivery import Answer
+from services.notify.rules.delivery import BELIEVED_AFTER, Answer
 from services.notify.worker import jobs
 from shared import faults
 from shared.bus.jobs import Again, Done, GiveUp, Job, JobRunner, Verdict
@@ -275,6 +275,23 @@ def test_what_did_not_leave_us_is_sent_again(sms: Desk) -> None:
 
     assert (len(sms.channel.sent), len(sms.channel.asked)) == (2, 0)
     assert sms.told() == ["sent"]
+
+
+def test_what_was_never_taken_goes_again_soon(sms: Desk) -> None:
+    sms.channel.answers = [
+        Told(Answer.UNKNOWN, "timeout"),
+        *[Told(Answer.NEVER_TAKEN, "no-receipt")] * (BELIEVED_AFTER - 1),
+        Told(Answer.ACCEPTED),
+    ]
+    for _ in range(BELIEVED_AFTER):
+        sms.step()
+    assert sms.delivery().state == "planned"
+    # All the asking is no reason to wait: it is the first send that failed.
+    wait = "SELECT extract(epoch FROM due_at - now()) FROM notify.jobs WHERE kind = 'notify.send.sms'"
+    assert sms.house.value(wait) < 5
+    sms.step()
+
+    assert (len(sms.channel.sent), sms.delivery().sends, sms.delivery().state) == (2, 2, "sent")
 
 
 def test_a_refusal_is_final_and_said(sms: Desk) -> None:

@@ -32,6 +32,7 @@ def upgrade() -> None:
             params jsonb NOT NULL,
             state varchar(20) NOT NULL,
             asked integer NOT NULL,
+            sends integer NOT NULL,
             provider_ref varchar(100),
             reason varchar(300),
             planned_at timestamptz NOT NULL,
