@@ -4,12 +4,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from deploy.postgres import PostgresServer
 from shared.settings import Settings
 from tests.browser.town import Town, open_town
-from tests.browser.visitor import CHROMIUM, FLAGS, Visit, Visitor, visitor
+from tests.browser.visitor import CHROMIUM, FLAGS, WAIT_MS, Visit, Visitor, visitor
 from tests.support.installation import secrets_dir, template_settings
 
 __all__ = ["secrets_dir", "template_settings"]
@@ -40,6 +40,7 @@ def town(postgres: PostgresServer, template_settings: Settings) -> Iterator[Town
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium as Debian ships it."""
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield made

@@ -25,7 +25,7 @@ FLAGS = (
 PHONE = 390
 DESKTOP = 1280
 _POLICY = ("default-src 'self'", "frame-ancestors 'none'", "object-src 'none'")
-_WAIT_MS = 10_000
+WAIT_MS = 10_000
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ def visitor(
         java_script_enabled=javascript,
         viewport={"width": width, "height": 900},
     )
-    context.set_default_timeout(_WAIT_MS)
+    context.set_default_timeout(WAIT_MS)
     made = Visitor(origin, context, context.new_page())
     made.prefer(locale, elder)
     made.log_in(session)

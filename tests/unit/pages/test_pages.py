@@ -187,6 +187,13 @@ def test_a_gap_is_asked_for_with_one_form(environment: Environment) -> None:
     assert "supply" not in render(environment, "case-asked-by-code", "zh-CN")
 
 
+def test_who_has_supplied_everything_is_asked_for_nothing(environment: Environment) -> None:
+    text = render(environment, "case-supplied", "zh-CN")
+    assert "您补正材料" not in text
+    assert text.count("已收到，正在核验</dd>") == 2
+    assert "需您提供" not in text
+
+
 def test_a_wrong_file_is_told_beside_its_field(environment: Environment) -> None:
     parsed = _Page(render(environment, "case-asked-wrong", "zh-CN"))
     field = next(a for a in parsed.of("input") if a.get("name") == "file.photo")
