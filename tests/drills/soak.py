@@ -20,8 +20,9 @@ from tests.drills.oracle import Books, Verdict, judge
 PEOPLE = 200
 _CERTIFICATES = ("id_card", "id_photo", "social_insurance_record", "lease_record")
 _BETWEEN_KILLS_S = (0.3, 2.0)
-_QUIET_S = 300.0
-"""After the last kill. A text message in doubt is asked about for up to 90 s before it may go again."""
+_STILL_S = 300
+"""What does not move for so long is stuck. A text message in doubt is asked about for up to 90 s before it
+may go again."""
 
 
 def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
@@ -63,16 +64,19 @@ def _kill(h: House, drivers: Drivers, kills: int, chance: random.Random) -> dict
 
 
 def _wait_until_quiet(h: House, ledger: Ledger, cases: int) -> None:
-    books, pause, waited = Books(h.settings), threading.Event(), 0.0
-    while waited < _QUIET_S:
+    books, pause = Books(h.settings), threading.Event()
+    before: tuple[int, dict[str, int]] | None = None
+    waited = ticks = 0
+    while waited < _STILL_S:
         h.keep_up()
-        work = books.open_work()
-        if len(ledger.acknowledged) >= cases and not work:
+        now = (len(ledger.acknowledged), books.open_work())
+        if now[0] >= cases and not now[1]:
             return
-        if int(waited) % 10 == 0:
-            _tell(f"{len(ledger.acknowledged)}/{cases} acknowledged, under way: {work}")
+        if ticks % 10 == 0:
+            _tell(f"{now[0]}/{cases} acknowledged, under way: {now[1]}")
+        waited = 0 if now != before else waited + 1
+        before, ticks = now, ticks + 1
         pause.wait(1.0)
-        waited += 1.0
 
 
 def _seed(h: House, people: list[Applicant]) -> None:
