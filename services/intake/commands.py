@@ -128,7 +128,11 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     Raises Invalid with every field that is wrong, NotYourApplication, AgentNotAllowed.
     """
     matter, form = submission.matter, dict(submission.form)
-    fields = [*matter.validate_form(form), *_unknown_uploads(matter, submission.uploads)]
+    fields = [
+        *matter.validate_form(form),
+        *_unknown_uploads(matter, submission.uploads),
+        *_unknown_channel(matter, submission.channel),
+    ]
     if fields:
         raise Invalid(fields=fields)
     today = legal_day(unit.legal)
@@ -283,4 +287,18 @@ def _unknown_uploads(matter: Matter, uploads: Mapping[str, UUID]) -> list[FieldE
             f"/uploads/{code}", "unknown", "该事项不需要这份材料。", "This matter has no such material."
         )
         for code in sorted(set(uploads) - known)
+    ]
+
+
+def _unknown_channel(matter: Matter, channel: str) -> list[FieldError]:
+    # It goes into facts and timelines, where no text of the sender's own may stand.
+    if channel in {known.code for known in matter.channels}:
+        return []
+    return [
+        FieldError(
+            "/channel",
+            "unknown",
+            "该事项不通过此渠道受理。",
+            "This matter cannot be applied for through this channel.",
+        )
     ]

@@ -30,15 +30,17 @@ Code = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class CaseForm(Body):
-    """An application. `form` follows the matter's JSON Schema; `uploads` maps material codes to upload
-    ids."""
+    """An application. `form` follows the matter's JSON Schema; `uploads` maps material codes to upload ids.
+
+    `channel` is one of the matter's; `client` names the program that sends, without digits: it is kept plain.
+    """
 
     matter: Code
     version: Annotated[int, Field(ge=1)] | None = None
     form: dict[str, Any]
     uploads: Annotated[dict[str, UUID], Field(default_factory=dict, max_length=50)]
     channel: Code = "web"
-    client: Code = "onestop-web"
+    client: Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z._-]*$")] = "onestop-web"
     locale: Annotated[str, Field(pattern="^(zh-CN|en)$")] = "zh-CN"
 
 

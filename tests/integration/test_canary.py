@@ -1,0 +1,689 @@
+"""What a citizen and an officer tell us is found nowhere but where it is sealed.
+
+One canary sings through each way of delivery: a name, an ID number, a phone, an address, a file, a reason in
+free text and the query code of a receipt, over HTTP, with real processes and SMS on, in what succeeds and in
+what is refused, fails or is parked. Then all that these processes left behind is searched, to the last byte.
+"""
+
+import json
+import re
+import sys
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, fields
+from datetime import date
+from hashlib import md5, sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import httpx
+import pika
+import pytest
+from psycopg2.extensions import adapt
+
+from deploy.postgres import PostgresServer
+from deploy.probe import is_ready
+from deploy.processes import free_port, spawn
+from deploy.rabbitmq import RabbitNode
+from deploy.services import SERVICES
+from deploy.standins.launch import SmsStandin
+from services.materials.commands import NewCertificate, record_certificate
+from shared.bus.topology import EXCHANGE
+from shared.db.unit import new_id, unit_of
+from shared.settings import Settings
+from tests.support.installation import (
+    GAP,
+    MATTER,
+    ROOT,
+    Installation,
+    Worker,
+    id_number,
+    make_installation,
+    secrets_dir,
+    template_settings,
+    wait_for,
+)
+from tests.support.servers import scratch_folder
+
+__all__ = ["secrets_dir", "template_settings"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.broker]
+
+SPY = "onestop.test.spy"
+DEPARTMENTS = ["xihu-community", "xihu-police"]
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Values that stand nowhere else in the world."""
+
+    name: str
+    id_number: str
+    phone: str
+    address: str
+    reason: str
+    file_name: str
+
+    def values(self) -> dict[str, str]:
+        """By what they are."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+TOLD = {
+    "database": Canary(
+        "尉迟昶翀",
+        id_number(7_654_321),
+        "13948607152",
+        "鸬鹚巷 9 弄 613 室",
+        "鱼骨庙会那天他不在家",
+        "昶翀的租约.pdf",
+    ),
+    "rabbitmq": Canary(
+        "鲜于霁彧",
+        id_number(7_123_457),
+        "13927415860",
+        "杼山渡 4 幢 257 室",
+        "芦苇荡里没有门牌号码",
+        "霁彧的租约.pdf",
+    ),
+}
+STRAY = {
+    "database": Canary(
+        "澹台毓珩", id_number(6_543_211), "13916273849", "鹧鸪岭 8 号 391", "风铎响了三十七下", "毓珩.pdf"
+    ),
+    "rabbitmq": Canary(
+        "濮阳澍雯", id_number(6_231_547), "13958361724", "荇菜湾 6 号 482", "檐马数到了四十九", "澍雯.pdf"
+    ),
+}
+"""What a broken sender puts into a message. The message itself lies with the broker as it came, so these are
+looked for in what we make of it."""
+
+
+def written(values: Mapping[str, str]) -> dict[str, bytes]:
+    """Each value as it could be written: encodings, escapes, and hashes that anybody can make."""
+    found = {}
+    for what, value in values.items():
+        plain = value.encode()
+        shapes = {
+            "": plain,
+            "utf-16": value.encode("utf-16-le"),
+            "utf-16-be": value.encode("utf-16-be"),
+            "gb18030": value.encode("gb18030"),
+            "json": json.dumps(value)[1:-1].encode(),
+            "repr": ascii(value)[1:-1].encode(),
+            "bytes": repr(plain)[2:-1].encode(),
+            "url": quote(value).encode(),
+            "form": quote(value, safe="").replace("%20", "+").encode(),
+            "hex": plain.hex().encode(),
+            **{f"base64 {n}": _base64(plain, n) for n in range(3)},
+            **{f"{h.__name__[8:]} hex": h(plain).hexdigest().encode() for h in (md5, sha256)},
+            **{h.__name__[8:]: h(plain).digest() for h in (md5, sha256)},
+        }
+        found.update({shape: f"{what} {how}".strip() for how, shape in reversed(shapes.items())})
+    return {what: shape for shape, what in found.items()}
+
+
+def _base64(plain: bytes, offset: int) -> bytes:
+    """What of a value is the same in base64 whatever stands around it, behind `offset` other bytes."""
+    after = (3 - (offset + len(plain)) % 3) % 3
+    return b64encode(b"\0" * offset + plain + b"\0" * after)[(0, 2, 3)[offset] : -4 if after else None]
+
+
+def traces(values: Mapping[str, str], where: Mapping[str, bytes]) -> set[str]:
+    """In which place which value is found in which shape."""
+    shapes = written(values)
+    return {
+        f"{place}: {what}"
+        for place, content in where.items()
+        for what, shape in shapes.items()
+        if shape in content
+    }
+
+
+@dataclass
+class Aftermath:
+    """What one town has left behind."""
+
+    told: dict[str, str]
+    stray: dict[str, str]
+    number: str
+    lost: str
+    logs: dict[str, bytes]
+    rows: dict[str, bytes]
+    reasons: dict[str, bytes]
+    facts: dict[str, bytes]
+    metrics: dict[str, bytes]
+    addresses: dict[str, bytes]
+    refusals: dict[str, bytes]
+    database: Path
+    broker: Path | None
+
+
+@dataclass
+class Town:
+    """One installation with its processes, and what came out of its doors."""
+
+    made: Installation
+    canary: Canary
+    stray: Canary
+    client: httpx.Client
+    sms: SmsStandin
+    addresses: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+    def ask(self, method: str, path: str, expect: int, **options: Any) -> httpx.Response:
+        """One request. Where the answer leads to is kept."""
+        answer = self.client.request(method, path, **options)
+        assert answer.status_code == expect, f"{method} {answer.request.url.path}: {answer.text}"
+        self.addresses += [f"{name}: {value}" for name, value in answer.headers.items()]
+        self.addresses += re.findall(r'\b(?:href|action|src|formaction)="[^"]*"', answer.text)
+        return answer
+
+    def refused(self, method: str, path: str, expect: int, **options: Any) -> None:
+        """One request that is not taken; what programs are told is kept, pages may name who looks at them."""
+        answer = self.ask(method, path, expect, **options)
+        if answer.headers["content-type"] == "application/problem+json":
+            self.refusals.append(answer.text)
+
+    def log_in(self, kind: str, body: dict[str, Any]) -> dict[str, str]:
+        """Headers of somebody."""
+        token = self.ask("POST", f"/dev/tokens/{kind}", 200, json=body).json()["token"]
+        return {"Authorization": f"Bearer {token}"}
+
+    def until(self, number: str, state: str) -> None:
+        """Wait until the citizen would see this."""
+        wait_for(
+            lambda: self.made.value("SELECT state FROM intake.cases WHERE number = :n", n=number) == state,
+            f"{number} {state}",
+            of=self.made,
+        )
+
+
+def keyed(headers: Mapping[str, str]) -> dict[str, str]:
+    return {**headers, "Idempotency-Key": str(uuid4())}
+
+
+def cookie(headers: Mapping[str, str]) -> dict[str, str]:
+    """The same log-in as a browser has it."""
+    return {"Cookie": f"onestop_session={headers['Authorization'].removeprefix('Bearer ')}"}
+
+
+def hidden(page: httpx.Response) -> dict[str, str]:
+    """The hidden fields of a page's forms."""
+    return dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', page.text))
+
+
+def application(who: Canary, **changed: Any) -> dict[str, Any]:
+    form = {
+        "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
+        "residence": {"address": who.address, "kind": "rented", "since": "2024-03-01"},
+        "ground": "employment",
+        "fetch_consent": True,
+        **changed,
+    }
+    return {"matter": MATTER, "form": form}
+
+
+def live_through(town: Town) -> tuple[str, str, str]:
+    """Everything that people do; number and query code of the case, and the number of one that stuck."""
+    who = town.canary
+    body = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
+    citizen = town.log_in("citizen", body)
+    officer = town.log_in("officer", {"subject": "officer-1", "departments": DEPARTMENTS})
+    let_the_state_hold(town, GAP)
+    be_refused(town, citizen)
+    case = town.ask("POST", "/api/v1/cases", 201, headers=keyed(citizen), json=application(who)).json()
+    number = case["number"]
+    town.until(number, "correction_required")
+    supply(town, citizen, number)
+    town.until(number, "under_review")
+    decide(town, officer, number)
+    town.until(number, "denied")
+    look_again(town, citizen, case)
+    lost = let_a_fact_fail(town, citizen)
+    return number, case["query_code"], lost
+
+
+def let_the_state_hold(town: Town, certificates: Iterable[str]) -> None:
+    """The certificates of the one person whom intake knows."""
+    ref: UUID = town.made.value("SELECT person_ref FROM intake.persons")
+    with unit_of(town.made.desk("materials"), "test.certificates") as unit:
+        for code in certificates:
+            new = NewCertificate(f"test.{ref}.{code}", code, ref, "公安机关", "A", date(2020, 1, 1), None)
+            record_certificate(unit, new)
+
+
+def be_refused(town: Town, citizen: dict[str, str]) -> None:
+    """Everything in the wrong place."""
+    who = town.canary
+    name, number, phone, address = who.name, who.id_number, who.phone, who.address
+    person = {"name": name, "id_number": number, "phone": phone}
+    for wrong in (
+        application(who, applicant={"name": number * 4, "id_number": name, "phone": address}),
+        application(
+            who, applicant={**person, "id_number": number[:17] + ("0" if number[17] != "0" else "1")}
+        ),
+        application(who, residence={"address": [address], "kind": name, "since": phone}),
+        application(who, ground=address, fetch_consent=name),
+        {**application(who), "channel": name},
+        {**application(who), "client": f"{name} {phone}"},
+        {**application(who), "locale": name},
+        {**application(who), "version": phone + name},
+        {**application(who), "uploads": {"lease_contract": name}},
+    ):
+        town.refused("POST", "/api/v1/cases", 422, headers=keyed(citizen), json=wrong)
+    for wrong in (
+        # The sender's own keys come back as pointers to what is wrong, so these answers are not kept.
+        application(who, **{name: number}),
+        {**application(who), address: phone},
+        {**application(who), "uploads": {name: str(uuid4())}},
+    ):
+        town.ask("POST", "/api/v1/cases", 422, headers=keyed(citizen), json=wrong)
+    town.refused("POST", "/api/v1/cases", 404, headers=keyed(citizen), json={"matter": name, "form": {}})
+    half = json.dumps(application(who), ensure_ascii=False)[:-1].encode()
+    as_json = {**keyed(citizen), "Content-Type": "application/json"}
+    town.refused("POST", "/api/v1/cases", 400, headers=as_json, content=half)
+    for path in (
+        f"/api/v1/cases/{number}",
+        f"/api/v1/cases/{name}",
+        f"/cases/{address}",
+        f"/{name}?q={phone}",
+    ):
+        town.refused("GET", path, 404, headers=citizen)
+        town.refused("GET", path, 404, headers={**cookie(citizen), "Accept": "text/html"})
+    for path in (f"/cases/{number}?name={name}", "/cases"):
+        town.refused("GET", path, 401, headers={"Accept": "text/html"})
+    lookup = {"number": name, "query_code": number}
+    town.refused("POST", "/api/v1/cases/lookup", 404, json=lookup)
+    # A page shows again what was typed into it.
+    town.ask("POST", "/lookup", 404, data=lookup)
+    town.refused("GET", f"/api/v1/tasks/{name}", 403, headers=citizen)
+    named = {
+        "Accept-Language": phone,
+        "User-Agent": number,
+        "Referer": f"http://x/?{phone}",
+        "traceparent": number,
+    }
+    town.refused("GET", "/api/v1/cases", 401, headers={**named, "Authorization": f"Bearer {number}"})
+    picture = {"file": (f"{name}.gif", f"GIF89a {number}".encode(), f"image/{phone}")}
+    town.refused("POST", "/api/v1/uploads", 422, headers=keyed(citizen), files=picture)
+    town.refused("POST", "/dev/tokens/citizen", 422, json={"name": number * 4, "id_number": phone})
+
+
+def supply(town: Town, citizen: dict[str, str], number: str) -> None:
+    """Through the page, first a file that nobody takes."""
+    who = town.canary
+    page = town.ask("GET", f"/cases/{number}", 200, headers=cookie(citizen))
+    [asked] = re.findall(r'type="file" id="file-([a-z_]+)"', page.text)
+    about = " ".join(who.values().values()).encode()
+    pdf = (
+        b"%PDF-1.4\n% "
+        + about
+        + b"\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
+    )
+    for content, expect in ((b"no PDF: " + about, 422), (pdf, 303)):
+        sent = {**hidden(page), f"as.{asked}": "lease_contract"}
+        files = {f"file.{asked}": (who.file_name, content, "application/pdf")}
+        town.ask("POST", f"/cases/{number}/supply", expect, headers=cookie(citizen), data=sent, files=files)
+
+
+def decide(town: Town, officer: dict[str, str], number: str) -> None:
+    """The first step over the API, the second one on the page; somebody is refused in between."""
+    who = town.canary
+    for last in (False, True):
+        [task] = town.ask("GET", "/api/v1/tasks", 200, headers=officer).json()["tasks"]
+        path = f"/api/v1/tasks/{task['id']}"
+        etag = town.ask("POST", f"{path}/claim", 200, headers=officer).headers["etag"]
+        said = {"outcome": "denied" if last else "passed", "reason": who.reason}
+        town.refused("POST", f"{path}/decision", 412, headers={**officer, "If-Match": '"99"'}, json=said)
+        wrong = {"outcome": who.name, "reason": who.reason * 300}
+        town.refused("POST", f"{path}/decision", 422, headers={**officer, "If-Match": etag}, json=wrong)
+        if not last:
+            town.ask("POST", f"{path}/decision", 200, headers={**officer, "If-Match": etag}, json=said)
+            wait_for(
+                lambda: len(town.made.rows("SELECT 1 FROM approval.tasks")) == 2,
+                "the last step",
+                of=town.made,
+            )
+    town.ask("GET", "/desk", 200, headers=cookie(officer))
+    page = town.ask("GET", f"/desk/tasks/{task['id']}", 200, headers=cookie(officer))
+    assert all(value in page.text for value in (who.name, who.id_number, who.address)), "nothing was told"
+    [upload] = re.findall(r'href="(/desk/tasks/[^"]*/uploads/[^"]*)"', page.text)
+    assert who.address.encode() in town.ask("GET", upload, 200, headers=cookie(officer)).content
+    form = {**hidden(page), **said}
+    path = f"/desk/tasks/{task['id']}/decision"
+    # Nothing to read in it: the page comes again.
+    town.ask("POST", path, 422, headers=cookie(officer), data={**form, "reason": "  "})
+    town.ask("POST", path, 303, headers=cookie(officer), data=form)
+
+
+def look_again(town: Town, citizen: dict[str, str], case: dict[str, Any]) -> None:
+    """Whoever asks is shown the reasons."""
+    asked = {"number": case["number"], "query_code": case["query_code"]}
+    page = town.ask("GET", f"/cases/{case['number']}", 200, headers=cookie(citizen))
+    found = town.ask("POST", "/lookup", 200, data=asked)
+    assert town.canary.reason in page.text
+    assert town.canary.reason in found.text
+    town.ask("POST", "/api/v1/cases/lookup", 200, json=asked)
+    town.ask("GET", f"/api/v1/cases/{case['number']}", 200, headers=citizen)
+    town.ask("GET", "/cases", 200, headers=cookie(citizen))
+    town.ask("GET", "/api/v1/messages", 200, headers=citizen)
+    wait_for(lambda: len(town.sms.taken()) >= 3, "notices by SMS", of=town.made)
+
+
+def let_a_fact_fail(town: Town, citizen: dict[str, str]) -> str:
+    """Errors of the database that quote what we were about to write: in a consumer, then under a request."""
+    who, made = town.canary, town.made
+    row = adapt(f"Failing row contains ({who.name}, {who.id_number},\n{who.address}, {who.phone})."[::-1])
+    row.encoding = "utf-8"
+    made.change(
+        "CREATE FUNCTION public.quote() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE check_violation "
+        f"USING MESSAGE = 'a check is violated', DETAIL = reverse({row.getquoted().decode()}); END $$"
+    )
+    trigger = "CREATE TRIGGER quote BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION public.quote()"
+    made.change(trigger.format("approval.cases"))
+    sent = application(who)
+    number: str = town.ask("POST", "/api/v1/cases", 201, headers=keyed(citizen), json=sent).json()["number"]
+
+    def is_parked() -> bool:
+        # As if four attempts were over. One row at a time: its worker is at work on others.
+        made.change(
+            "UPDATE approval.inbox SET due_at = due_at - interval '1 hour', attempts = 4 "
+            "WHERE state = 'retry' AND case_no = :n",
+            n=number,
+        )
+        parked = "SELECT 1 FROM approval.inbox WHERE state = 'parked' AND case_no = :n"
+        return bool(made.rows(parked, n=number))
+
+    wait_for(is_parked, "a fact that fails is parked", of=made)
+    made.change(trigger.format("intake.cases"))
+    town.refused("POST", "/api/v1/cases", 500, headers=keyed(citizen), json=sent)
+    return number
+
+
+def send_strays(town: Town) -> None:
+    """A sender that knows no law: a payload that does not fit its class, and bytes that are no fact."""
+    who, made = town.stray, town.made
+    ident, number = str(new_id()), "330106269999990001X"
+    fact = {
+        "id": ident,
+        "specversion": "1.0",
+        "source": "/onestop/intake",
+        "type": "onestop.intake.case-submitted.v1",
+        "subject": number,
+        "time": "2026-11-23T02:00:00+00:00",
+        "sequence": "1",
+        "datacontenttype": "application/json",
+    }
+    data = {
+        "matter": MATTER,
+        "matter_version": who.phone,
+        "region": "330106",
+        "applicant": who.id_number,
+        "holders": {"applicant": who.name},
+        "facts": {"ground": [who.address], "kind": who.reason},
+        "consented": True,
+        "channel": who.address,
+        "received_at": who.phone,
+    }
+    if made.settings.broker_url is None:
+        with made.desk("intake").engine.begin() as connection:
+            connection.exec_driver_sql(
+                "SELECT approval.deliver(%s)",
+                (json.dumps({"received_at": fact["time"], "events": [{**fact, "data": data}]}),),
+            )
+    else:
+        headers = {f"ce-{name}": value for name, value in fact.items() if name != "datacontenttype"}
+        with closing(pika.BlockingConnection(pika.URLParameters(made.settings.broker_url))) as connection:
+            channel = connection.channel()
+            for body in (json.dumps(data).encode(), " ".join(who.values().values()).encode()):
+                properties = pika.BasicProperties("application/json", headers=headers, delivery_mode=2)
+                channel.basic_publish(EXCHANGE, fact["type"], body, properties)
+        wait_for(lambda: bool(made.rows("SELECT 1 FROM approval.undecodable")), "bytes are parked", of=made)
+    parked = "SELECT 1 FROM approval.inbox WHERE id = CAST(:id AS uuid) AND state = 'parked'"
+    wait_for(lambda: bool(made.rows(parked, id=ident)), "what cannot be read is parked", of=made)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server of our own, whose files and output hold nothing else."""
+    with scratch_folder() as folder:
+        server = PostgresServer(folder / "data", tcp_port=free_port())
+        with (folder / "postgres.log").open("wb") as output:
+            server.start(output.fileno())
+            try:
+                yield server
+            finally:
+                server.stop()
+
+
+@pytest.fixture(scope="module", params=["database", "rabbitmq"])
+def aftermath(
+    request: pytest.FixtureRequest, postgres: PostgresServer, template_settings: Settings
+) -> Iterator[Aftermath]:
+    """Open a town, live through everything, end its processes, and gather what is left."""
+    delivery: str = request.param
+    node: RabbitNode | None = request.getfixturevalue("rabbitmq") if delivery == "rabbitmq" else None
+    with ExitStack() as stack:
+        scratch = stack.enter_context(scratch_folder())
+        broker_url = node.url if node else None
+        made = stack.enter_context(make_installation(postgres, template_settings, scratch, broker_url))
+        spy = stack.enter_context(closing(Spy(broker_url)))
+        sms = SmsStandin(scratch)
+        stack.callback(sms.kill)
+        web_port, worker_port = start(made, sms)
+        url = f"http://127.0.0.1:{web_port}"
+        client = stack.enter_context(httpx.Client(base_url=url, timeout=10, trust_env=False))
+        town = Town(made, TOLD[delivery], STRAY[delivery], client, sms)
+        wait_for(lambda: answers(web_port) and answers(worker_port), "everything is up", 60, of=made)
+        number, query_code, lost = live_through(town)
+        send_strays(town)
+        metrics = [client.get(f"http://127.0.0.1:{port}/metrics").content for port in (web_port, worker_port)]
+        for process in made.workers:
+            process.kill()
+        made.change("CHECKPOINT")
+        yield Aftermath(
+            told={**town.canary.values(), "query_code": query_code},
+            stray={f"stray {what}": value for what, value in town.stray.values().items()},
+            number=number,
+            lost=lost,
+            logs=contents(
+                [*scratch.glob("*.log"), scratch / "sms.jsonl", postgres.data_dir.parent / "postgres.log"]
+            ),
+            rows=rows(made),
+            reasons=reasons(made),
+            facts=spy.facts(),
+            metrics=dict(zip(("web", "worker"), metrics, strict=True)),
+            addresses={"addresses": "\n".join(town.addresses).encode()},
+            refusals={"refusals": "\n".join(town.refusals).encode()},
+            database=postgres.data_dir,
+            broker=node.data_dir if node else None,
+        )
+
+
+class Spy:
+    """Hears every fact that goes over the broker, and keeps it there on disk until it is read."""
+
+    def __init__(self, url: str | None) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(url)) if url else None
+        if self._connection is not None:
+            self._channel = self._connection.channel()
+            self._channel.queue_declare(SPY, durable=True)
+            self._channel.queue_bind(SPY, EXCHANGE, "#")
+
+    def facts(self) -> dict[str, bytes]:
+        """Everything that was heard: routing key, properties, headers and body. They stay in the queue."""
+        found: dict[str, bytes] = {}
+        if self._connection is None:
+            return found
+        while True:
+            method, properties, body = self._channel.basic_get(SPY)
+            if method is None:
+                return found
+            about = f"{method.routing_key} {properties}".encode()
+            found[f"fact {len(found)} {method.routing_key}"] = about + b"\n" + body
+
+    def close(self) -> None:
+        """Take it away."""
+        if self._connection is not None:
+            self._channel.queue_delete(SPY)
+            self._connection.close()
+
+
+def start(made: Installation, sms: SmsStandin) -> tuple[int, int]:
+    """One web process, one worker process for all; they say everything that they have to say. Their ports."""
+    account = sms.settings()
+    web_port, worker_port = free_port(), free_port()
+    environment = made.environment() | {
+        "ONESTOP_DEV_IDENTITY": "true",
+        "ONESTOP_LOG_LEVEL": "DEBUG",
+        "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{web_port}")),
+        "ONESTOP_SMS__ACCESS_KEY_ID": account.access_key_id,
+        "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE": str(sms.secret_file()),
+        "ONESTOP_SMS__ENDPOINT": account.endpoint,
+        "ONESTOP_SMS__SIGN_NAME": account.sign_name,
+        "ONESTOP_WEB__COOKIE_SECURE": "false",
+        "ONESTOP_WEB__PORT": str(web_port),
+        "ONESTOP_WORKER__HEALTH_PORT": str(worker_port),
+    }
+    for kind in ("web", "worker"):
+        log = made.scratch / f"{kind}.log"
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "deploy.cli", "run", kind]
+            process = spawn(command, output=output.fileno(), environment=environment, cwd=ROOT)
+        made.workers.append(Worker(process, log))
+    sms.start()
+    return web_port, worker_port
+
+
+def answers(port: int) -> bool:
+    try:
+        return is_ready(port)
+    except OSError:
+        return False
+
+
+def contents(files: Iterable[Path]) -> dict[str, bytes]:
+    """By name, those that are files and not empty; of those that are alike only one, and no long nothings."""
+    found = {_without_zeros(path.read_bytes()): str(path) for path in files if path.is_file()}
+    return {name: content for content, name in found.items() if content}
+
+
+def _without_zeros(content: bytes) -> bytes:
+    page = 512
+    return b"\0".join(part for part in content.split(bytes(page)) if part)
+
+
+def rows(made: Installation) -> dict[str, bytes]:
+    """Every row of every table as text, bytes in hex: the files may hold them packed."""
+    tables = made.rows(
+        "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname = ANY(:schemas)",
+        schemas=[*SERVICES, "onestop"],
+    )
+    found = {t.name: made.rows(f"SELECT CAST(t AS text) AS line FROM {t.name} t") for t in tables}
+    return {name: "\n".join(row.line for row in lines).encode() for name, lines in found.items()}
+
+
+def reasons(made: Installation) -> dict[str, bytes]:
+    """Why something is parked or given up, and what the lines of metadata beside it say."""
+    parts = [
+        f"SELECT '{s}' AS service, CAST(to_jsonb(r) - 'sealed' - 'event' AS text) AS line FROM {s}.{table} r "
+        "WHERE reason IS NOT NULL"
+        for s in SERVICES
+        for table in ("inbox", "jobs", "undecodable")
+    ]
+    found = made.rows(" UNION ALL ".join(parts))
+    return {f"{row.service} {n}": row.line.encode() for n, row in enumerate(found)}
+
+
+def test_the_searcher_finds_every_shape() -> None:
+    """Else nothing below would mean anything."""
+    values = TOLD["database"].values()
+    shapes = written(values)
+    assert len(shapes) > 8 * len(values)
+    for what, shape in shapes.items():
+        assert f"here: {what}" in traces(values, {"here": b"before" + shape + b"after"})
+    for offset in range(3):
+        said = b64encode(b"x" * offset + values["name"].encode() + b"more")
+        assert f"here: name base64 {offset}" in traces(values, {"here": said})
+    assert traces(values, {"here": json.dumps(STRAY["database"].values()).encode()}) == set()
+
+
+def test_no_process_says_it(aftermath: Aftermath) -> None:
+    said = b"\n".join(aftermath.logs.values())
+    assert {Path(name).name for name in aftermath.logs} >= {
+        "web.log",
+        "worker.log",
+        "postgres.log",
+        "sms.jsonl",
+    }
+    assert b"request_failed" in said
+    assert b"event_failed" in said
+    assert b"a check is violated" in said
+    assert aftermath.lost.encode() in said
+    assert traces(aftermath.told | aftermath.stray, aftermath.logs) == set()
+
+
+def test_no_fact_says_it(aftermath: Aftermath) -> None:
+    if aftermath.broker is None:
+        assert aftermath.facts == {}
+        return
+    assert sum(aftermath.number.encode() in fact for fact in aftermath.facts.values()) > 10
+    assert traces(aftermath.told, aftermath.facts) == set()
+
+
+def test_no_row_says_it(aftermath: Aftermath) -> None:
+    assert traces({"number": aftermath.number}, aftermath.rows) >= {
+        f"{service}.cases: number" for service in SERVICES
+    }
+    assert aftermath.rows["intake.persons"]
+    assert aftermath.rows["materials.uploads"]
+    assert traces(aftermath.told | aftermath.stray, aftermath.rows) == set()
+
+
+def test_no_reason_says_it(aftermath: Aftermath) -> None:
+    said = b"\n".join(aftermath.reasons.values())
+    assert aftermath.lost.encode() in said
+    assert b"schema-invalid" in said
+    assert aftermath.broker is None or any("approval" in name for name in aftermath.reasons)
+    assert traces(aftermath.told | aftermath.stray, aftermath.reasons) == set()
+
+
+def test_no_figure_says_it(aftermath: Aftermath) -> None:
+    assert b'route="/api/v1/cases/{number}"' in aftermath.metrics["web"]
+    assert b'channel="sms"' in aftermath.metrics["worker"]
+    numbers = {"number": aftermath.number, "lost": aftermath.lost}
+    assert traces(aftermath.told | aftermath.stray | numbers, aftermath.metrics) == set()
+
+
+def test_no_address_says_it(aftermath: Aftermath) -> None:
+    assert traces({"number": f"/cases/{aftermath.number}"}, aftermath.addresses)
+    assert b"location: " in aftermath.addresses["addresses"]
+    assert traces(aftermath.told, aftermath.addresses) == set()
+
+
+def test_no_refusal_repeats_it(aftermath: Aftermath) -> None:
+    assert b"/problems/" in aftermath.refusals["refusals"]
+    assert traces(aftermath.told, aftermath.refusals) == set()
+
+
+def test_no_file_of_the_database_holds_it(aftermath: Aftermath) -> None:
+    files = contents(aftermath.database.rglob("*"))
+    where = {Path(name.partition(":")[0]).parent.name for name in traces({"number": aftermath.number}, files)}
+    assert "pg_wal" in where
+    assert len(where) > 1, "the tables are on disk, too"
+    # Through the door inside the database a stray fact comes as a row, and is sealed only when it is read.
+    stray = aftermath.stray if aftermath.broker is not None else {}
+    assert traces(aftermath.told | stray, files) == set()
+
+
+def test_no_file_of_the_broker_holds_it(aftermath: Aftermath) -> None:
+    if aftermath.broker is None:
+        return
+    files = contents(aftermath.broker.rglob("*"))
+    assert traces({"number": aftermath.number}, files)
+    assert traces(aftermath.stray, files), "what lies there in plain is found"
+    assert traces(aftermath.told, files) == set()
