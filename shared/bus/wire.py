@@ -85,8 +85,9 @@ def from_json(stored: dict[str, Any]) -> Event:
     except UnknownFactType:
         raise Unreadable(stored, "unknown-type") from None
     except ValidationError as error:
-        # Only where and of what kind: pydantic's own text repeats the input.
-        where = ", ".join(f"/{'/'.join(map(str, e['loc']))} {e['type']}" for e in error.errors()[:3])
+        # Only which of our fields and what kind: pydantic's text repeats the input, its places the keys.
+        places = dict.fromkeys(f"/{e['loc'][0] if e['loc'] else ''} {e['type']}" for e in error.errors())
+        where = ", ".join(list(places)[:3])
         raise Unreadable(stored, f"schema-invalid: {where}"[:300]) from None
 
 
