@@ -1,5 +1,7 @@
 """The web process: uvicorn with our app."""
 
+import signal
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
         date_header=False,
         timeout_graceful_shutdown=int(settings.worker.drain_s),
     )
+    # uvicorn finishes what runs and then raises the signal again: an orderly end, told as one.
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(0))
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started else 1

@@ -275,7 +275,7 @@ def until_taken(town: Town, key: str) -> httpx.Response:
 
 
 def stop_within(town: Town) -> None:
-    for worker in town.workers:
+    for worker in (*town.workers, town.web):
         began = time.monotonic()
         code = worker.terminate(STOP_S + 10)
         assert code == 0, worker.output()[-3000:]
