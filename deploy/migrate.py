@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 import shared.db
 from deploy.services import SERVICES, part, subscriptions, tables
+from shared.bus.handlers import handlers_of
 from shared.bus.topology import apply_topology
 from shared.db.bus_v1 import BUS_FUNCTIONS, BUS_LOGS
 from shared.db.transaction import transaction
@@ -155,7 +156,7 @@ def _grant(connection: Connection, service: str) -> None:
         *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {speaker}" for speaker in speakers),
         f"GRANT USAGE ON SCHEMA {HOUSE} TO {app}",
         f"GRANT SELECT ON {HOUSE}.clock, {HOUSE}.subscriptions, {HOUSE}.matters TO {app}",
-        f"GRANT EXECUTE ON FUNCTION {HOUSE}.hand_on(text, jsonb) TO {app}",
+        f"GRANT EXECUTE ON FUNCTION {HOUSE}.hand_on(text, text[], jsonb) TO {app}",
     )
     for statement in statements:
         connection.execute(text(statement))
@@ -168,12 +169,11 @@ def _logs(service: str) -> list[str]:
 
 
 def _subscribe(connection: Connection) -> None:
-    wanted = {
-        (speaker, subscriber) for subscriber, speakers in subscriptions().items() for speaker in speakers
-    }
     connection.execute(text(f"DELETE FROM {HOUSE}.subscriptions"))
-    for speaker, subscriber in sorted(wanted):
-        connection.execute(
-            text(f"INSERT INTO {HOUSE}.subscriptions (speaker, subscriber) VALUES (:speaker, :subscriber)"),
-            {"speaker": speaker, "subscriber": subscriber},
-        )
+    for subscriber, speakers in sorted(subscriptions().items()):
+        heard = sorted(handlers_of(part(subscriber, "worker").Worker))
+        for speaker in speakers:
+            connection.execute(
+                text(f"INSERT INTO {HOUSE}.subscriptions VALUES (:speaker, :subscriber, :heard)"),
+                {"speaker": speaker, "subscriber": subscriber, "heard": heard},
+            )

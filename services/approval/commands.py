@@ -218,20 +218,8 @@ def _route(unit: Unit, case: Case, matter: Matter, begins_at: datetime, calendar
     if step is None:
         raise DecisionNotAllowed(detail_en=f"matter {matter.code} has no step left and no decision")
     step_due_at = _step_due_at(case, step, begins_at, calendar)
-    unit.session.add(_task(case, step, step_due_at, unit))
-    unit.emit(case, CaseRouted(step=step.code, department=step.department, step_due_at=step_due_at))
-
-
-def _step_due_at(case: Case, step: Step, begins_at: datetime, calendar: WorkCalendar) -> datetime | None:
-    """By the step's own limit, but never after the promise: a step before it may have been late."""
-    promised = case.promised_due_at
-    if step.limit is None or promised is None:
-        return promised
-    return min(due_at(begins_at, step.limit, calendar).at, promised)
-
-
-def _task(case: Case, step: Step, step_due_at: datetime | None, unit: Unit) -> Task:
-    return Task(
+    unit.append(
+        Task,
         id=new_id(),
         case_no=case.number,
         matter=case.matter,
@@ -243,6 +231,15 @@ def _task(case: Case, step: Step, step_due_at: datetime | None, unit: Unit) -> T
         due_at=step_due_at,
         created_at=unit.legal,
     )
+    unit.emit(case, CaseRouted(step=step.code, department=step.department, step_due_at=step_due_at))
+
+
+def _step_due_at(case: Case, step: Step, begins_at: datetime, calendar: WorkCalendar) -> datetime | None:
+    """By the step's own limit, but never after the promise: a step before it may have been late."""
+    promised = case.promised_due_at
+    if step.limit is None or promised is None:
+        return promised
+    return min(due_at(begins_at, step.limit, calendar).at, promised)
 
 
 def _decide(unit: Unit, case: Case, outcome: Outcome) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import bindparam, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from services.approval.models import Case, Task, WorkDay
@@ -17,15 +17,16 @@ def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     return lock_rows(session, Case, numbers)
 
 
+_WORK_DAYS = select(WorkDay.region, WorkDay.day, WorkDay.working, WorkDay.provisional).where(
+    WorkDay.region.in_(bindparam("regions", expanding=True))
+)
+
+
 def calendars(session: Session, regions: Collection[str]) -> dict[str, WorkCalendar]:
     """The working days of these regions, as imported; what is not imported is seeded, and provisional."""
     if not regions:
         return {}
-    rows = session.execute(
-        select(WorkDay.region, WorkDay.day, WorkDay.working, WorkDay.provisional).where(
-            WorkDay.region.in_(sorted(regions))
-        )
-    ).all()
+    rows = session.connection().execute(_WORK_DAYS, {"regions": sorted(regions)}).all()
     return {
         region: WorkCalendar.of(
             {row.day: (row.working, row.provisional) for row in rows if row.region == region}

@@ -228,14 +228,13 @@ def note_fact(unit: Unit, event: Event, loaded: Views) -> None:
     if case is None:
         raise NotYet
     details = _apply(case, event)
-    unit.session.add(
-        TimelineEntry(
-            case_no=case.number,
-            at=event.time,
-            service=event.speaker,
-            fact=event.type.split(".")[2],
-            details=details,
-        )
+    unit.append(
+        TimelineEntry,
+        case_no=case.number,
+        at=event.time,
+        service=event.speaker,
+        fact=event.type.split(".")[2],
+        details=details,
     )
 
 
@@ -275,8 +274,8 @@ def _apply(case: Case, event: Event) -> dict[str, Any]:
 
 
 def _tell(unit: Unit, case: Case, service: str, fact: str, details: dict[str, Any]) -> None:
-    unit.session.add(
-        TimelineEntry(case_no=case.number, at=unit.legal, service=service, fact=fact, details=details)
+    unit.append(
+        TimelineEntry, case_no=case.number, at=unit.legal, service=service, fact=fact, details=details
     )
 
 

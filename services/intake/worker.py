@@ -13,7 +13,7 @@ class Worker(ServiceWorker):
     """The worker of intake."""
 
     name = "intake"
-    linger_s = 0.1
+    linger_s = 0.25
     """Only eyes wait for a timeline, and every case says several facts at a time."""
 
     @hears(materials.MaterialsMatched, load=commands.load_views)

@@ -272,30 +272,28 @@ def _read_certificates(unit: Unit, case: Case, matter: Matter, loaded: Checklist
             if certificate.type_code not in wanted:
                 continue
             found.append(certificate)
-            unit.session.add(
-                UseRecord(
-                    grant=grant_id(case.number, holder),
-                    certificate=certificate.id,
-                    case_no=case.number,
-                    reader=READER,
-                    purpose=PURPOSE,
-                    used_at=unit.legal,
-                )
+            unit.append(
+                UseRecord,
+                grant=grant_id(case.number, holder),
+                certificate=certificate.id,
+                case_no=case.number,
+                reader=READER,
+                purpose=PURPOSE,
+                used_at=unit.legal,
             )
     return found
 
 
 def _grant(unit: Unit, case: Case) -> None:
     for holder in sorted({UUID(ref) for ref in case.holders.values()}):
-        unit.session.add(
-            UseGrant(
-                id=grant_id(case.number, holder),
-                case_no=case.number,
-                holder=holder,
-                matter=case.matter,
-                purpose=PURPOSE,
-                granted_at=unit.legal,
-            )
+        unit.append(
+            UseGrant,
+            id=grant_id(case.number, holder),
+            case_no=case.number,
+            holder=holder,
+            matter=case.matter,
+            purpose=PURPOSE,
+            granted_at=unit.legal,
         )
 
 
@@ -306,17 +304,16 @@ def grant_id(case_no: str, holder: UUID) -> UUID:
 
 def _record(unit: Unit, case: Case, result: MatchResult) -> None:
     for outcome in result.outcomes:
-        unit.session.add(
-            MatchOutcome(
-                case_no=case.number,
-                round=case.round,
-                material=outcome.material,
-                outcome=outcome.outcome,
-                source=outcome.source,
-                certificate=outcome.certificate,
-                upload=outcome.upload,
-                matched_at=unit.legal,
-            )
+        unit.append(
+            MatchOutcome,
+            case_no=case.number,
+            round=case.round,
+            material=outcome.material,
+            outcome=outcome.outcome,
+            source=outcome.source,
+            certificate=outcome.certificate,
+            upload=outcome.upload,
+            matched_at=unit.legal,
         )
         metrics.MATERIALS.labels(outcome.source or "none").inc()
     unit.emit(

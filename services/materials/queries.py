@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -17,12 +17,15 @@ def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     return lock_rows(session, Case, numbers)
 
 
+_CERTIFICATES = select(Certificate).where(Certificate.holder.in_(bindparam("holders", expanding=True)))
+
+
 def certificates_of(session: Session, holders: Collection[UUID]) -> dict[UUID, list[Certificate]]:
     """Every certificate of these people; whoever reads one notes the use."""
     if not holders:
         return {}
     grouped: dict[UUID, list[Certificate]] = {}
-    for certificate in session.scalars(select(Certificate).where(Certificate.holder.in_(sorted(holders)))):
+    for certificate in session.scalars(_CERTIFICATES, {"holders": sorted(holders)}):
         grouped.setdefault(certificate.holder, []).append(certificate)
     return grouped
 

@@ -33,10 +33,9 @@ class Addressees:
 
 def load_addressees(unit: Unit, events: Sequence[Event]) -> Addressees:
     """Lock the cases of the batch and read the preferences of everyone to be told."""
-    cases = queries.lock_cases(unit.session, known_cases(events))
-    people = {case.recipient for case in cases.values()}
-    people |= {event.fact.applicant for event in events if isinstance(event.fact, CaseSubmitted)}
-    return Addressees(cases, queries.muted_channels(unit.session, people))
+    cases, muted = queries.lock_cases_with_muted(unit.session, known_cases(events))
+    newcomers = {event.fact.applicant for event in events if isinstance(event.fact, CaseSubmitted)}
+    return Addressees(cases, muted | queries.muted_channels(unit.session, newcomers))
 
 
 def remember_case(unit: Unit, event: Event, loaded: Addressees) -> None:
@@ -83,14 +82,16 @@ def note_answer(
     delivery.provider_ref = provider_ref or delivery.provider_ref
     if then.state in (DeliveryState.SENT, DeliveryState.FAILED):
         delivery.sent_at = unit.wall
-        _say(unit, case, delivery)
+        _say(unit, case, delivery.template, delivery.channel, then.state)
     metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc()
 
 
 def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dict[str, Any]) -> None:
     # The id follows from fact, person, channel and template: the same intent is the same row, always.
     delivery_id = uuid5(NAMESPACE_URL, f"{event.id}/{case.recipient}/{plan.channel}/{plan.template}")
-    delivery = Delivery(
+    in_app = plan.channel == IN_APP
+    unit.append(
+        Delivery,
         id=delivery_id,
         case_no=case.number,
         fact=event.id,
@@ -99,39 +100,32 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
         template=plan.template,
         locale=case.locale,
         params=params,
-        state=DeliveryState.PLANNED,
+        state=DeliveryState.SENT if in_app else DeliveryState.PLANNED,
         asked=0,
         sends=0,
         planned_at=unit.wall,
+        sent_at=unit.wall if in_app else None,
     )
-    unit.session.add(delivery)
-    if plan.channel != IN_APP:
+    if not in_app:
         unit.later(
             f"{SEND_JOB}.{plan.channel}", str(delivery_id), {"delivery": str(delivery_id)}, case=case.number
         )
         return
     title, body = render_in_app(plan.template, case.locale, params)
-    unit.session.add(
-        InboxMessage(
-            id=delivery_id,
-            recipient=case.recipient,
-            case_no=case.number,
-            title=title,
-            body=body,
-            sent_at=unit.legal,
-        )
+    unit.append(
+        InboxMessage,
+        id=delivery_id,
+        recipient=case.recipient,
+        case_no=case.number,
+        title=title,
+        body=body,
+        sent_at=unit.legal,
     )
-    delivery.state, delivery.sent_at = DeliveryState.SENT, unit.wall
-    _say(unit, case, delivery)
+    _say(unit, case, plan.template, plan.channel, DeliveryState.SENT)
 
 
-def _say(unit: Unit, case: Case, delivery: Delivery) -> None:
-    unit.emit(
-        case,
-        NoticeSent(
-            template=delivery.template, channel=delivery.channel, status=delivery.state, sent_at=unit.legal
-        ),
-    )
+def _say(unit: Unit, case: Case, template: str, channel: str, status: DeliveryState) -> None:
+    unit.emit(case, NoticeSent(template=template, channel=channel, status=status, sent_at=unit.legal))
 
 
 def _fact_name(event: Event) -> str:

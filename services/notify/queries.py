@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from services.notify.models import Case, Delivery, InboxMessage, Preference
@@ -15,11 +15,33 @@ def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     return lock_rows(session, Case, numbers)
 
 
+_WITH_MUTED = (
+    select(Case, Preference.muted)
+    .outerjoin(Preference, Preference.person_ref == Case.recipient)
+    .where(Case.number.in_(bindparam("numbers", expanding=True)))
+    .order_by(Case.number)
+    .with_for_update(of=Case)
+)
+_MUTED = select(Preference.person_ref, Preference.muted).where(
+    Preference.person_ref.in_(bindparam("people", expanding=True))
+)
+
+
+def lock_cases_with_muted(
+    session: Session, numbers: Collection[str]
+) -> tuple[dict[str, Case], dict[UUID, frozenset[str]]]:
+    """The cases that exist, locked in order, and the channels that their people switched off."""
+    if not numbers:
+        return {}, {}
+    rows = session.execute(_WITH_MUTED, {"numbers": sorted(numbers)}).all()
+    return {case.number: case for case, _ in rows}, {c.recipient: frozenset(muted or ()) for c, muted in rows}
+
+
 def muted_channels(session: Session, people: Collection[UUID]) -> dict[UUID, frozenset[str]]:
     """The channels that these people switched off."""
     if not people:
         return {}
-    found = session.scalars(select(Preference).where(Preference.person_ref.in_(sorted(people))))
+    found = session.connection().execute(_MUTED, {"people": sorted(people)})
     return {row.person_ref: frozenset(row.muted) for row in found}
 
 

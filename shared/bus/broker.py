@@ -6,13 +6,11 @@ any doubt (nack, return, time-out, error) the connection is closed and nothing c
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import amqp
 import kombu
 from kombu.exceptions import OperationalError as BrokerAway
-from sqlalchemy import Connection
 
 from shared.bus.outbox import OutboxRow
 from shared.bus.topology import EXCHANGE
@@ -27,10 +25,8 @@ class NotPublished(Exception):
     """The broker did not take everything; the text is a code without content."""
 
 
-class BrokerRoad:
-    """Hands outbox rows to the exchange and returns when the broker has confirmed all of them."""
-
-    name = "rabbitmq"
+class BrokerPublisher:
+    """Publishes outbox rows to the exchange."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -40,7 +36,7 @@ class BrokerRoad:
         self._open: set[int] = set()
         self._trouble: str | None = None
 
-    def hand_on(self, connection: Connection, rows: Sequence[OutboxRow], at: datetime) -> None:
+    def publish(self, rows: Sequence[OutboxRow]) -> None:
         """Publish and wait for the confirms. Raises NotPublished, OSError or an AMQP error; then none
         counts."""
         try:
@@ -48,9 +44,6 @@ class BrokerRoad:
         except BaseException:
             self.close()
             raise
-
-    def after_commit(self) -> None:
-        """Nothing: the broker wakes its consumers."""
 
     def close(self) -> None:
         """Drop the connection without asking the broker."""

@@ -29,6 +29,8 @@ from shared.faults import fault_point
 _log = structlog.get_logger()
 _HEARTBEAT_S = 10
 _READ_S = 0.25
+COMPANY_S = 0.1
+"""How long a fact that only moves a gate waits for others to be handled with."""
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 RunBatch = Callable[[Callable[[], None]], None]
@@ -91,7 +93,7 @@ class QueueConsumer:
     def run_batches(self) -> None:
         """Handle batches until stopped and nothing is at hand any more."""
         while True:
-            self._arrived.wait(0.5)
+            self._arrived.wait(COMPANY_S)
             self._arrived.clear()
             if self._linger_s and self._deliveries:
                 self._cancelling.wait(self._linger_s)
@@ -156,7 +158,8 @@ class QueueConsumer:
         self._deliveries.append(
             _Delivery(message.delivery_tag, body, headers, message.properties.get("content_type"), again)
         )
-        self._arrived.set()
+        if self._inbox.acts_on(message.delivery_info["routing_key"]) or len(self._deliveries) >= self._batch:
+            self._arrived.set()
 
     def _handle_some(self) -> None:
         generation = self._generation

@@ -1,7 +1,8 @@
 """Hints that something is there to do. Losing one costs at most one poll; none carries data.
 
 A NOTIFY inside the writing transaction takes a global lock at commit (5,802 commits/s fell to 433), so it
-goes out after the commit, on a connection of its own, at most once per 5 ms and process.
+goes out after the commit, on a connection of its own, at most once per 5 ms and process. Only a relay
+notifies in its own transaction: it is one per service, and its commit is what the subscriber waits for.
 """
 
 import os
@@ -28,6 +29,11 @@ def outbox_hint(service: str) -> str:
 def inbox_hint(service: str) -> str:
     """The channel that says: `service` has facts to handle."""
     return f"onestop_{service}_inbox"
+
+
+def gates_hint(service: str) -> str:
+    """The channel that says: `service` has facts that only move its gates, and may wait for company."""
+    return f"onestop_{service}_gates"
 
 
 def jobs_hint(service: str) -> str:

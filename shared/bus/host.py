@@ -14,15 +14,15 @@ import structlog
 from nameko.extensions import DependencyProvider, Entrypoint
 from nameko.timer import timer
 
-from shared.bus.broker import ROAD_ERRORS, BrokerRoad
-from shared.bus.consumer import QueueConsumer
+from shared.bus.broker import ROAD_ERRORS, BrokerPublisher
+from shared.bus.consumer import COMPANY_S, QueueConsumer
 from shared.bus.handlers import handlers_of
-from shared.bus.hints import Listener, inbox_hint, jobs_hint, outbox_hint
+from shared.bus.hints import Listener, gates_hint, inbox_hint, jobs_hint, outbox_hint
 from shared.bus.inbox import TRANSIENT, Inbox
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
 from shared.bus.keeping import keep_house
-from shared.bus.outbox import BUSY, DatabaseRoad, Relay, Road
+from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
 from shared.db.unit import Desk
 from shared.describe import kind_of
@@ -63,12 +63,11 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.stopping = threading.Event()
         self.linger_s: float = self.container.service_cls.linger_s
         self.inbox = Inbox(desk, handlers_of(self.container.service_cls))
-        self.road: Road = (
-            BrokerRoad(settings.broker_url)
+        self.relay: Relay = (
+            BrokerRelay(desk.engine, desk.service, BrokerPublisher(settings.broker_url))
             if settings.broker_url
-            else DatabaseRoad(desk.service, lambda subscriber: desk.hints.ring(inbox_hint(subscriber)))
+            else DatabaseRelay(desk.engine, desk.service)
         )
-        self.relay = Relay(desk.engine, desk.service, self.road)
         self.consumer: QueueConsumer | None = None
         if settings.broker_url:
             self.consumer = QueueConsumer(
@@ -84,6 +83,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         ]
         self.outbox_wake = threading.Event()
         self.inbox_wake = threading.Event()
+        self.inbox_wakes_soon = False
         self.job_wakes = [threading.Event() for _ in self.runners]
         self.draining: list[Any] = []
 
@@ -92,6 +92,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         channels = {
             outbox_hint(desk.service): self.outbox_wake.set,
             inbox_hint(desk.service): self.inbox_wake.set,
+            gates_hint(desk.service): self._wake_inbox_soon,
             jobs_hint(desk.service): self._wake_jobs,
         }
         for channel, wake in channels.items():
@@ -124,8 +125,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         for thread in (*self.ending, self.relaying):
             thread.wait()
         self._flush()
-        if isinstance(self.road, BrokerRoad):
-            self.road.close()
+        self.relay.close()
 
     def ready(self) -> bool:
         """The service can take facts."""
@@ -137,6 +137,16 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
     def _wake_jobs(self) -> None:
         for wake in self.job_wakes:
             wake.set()
+
+    def _wake_inbox_soon(self) -> None:
+        """For facts that only move gates: they wait for company."""
+        if not self.inbox_wakes_soon:
+            self.inbox_wakes_soon = True
+            threading.Timer(COMPANY_S, self._wake_inbox).start()
+
+    def _wake_inbox(self) -> None:
+        self.inbox_wakes_soon = False
+        self.inbox_wake.set()
 
     def _flush(self) -> None:
         """Hand on what the last batches said; what the broker does not take now, the next relay hands on."""

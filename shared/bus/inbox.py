@@ -72,6 +72,10 @@ class Inbox:
         self._store = InboxStore(desk.service)
         self._one_at_a_time = threading.Lock()
 
+    def acts_on(self, fact_type: str) -> bool:
+        """False for a fact of a speaker we hear that only moves its gate: nobody waits for it."""
+        return fact_type in self._handlers
+
     def receive(self, events: Sequence[Event]) -> None:
         """Handle first deliveries from the broker. When this returns, every one of them may be acknowledged.
 
@@ -100,8 +104,7 @@ class Inbox:
     def run_batch(self, limit: int) -> Found:
         """Claim up to `limit` new facts from the inbox and handle them as a batch; then, if one is due that
         must go alone, that one."""
-        with unit_of(self._desk, "inbox.claim") as unit:
-            claim = self._store.claim_new(unit, limit)
+        claim = self._store.claim_new(self._desk, limit)
         with self._one_at_a_time:
             if claim.events:
                 self._handle(claim.events, self._retake(claim.holder), "inbox.batch")

@@ -3,18 +3,21 @@
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import TextClause, text
+from sqlalchemy import Boolean, Executable, Float, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.bus.gate import Gate
 from shared.bus.wire import Undecodable, Unreadable, from_json, to_json
 from shared.clock import moment
-from shared.db.unit import Unit
+from shared.db.transaction import call
+from shared.db.types import AwareDateTime
+from shared.db.unit import Desk, Unit, unit_of
 from shared.events.fact import Event
 
 _log = structlog.get_logger()
@@ -105,8 +108,19 @@ class InboxStore:
             f"jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_ENVELOPE}, event jsonb) ORDER BY id "
             "ON CONFLICT (id) DO NOTHING"
         )
-        self._take_delivered = text(f"SELECT * FROM {schema}.take_delivered(CAST(:facts AS jsonb))")
-        self._take_claimed = text(f"SELECT * FROM {schema}.take_claimed(CAST(:ids AS uuid[]), :by)")
+        taken = {
+            "wall": AwareDateTime,
+            "legal_offset_s": Float,
+            "fresh": JSONB,
+            "gates": JSONB,
+            "held": JSONB,
+        }
+        self._take_delivered = text(f"SELECT * FROM {schema}.take_delivered(CAST(:facts AS jsonb))").columns(
+            **taken
+        )
+        self._take_claimed = text(f"SELECT * FROM {schema}.take_claimed(CAST(:ids AS uuid[]), :by)").columns(
+            **taken
+        )
         self._settle = text(
             f"UPDATE {schema}.inbox i SET "
             "state = CASE WHEN v.state = 'retry' AND i.attempts + 1 >= :max_attempts THEN 'parked' "
@@ -123,7 +137,9 @@ class InboxStore:
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
             "AS v(id uuid, state text, event jsonb, reason text, jitter float) WHERE i.id = v.id"
         )
-        self._claim_new = text(f"SELECT * FROM {schema}.claim_inbox(:limit, :holder, :lease)")
+        self._claim_new = text(f"SELECT * FROM {schema}.claim_inbox(:limit, :holder, :lease)").columns(
+            facts=JSONB, one_is_due=Boolean
+        )
         self._claim_one = text(
             f"UPDATE {schema}.inbox i SET state = 'claimed', holder = :holder, "
             "lease_until = clock_timestamp() + :lease, deaths = i.deaths + (c.before = 'claimed')::int "
@@ -172,7 +188,7 @@ class InboxStore:
         return self._taken(unit, events, self._take_claimed, {"ids": ids, "by": holder})
 
     def _taken(
-        self, unit: Unit, events: Sequence[Event], statement: TextClause, values: dict[str, Any]
+        self, unit: Unit, events: Sequence[Event], statement: Executable, values: dict[str, Any]
     ) -> Taken:
         row = unit.connection.execute(statement, values).one()
         unit.begin_at(moment(row.wall, row.legal_offset_s))
@@ -217,38 +233,40 @@ class InboxStore:
             )
         unit.move_gates(gates)
 
-    def claim_new(self, unit: Unit, limit: int) -> Claim:
-        """Claim new facts in the order of their arrival."""
+    def claim_new(self, desk: Desk, limit: int) -> Claim:
+        """Claim new facts in the order of their arrival, in a transaction of its own."""
         holder = uuid4()
         values = {"holder": holder, "lease": LEASE, "limit": limit}
-        row = unit.connection.execute(self._claim_new, values).one()
-        claim = self._read(unit, row.facts or (), holder, max_deaths=None)
-        return replace(claim, one_is_due=row.one_is_due)
+        row = call(desk.engine, "inbox.claim", self._claim_new, values)
+        events, unusable = _read(row.facts or ())
+        if unusable:
+            with unit_of(desk, "inbox.park") as unit:
+                self._park(unit, unusable)
+        return Claim(events, holder, len(row.facts or ()), row.one_is_due)
 
     def claim_one(self, unit: Unit, *, max_deaths: int) -> Claim:
         """Claim one fact that must go alone; one that has died too often is parked instead."""
         holder = uuid4()
         found = unit.connection.execute(self._claim_one, {"holder": holder, "lease": LEASE}).mappings()
-        return self._read(unit, [dict(row) for row in found], holder, max_deaths=max_deaths)
-
-    def _read(
-        self, unit: Unit, rows: Sequence[Mapping[str, Any]], holder: UUID, *, max_deaths: int | None
-    ) -> Claim:
-        events: list[Event] = []
+        rows = [dict(row) for row in found]
         for row in rows:
-            row_id = UUID(str(row["id"]))
-            if max_deaths is not None and row["deaths"] >= max_deaths:
+            if row["deaths"] >= max_deaths:
                 reason = f"process-died: the process handling it died {row['deaths']} times"
-                unit.connection.execute(self._park_dead, {"id": row_id, "reason": reason})
-                _log.error("event_parked", event_id=str(row_id), reason=reason)
-                continue
-            try:
-                events.append(from_json(row["event"]))
-            except Unreadable as unreadable:
-                self.park_unreadable(unit, unreadable)
-            except Undecodable as error:
-                self._park_undecodable_row(unit, row_id, row["event"], str(error))
+                unit.connection.execute(self._park_dead, {"id": row["id"], "reason": reason})
+                _log.error("event_parked", event_id=str(row["id"]), reason=reason)
+        events, unusable = _read([row for row in rows if row["deaths"] < max_deaths])
+        self._park(unit, unusable)
         return Claim(events, holder, len(rows))
+
+    def _park(
+        self, unit: Unit, unusable: Sequence[tuple[Mapping[str, Any], Unreadable | Undecodable]]
+    ) -> None:
+        """Park what this release cannot read and what is no event at all."""
+        for row, error in unusable:
+            if isinstance(error, Unreadable):
+                self.park_unreadable(unit, error)
+            else:
+                self._park_undecodable_row(unit, UUID(str(row["id"])), row["event"], str(error))
 
     def _park_undecodable_row(self, unit: Unit, row_id: UUID, stored: Any, reason: str) -> None:
         """Park what came through the door and is no event; its columns keep their place in its case."""
@@ -291,6 +309,22 @@ class InboxStore:
             },
         )
         _log.error("message_parked", sha256=sha256, reason=str(error))
+
+
+_Unusable = tuple[Mapping[str, Any], Unreadable | Undecodable]
+"""A row, and what is wrong with it."""
+
+
+def _read(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Event], list[_Unusable]]:
+    """The events of these rows, and the rows that are none."""
+    events: list[Event] = []
+    unusable: list[_Unusable] = []
+    for row in rows:
+        try:
+            events.append(from_json(row["event"]))
+        except (Unreadable, Undecodable) as error:
+            unusable.append((row, error))
+    return events, unusable
 
 
 def _envelope(event: Event) -> dict[str, Any]:

@@ -240,6 +240,32 @@ BEGIN
     WHERE id = ANY(ids) AND emitted_on BETWEEN first_on AND last_on AND sent_at IS NULL;
 END $$;
 
+-- Delivery inside the database: what is to be handed on goes through the subscribers' doors and is marked, in
+-- one statement, and no fact leaves the database for it. `types` is null when there was nothing.
+CREATE FUNCTION {s}.relay(most integer, OUT ours boolean, OUT types text[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    at timestamptz := clock_timestamp();
+    first_on date;
+    last_on date;
+    ids bigint[];
+    facts jsonb;
+BEGIN
+    ours := pg_try_advisory_xact_lock(hashtext('onestop.{s}.relay'));
+    IF NOT ours THEN
+        RETURN;
+    END IF;
+    SELECT min(o.emitted_on), max(o.emitted_on), array_agg(o.id), jsonb_agg(o.event ORDER BY o.id),
+           array_agg(o.event->>'type')
+    INTO first_on, last_on, ids, facts, types FROM (
+        SELECT id, emitted_on, event FROM {s}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT most
+    ) AS o;
+    IF ids IS NOT NULL THEN
+        PERFORM onestop.hand_on('{s}', types, jsonb_build_object('received_at', at, 'events', facts));
+        PERFORM {s}.mark_outbox(ids, at, first_on, last_on);
+    END IF;
+END $$;
+
 -- Partitions are DDL, which the app role may not do; it may ask the owner for exactly this.
 CREATE FUNCTION {s}.keep_outbox(today date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {s} AS $$
@@ -283,6 +309,7 @@ BUS_FUNCTIONS = (
     "leave(timestamptz, jsonb, jsonb, jsonb)",
     "claim_outbox(integer)",
     "mark_outbox(bigint[], timestamptz, date, date)",
+    "relay(integer)",
     "keep_outbox(date)",
 )
 """What a service may call in its own schema; everybody else has `deliver` only."""

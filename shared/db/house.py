@@ -1,7 +1,7 @@
 """The schema `onestop`: the few rows that all services read and none owns."""
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from shared.db.types import AwareDateTime
 
@@ -19,6 +19,7 @@ subscriptions = Table(
     metadata,
     Column("speaker", String(40), primary_key=True),
     Column("subscriber", String(40), primary_key=True),
+    Column("heard", ARRAY(Text), nullable=False),
 )
 
 matters = Table(

@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuid7
-from sqlalchemy import Connection, Engine, TextClause, inspect, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine, Insert, Table, TextClause, insert, inspect, text
+from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from shared.bus.gate import Gate
@@ -60,6 +60,7 @@ class Unit:
     _said: list[Event] = field(default_factory=list)
     _jobs: list[JobRow] = field(default_factory=list)
     _gates: dict[str, Gate] = field(default_factory=dict)
+    _rows: dict[type[DeclarativeBase], list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def moment(self) -> Moment:
@@ -114,14 +115,25 @@ class Unit:
         """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
         self._jobs.append(JobRow(kind, key, payload, case, due_at or self.wall))
 
+    def append(self, kind: type[DeclarativeBase], **columns: Any) -> None:
+        """Add a row that this transaction does not look at again. All of a kind are written at the end in one
+        statement, the kinds in the order of their first row, without the session's book-keeping.
+
+        Rows of one kind name the same columns.
+        """
+        self._rows.setdefault(kind, []).append(columns)
+
     def move_gates(self, gates: dict[str, Gate]) -> None:
         """Let the gates of these cases stand where the batch brought them."""
         self._gates |= gates
 
     def save(self) -> None:
-        """Write everything: one flush, then gates, jobs and facts in one call. The commit is the block's."""
+        """Write everything: one flush, the appended rows, then gates, jobs and facts in one call. The commit
+        is the block's."""
         _align_updates(self.session)
         self.session.flush()
+        for kind, rows in self._rows.items():
+            self.connection.execute(_insert(kind), rows)
         if self._gates or self._jobs or self._said:
             self.connection.execute(
                 _leave(self.desk.service),
@@ -169,6 +181,13 @@ def _align_updates(session: Session) -> None:
     for row in session.dirty:
         for column in changed[type(row)]:
             flag_modified(row, column)
+
+
+@cache
+def _insert(kind: type[DeclarativeBase]) -> Insert:
+    table = kind.__table__
+    assert isinstance(table, Table)
+    return insert(table).inline()
 
 
 @cache

@@ -74,8 +74,6 @@ DATABASE: tuple[Chain, ...] = (
     ),
     (Step("inbox.claim.commit.after", prelude=True), Step("inbox.alone.commit.after")),
     (
-        Step("outbox.hand_on.before"),
-        Step("outbox.hand_on.after"),
         Step("outbox.sent.commit.before"),
         Step("outbox.sent.commit.after"),
     ),

@@ -265,4 +265,4 @@ def test_somebody_is_not_heard(castle: Castle) -> None:
 def test_a_service_calls_its_own_functions_and_the_doors(castle: Castle, service: str) -> None:
     doors = {f"{s}.deliver(jsonb)" for s, speakers in subscriptions().items() if service in speakers}
     own = {_short(f"{service}.{name}") for name in BUS_FUNCTIONS}
-    assert castle.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,jsonb)"}
+    assert castle.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,text[],jsonb)"}

@@ -36,11 +36,11 @@ from services.intake import queries as intake_queries
 from services.intake.commands import Receipt, Submission
 from services.materials.commands import NewCertificate, record_certificate
 from shared.auth.principal import Principal, PrincipalKind
-from shared.bus.broker import BrokerRoad
+from shared.bus.broker import BrokerPublisher
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
 from shared.bus.inbox import Handler, Inbox
-from shared.bus.outbox import DatabaseRoad, Relay
+from shared.bus.outbox import BrokerRelay, DatabaseRelay, Relay
 from shared.bus.topology import PARK_QUEUE, apply_topology, queue_name, read_queues
 from shared.catalogue.loader import BUILT_IN
 from shared.db.unit import Desk, unit_of
@@ -129,7 +129,7 @@ class Installation:
     admin: Engine
     desks: dict[str, Desk] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
-    roads: list[BrokerRoad] = field(default_factory=list)
+    publishers: list[BrokerPublisher] = field(default_factory=list)
     people: int = 0
 
     def desk(self, service: str) -> Desk:
@@ -148,10 +148,10 @@ class Installation:
         """The relay of a service, on the road that the settings say."""
         desk = self.desk(service)
         if not self.settings.broker_url:
-            return Relay(desk.engine, service, DatabaseRoad(service, lambda subscriber: None))
-        road = BrokerRoad(self.settings.broker_url)
-        self.roads.append(road)
-        return Relay(desk.engine, service, road)
+            return DatabaseRelay(desk.engine, service)
+        publisher = BrokerPublisher(self.settings.broker_url)
+        self.publishers.append(publisher)
+        return BrokerRelay(desk.engine, service, publisher)
 
     def rows(self, statement: str, **values: Any) -> list[Row[Any]]:
         """What a query of the admin finds."""
@@ -267,10 +267,7 @@ class Installation:
 
     def pump(self) -> None:
         """Hand on and handle in this process, inside the database, until nothing moves any more."""
-        relays = [
-            Relay(self.desk(service).engine, service, DatabaseRoad(service, lambda subscriber: None))
-            for service in SERVICES
-        ]
+        relays = [DatabaseRelay(self.desk(service).engine, service) for service in SERVICES]
         inboxes = [self.inbox(service) for service in SERVICES]
         moved = True
         while moved:
@@ -333,8 +330,8 @@ class Installation:
         """End every process and let go of every connection."""
         for worker in self.workers:
             worker.kill()
-        for road in self.roads:
-            road.close()
+        for publisher in self.publishers:
+            publisher.close()
         for desk in self.desks.values():
             desk.engine.dispose()
             desk.hints.engine.dispose()

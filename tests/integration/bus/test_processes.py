@@ -178,8 +178,8 @@ def _only_leases_left(stage: Stage) -> bool:
     [
         "inbox.batch.commit.before",
         "inbox.batch.commit.after",
-        "outbox.hand_on.after",
         "outbox.sent.commit.before",
+        "outbox.sent.commit.after",
     ],
 )
 def test_a_death_at_the_worst_moment_repeats_and_nothing_happens_twice(

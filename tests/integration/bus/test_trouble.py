@@ -396,8 +396,7 @@ class TestClaims:
     are that came again."""
 
     def claim(self, stage: Stage, inbox: Inbox) -> tuple[list[Event], UUID]:
-        with unit_of(stage.installation.desk("notify"), "test.claim") as unit:
-            taken = inbox._store.claim_new(unit, 100)
+        taken = inbox._store.claim_new(stage.installation.desk("notify"), 100)
         return taken.events, taken.holder
 
     def test_a_zombie_whose_claim_was_taken_over_changes_nothing(

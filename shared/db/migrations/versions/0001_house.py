@@ -15,7 +15,10 @@ def upgrade() -> None:
         );
         INSERT INTO onestop.clock VALUES (1, 0);
         CREATE TABLE onestop.subscriptions (
-            speaker varchar(40), subscriber varchar(40), PRIMARY KEY (speaker, subscriber)
+            speaker varchar(40),
+            subscriber varchar(40),
+            heard text[] NOT NULL,
+            PRIMARY KEY (speaker, subscriber)
         );
         CREATE TABLE onestop.matters (
             code varchar(100),
@@ -26,20 +29,23 @@ def upgrade() -> None:
             PRIMARY KEY (code, version)
         );
         -- Facts of one service through the doors of its subscribers, in the speaker's own transaction. Runs
-        -- with the speaker's rights: who may not use a door fails here.
-        CREATE FUNCTION onestop.hand_on(who text, body jsonb) RETURNS text[]
+        -- with the speaker's rights: who may not use a door fails here. This transaction's commit wakes them:
+        -- at once who acts on one of the facts, a little later whose gates they only move.
+        CREATE FUNCTION onestop.hand_on(who text, types text[], body jsonb) RETURNS void
         LANGUAGE plpgsql AS $$
         DECLARE
-            subscribers text[];
-            door text;
+            one record;
+            what text;
         BEGIN
-            SELECT array_agg(subscriber ORDER BY subscriber) INTO subscribers
-            FROM onestop.subscriptions WHERE speaker = who;
-            FOREACH door IN ARRAY coalesce(subscribers, '{}') LOOP
-                EXECUTE format('SELECT %I.deliver($1)', door) USING body;
+            FOR one IN
+                SELECT subscriber, heard && types AS acts FROM onestop.subscriptions WHERE speaker = who
+                ORDER BY subscriber
+            LOOP
+                EXECUTE format('SELECT %I.deliver($1)', one.subscriber) USING body;
+                what := CASE WHEN one.acts THEN 'inbox' ELSE 'gates' END;
+                PERFORM pg_notify(format('onestop_%s_%s', one.subscriber, what), '');
             END LOOP;
-            RETURN subscribers;
         END $$;
-        REVOKE ALL ON FUNCTION onestop.hand_on(text, jsonb) FROM PUBLIC;
+        REVOKE ALL ON FUNCTION onestop.hand_on(text, text[], jsonb) FROM PUBLIC;
         """
     )
