@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 import shared.db
 from deploy.services import SERVICES, part, subscriptions, tables
-from shared.bus.handlers import handlers_of
+from shared.bus.handlers import urgent_types
 from shared.bus.topology import apply_topology
 from shared.db.bus_v1 import BUS_FUNCTIONS, BUS_LOGS
 from shared.db.transaction import transaction
@@ -171,9 +171,9 @@ def _logs(service: str) -> list[str]:
 def _subscribe(connection: Connection) -> None:
     connection.execute(text(f"DELETE FROM {HOUSE}.subscriptions"))
     for subscriber, speakers in sorted(subscriptions().items()):
-        heard = sorted(handlers_of(part(subscriber, "worker").Worker))
+        urgent = list(urgent_types(part(subscriber, "worker").Worker))
         for speaker in speakers:
             connection.execute(
-                text(f"INSERT INTO {HOUSE}.subscriptions VALUES (:speaker, :subscriber, :heard)"),
-                {"speaker": speaker, "subscriber": subscriber, "heard": heard},
+                text(f"INSERT INTO {HOUSE}.subscriptions VALUES (:speaker, :subscriber, :urgent)"),
+                {"speaker": speaker, "subscriber": subscriber, "urgent": urgent},
             )

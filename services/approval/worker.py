@@ -14,7 +14,7 @@ class Worker(ServiceWorker):
 
     name = "approval"
 
-    @hears(intake.CaseSubmitted, load=commands.load_files)
+    @hears(intake.CaseSubmitted, load=commands.load_files, patient=True)
     def open_case(self, unit: Unit, event: Event, loaded: Files) -> None:
         """Keep the state of a new case."""
         commands.open_case(unit, event, loaded)

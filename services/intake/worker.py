@@ -1,5 +1,7 @@
 """What intake hears: everything, because the citizen's timeline shows everything."""
 
+from functools import partial
+
 from services.intake import commands
 from services.intake.commands import Views
 from shared.bus.handlers import hears
@@ -8,65 +10,67 @@ from shared.db.unit import Unit
 from shared.events import approval, materials, notify
 from shared.events.fact import Event
 
+# Only eyes wait for a timeline, and every case says several facts at a time.
+_shows = partial(hears, load=commands.load_views, patient=True)
+
 
 class Worker(ServiceWorker):
     """The worker of intake."""
 
     name = "intake"
-    linger_s = 0.25
-    """Only eyes wait for a timeline, and every case says several facts at a time."""
+    patience_s = 0.25
 
-    @hears(materials.MaterialsMatched, load=commands.load_views)
+    @_shows(materials.MaterialsMatched)
     def note_match(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show how each material was met."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(materials.CertificateIssued, load=commands.load_views)
+    @_shows(materials.CertificateIssued)
     def note_certificate(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show that the certificate exists."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.CorrectionRequired, load=commands.load_views)
+    @_shows(approval.CorrectionRequired)
     def note_correction(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show what the citizen must do."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.CaseAccepted, load=commands.load_views)
+    @_shows(approval.CaseAccepted)
     def note_acceptance(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show the due dates."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.CaseRouted, load=commands.load_views)
+    @_shows(approval.CaseRouted)
     def note_routing(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show which department has the case."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.TaskClaimed, load=commands.load_views)
+    @_shows(approval.TaskClaimed)
     def note_claim(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show that an officer is at it."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.TaskReleased, load=commands.load_views)
+    @_shows(approval.TaskReleased)
     def note_release(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show that it went back to the queue."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.StepPassed, load=commands.load_views)
+    @_shows(approval.StepPassed)
     def note_step(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show that a step is done."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.CaseDecided, load=commands.load_views)
+    @_shows(approval.CaseDecided)
     def note_decision(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show the decision."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(approval.CaseClosed, load=commands.load_views)
+    @_shows(approval.CaseClosed)
     def note_close(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show that nothing is left to do."""
         commands.note_fact(unit, event, loaded)
 
-    @hears(notify.NoticeSent, load=commands.load_views)
+    @_shows(notify.NoticeSent)
     def note_notice(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show what the citizen was told."""
         commands.note_fact(unit, event, loaded)

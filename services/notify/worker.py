@@ -25,7 +25,7 @@ class Worker(ServiceWorker):
 
     name = "notify"
 
-    @hears(intake.CaseSubmitted, load=commands.load_addressees)
+    @hears(intake.CaseSubmitted, load=commands.load_addressees, patient=True)
     def remember_case(self, unit: Unit, event: Event, loaded: Addressees) -> None:
         """Know whom to tell, and tell that the application was received."""
         commands.remember_case(unit, event, loaded)

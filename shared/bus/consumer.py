@@ -29,8 +29,6 @@ from shared.faults import fault_point
 _log = structlog.get_logger()
 _HEARTBEAT_S = 10
 _READ_S = 0.25
-COMPANY_S = 0.1
-"""How long a fact that only moves a gate waits for others to be handled with."""
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 RunBatch = Callable[[Callable[[], None]], None]
@@ -47,16 +45,19 @@ class _Delivery:
 
 
 class QueueConsumer:
-    """One connection, one queue; `prefetch` is twice the batch, so that the next one is at hand."""
+    """One connection, one queue; `prefetch` is twice the batch, so that the next one is at hand.
+
+    An urgent fact is handled at once, with all that lies there; others wait up to `patience_s` for company.
+    """
 
     def __init__(
-        self, url: str, service: str, inbox: Inbox, *, batch: int, linger_s: float, run_batch: RunBatch
+        self, url: str, service: str, inbox: Inbox, *, batch: int, patience_s: float, run_batch: RunBatch
     ) -> None:
         self._url = url
         self._service = service
         self._inbox = inbox
         self._batch = batch
-        self._linger_s = linger_s
+        self._patience_s = patience_s
         self._run_batch = run_batch
         self._connection: Any = None
         self._channel: Any = None
@@ -93,10 +94,8 @@ class QueueConsumer:
     def run_batches(self) -> None:
         """Handle batches until stopped and nothing is at hand any more."""
         while True:
-            self._arrived.wait(COMPANY_S)
+            self._arrived.wait(self._patience_s)
             self._arrived.clear()
-            if self._linger_s and self._deliveries:
-                self._cancelling.wait(self._linger_s)
             while self._deliveries:
                 self._handle_some()
             if self._stopping.is_set() and not self._deliveries:
@@ -158,7 +157,10 @@ class QueueConsumer:
         self._deliveries.append(
             _Delivery(message.delivery_tag, body, headers, message.properties.get("content_type"), again)
         )
-        if self._inbox.acts_on(message.delivery_info["routing_key"]) or len(self._deliveries) >= self._batch:
+        if (
+            self._inbox.is_urgent(message.delivery_info["routing_key"])
+            or len(self._deliveries) >= self._batch
+        ):
             self._arrived.set()
 
     def _handle_some(self) -> None:

@@ -15,16 +15,18 @@ _Method = TypeVar("_Method", bound=Callable[..., None])
 class _Hearing:
     fact: type[Fact]
     load: Load
+    patient: bool
 
 
-def hears(fact: type[Fact], *, load: Load) -> Callable[[_Method], _Method]:
+def hears(fact: type[Fact], *, load: Load, patient: bool = False) -> Callable[[_Method], _Method]:
     """Mark a worker method as the command for one fact; `load` fetches and locks for a whole batch.
 
-    The method is called as `method(unit, event, loaded)`.
+    The method is called as `method(unit, event, loaded)`. A `patient` one waits a moment for company: nobody
+    waits for what it does, and facts of a case that are handled together cost little more than one.
     """
 
     def mark(method: _Method) -> _Method:
-        setattr(method, _MARK, _Hearing(fact, load))
+        setattr(method, _MARK, _Hearing(fact, load, patient))
         return method
 
     return mark
@@ -40,8 +42,13 @@ def handlers_of(worker: type[Any]) -> dict[str, Handler]:
             continue
         if hearing.fact.type in found:
             raise TypeError(f"{worker.__name__} hears {hearing.fact.type} twice")
-        found[hearing.fact.type] = Handler(hearing.load, getattr(instance, name))
+        found[hearing.fact.type] = Handler(hearing.load, getattr(instance, name), hearing.patient)
     return found
+
+
+def urgent_types(worker: type[Any]) -> tuple[str, ...]:
+    """The types of facts for which this worker is woken at once."""
+    return tuple(sorted(type_ for type_, handler in handlers_of(worker).items() if not handler.patient))
 
 
 def speakers_of(worker: type[Any]) -> tuple[str, ...]:

@@ -31,9 +31,9 @@ def inbox_hint(service: str) -> str:
     return f"onestop_{service}_inbox"
 
 
-def gates_hint(service: str) -> str:
-    """The channel that says: `service` has facts that only move its gates, and may wait for company."""
-    return f"onestop_{service}_gates"
+def company_hint(service: str) -> str:
+    """The channel that says: `service` has facts that nobody waits for, and that may wait for company."""
+    return f"onestop_{service}_company"
 
 
 def jobs_hint(service: str) -> str:

@@ -15,9 +15,9 @@ from nameko.extensions import DependencyProvider, Entrypoint
 from nameko.timer import timer
 
 from shared.bus.broker import ROAD_ERRORS, BrokerPublisher
-from shared.bus.consumer import COMPANY_S, QueueConsumer
+from shared.bus.consumer import QueueConsumer
 from shared.bus.handlers import handlers_of
-from shared.bus.hints import Listener, gates_hint, inbox_hint, jobs_hint, outbox_hint
+from shared.bus.hints import Listener, company_hint, inbox_hint, jobs_hint, outbox_hint
 from shared.bus.inbox import TRANSIENT, Inbox
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
@@ -61,7 +61,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.config: WorkerConfig = self.container.config["onestop"][self.container.service_name]
         desk, settings = self.config.desk, self.config.settings
         self.stopping = threading.Event()
-        self.linger_s: float = self.container.service_cls.linger_s
+        self.patience_s: float = self.container.service_cls.patience_s
         self.inbox = Inbox(desk, handlers_of(self.container.service_cls))
         self.relay: Relay = (
             BrokerRelay(desk.engine, desk.service, BrokerPublisher(settings.broker_url))
@@ -75,7 +75,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 desk.service,
                 self.inbox,
                 batch=settings.worker.batch,
-                linger_s=self.linger_s,
+                patience_s=self.patience_s,
                 run_batch=self._as_worker,
             )
         self.runners = [
@@ -92,7 +92,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         channels = {
             outbox_hint(desk.service): self.outbox_wake.set,
             inbox_hint(desk.service): self.inbox_wake.set,
-            gates_hint(desk.service): self._wake_inbox_soon,
+            company_hint(desk.service): self._wake_inbox_soon,
             jobs_hint(desk.service): self._wake_jobs,
         }
         for channel, wake in channels.items():
@@ -100,9 +100,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.listener = Listener(desk.hints.engine, channels)
         self.ending = [self._spawn(self.listener.run)]
         self.relaying = self._spawn(lambda: self._loop("relay", self.outbox_wake, self._relay))
-        self.draining.append(
-            self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox, self.linger_s))
-        )
+        self.draining.append(self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox)))
         for runner, job_wake in zip(self.runners, self.job_wakes, strict=True):
             step = partial(self._run_jobs, runner)
             self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, step)))
@@ -139,10 +137,10 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             wake.set()
 
     def _wake_inbox_soon(self) -> None:
-        """For facts that only move gates: they wait for company."""
+        """For facts that nobody waits for: they wait for company."""
         if not self.inbox_wakes_soon:
             self.inbox_wakes_soon = True
-            threading.Timer(COMPANY_S, self._wake_inbox).start()
+            threading.Timer(self.patience_s, self._wake_inbox).start()
 
     def _wake_inbox(self) -> None:
         self.inbox_wakes_soon = False
@@ -178,9 +176,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         if outcome:
             raise outcome[0]
 
-    def _loop(
-        self, name: str, wake: threading.Event, step: Callable[[], "_Next"], linger_s: float = 0.0
-    ) -> None:
+    def _loop(self, name: str, wake: threading.Event, step: Callable[[], "_Next"]) -> None:
         """Repeat a step: when it says so, else when hinted, at the latest after a poll."""
         troubles = 0
         while not self.stopping.is_set():
@@ -198,8 +194,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 continue
             if then is _Next.SOON:
                 self.stopping.wait(_BUSY_S)
-            elif then is _Next.WHEN_HINTED and wake.wait(POLL_S) and linger_s:
-                self.stopping.wait(linger_s)
+            elif then is _Next.WHEN_HINTED:
+                wake.wait(POLL_S)
 
     def _relay(self) -> "_Next":
         found = self.relay.run_once()
@@ -233,8 +229,8 @@ class ServiceWorker:
     """Base of the four worker classes: what every service does besides hearing."""
 
     name: str
-    linger_s: ClassVar[float] = 0.0
-    """How long the first fact of a batch waits for company: none, where somebody waits for what follows."""
+    patience_s: ClassVar[float] = 0.1
+    """How long at most a fact that nobody waits for stands waiting for company."""
     desk = DeskProvider()
 
     @Deliveries.decorator  # type: ignore[untyped-decorator]

@@ -45,10 +45,14 @@ Take = Callable[[Unit, Sequence[Event]], Taken]
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What a service does about one type of fact: one load for the whole batch, one command per event."""
+    """What a service does about one type of fact: one load for the whole batch, one command per event.
+
+    `patient`: nobody waits for what it does, so the fact may wait for others to be handled with.
+    """
 
     load: Load
     command: Callable[[Unit, Event, Any], None]
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,10 @@ class Inbox:
         self._store = InboxStore(desk.service)
         self._one_at_a_time = threading.Lock()
 
-    def acts_on(self, fact_type: str) -> bool:
-        """False for a fact of a speaker we hear that only moves its gate: nobody waits for it."""
-        return fact_type in self._handlers
+    def is_urgent(self, fact_type: str) -> bool:
+        """Somebody waits for what this fact brings about; nobody does for one that only moves a gate."""
+        handler = self._handlers.get(fact_type)
+        return handler is not None and not handler.patient
 
     def receive(self, events: Sequence[Event]) -> None:
         """Handle first deliveries from the broker. When this returns, every one of them may be acknowledged.

@@ -19,7 +19,7 @@ subscriptions = Table(
     metadata,
     Column("speaker", String(40), primary_key=True),
     Column("subscriber", String(40), primary_key=True),
-    Column("heard", ARRAY(Text), nullable=False),
+    Column("urgent", ARRAY(Text), nullable=False),
 )
 
 matters = Table(

@@ -243,7 +243,7 @@ def open_line(installation: Installation, service: str, inbox: Inbox, batch: int
     if url is None:
         yield DatabaseLine(installation, service, inbox, batch)
         return
-    consumer = _Counting(url, service, inbox, batch=batch, linger_s=0.0, run_batch=lambda work: work())
+    consumer = _Counting(url, service, inbox, batch=batch, patience_s=0.01, run_batch=lambda work: work())
     line = BrokerLine(url, service, consumer)
     line.threads = [
         threading.Thread(target=run, name=run.__name__, daemon=True)

@@ -17,7 +17,7 @@ def upgrade() -> None:
         CREATE TABLE onestop.subscriptions (
             speaker varchar(40),
             subscriber varchar(40),
-            heard text[] NOT NULL,
+            urgent text[] NOT NULL,
             PRIMARY KEY (speaker, subscriber)
         );
         CREATE TABLE onestop.matters (
@@ -30,7 +30,7 @@ def upgrade() -> None:
         );
         -- Facts of one service through the doors of its subscribers, in the speaker's own transaction. Runs
         -- with the speaker's rights: who may not use a door fails here. This transaction's commit wakes them:
-        -- at once who acts on one of the facts, a little later whose gates they only move.
+        -- at once for whom one of the facts is urgent, a little later the others.
         CREATE FUNCTION onestop.hand_on(who text, types text[], body jsonb) RETURNS void
         LANGUAGE plpgsql AS $$
         DECLARE
@@ -38,11 +38,11 @@ def upgrade() -> None:
             what text;
         BEGIN
             FOR one IN
-                SELECT subscriber, heard && types AS acts FROM onestop.subscriptions WHERE speaker = who
+                SELECT subscriber, urgent && types AS at_once FROM onestop.subscriptions WHERE speaker = who
                 ORDER BY subscriber
             LOOP
                 EXECUTE format('SELECT %I.deliver($1)', one.subscriber) USING body;
-                what := CASE WHEN one.acts THEN 'inbox' ELSE 'gates' END;
+                what := CASE WHEN one.at_once THEN 'inbox' ELSE 'company' END;
                 PERFORM pg_notify(format('onestop_%s_%s', one.subscriber, what), '');
             END LOOP;
         END $$;
