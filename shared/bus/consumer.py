@@ -157,10 +157,8 @@ class QueueConsumer:
         self._deliveries.append(
             _Delivery(message.delivery_tag, body, headers, message.properties.get("content_type"), again)
         )
-        if (
-            self._inbox.is_urgent(message.delivery_info["routing_key"])
-            or len(self._deliveries) >= self._batch
-        ):
+        urgent = self._inbox.is_urgent(str(headers.get("ce-type")))
+        if urgent or len(self._deliveries) >= self._batch:
             self._arrived.set()
 
     def _handle_some(self) -> None:
