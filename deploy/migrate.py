@@ -12,7 +12,9 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 import shared.db
@@ -43,14 +45,44 @@ class DatabaseTooOld(Unavailable):
     title_en = "The database is older than PostgreSQL 15"
 
 
+class TablesInUse(Unavailable):
+    code = "database.tables-in-use"
+    title_zh = "数据表正被占用"
+    title_en = "Somebody holds a table that the migration needs"
+
+
 def migrate(settings: Settings) -> list[str]:
-    """Bring database and broker to what this release needs; the names of the migrations that ran."""
+    """Bring database and broker to what this release needs; the names of the migrations that ran.
+
+    Raises DatabaseTooOld and TablesInUse; then nothing was changed. It waits for a lock only as long as
+    everybody who wants the same table may wait behind it.
+    """
+    try:
+        ran = _migrate_database(settings)
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+            raise
+        detail = f"not free within {_LIMITS['lock_timeout']}; nothing was changed: run onestop migrate again"
+        raise TablesInUse(detail_en=detail) from error
+    for service in SERVICES:
+        keys = create_engine(
+            database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True
+        )
+        Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys, tables(service))).ensure()
+    if settings.broker_url:
+        apply_topology(settings.broker_url, subscriptions())
+    _log.info("migrated", migrations=ran)
+    return ran
+
+
+def _migrate_database(settings: Settings) -> list[str]:
     engine = create_engine(
         database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True
     )
     ran: list[str] = []
     with transaction(engine, "migrate") as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('onestop.migrate'))"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_LIMITS['lock_timeout']}'"))
         if connection.dialect.server_version_info < (15,):  # type: ignore[operator]
             raise DatabaseTooOld(detail_en="onestop needs PostgreSQL 15 or later")
         _make_roles(connection, settings)
@@ -63,14 +95,6 @@ def migrate(settings: Settings) -> list[str]:
             _grant(connection, service)
             connection.execute(text(f"SELECT {service}.keep_outbox(CAST(clock_timestamp() AS date))"))
         _subscribe(connection)
-    for service in SERVICES:
-        keys = create_engine(
-            database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True
-        )
-        Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys, tables(service))).ensure()
-    if settings.broker_url:
-        apply_topology(settings.broker_url, subscriptions())
-    _log.info("migrated", migrations=ran)
     return ran
 
 

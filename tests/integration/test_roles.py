@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from deploy.migrate import migrate
+from deploy.migrate import _LIMITS, TablesInUse, migrate
 from deploy.services import SERVICES, subscriptions
 from shared.db.bus_v1 import BUS_FUNCTIONS
 from shared.desk import app_role, owner_role
@@ -266,3 +266,15 @@ def test_a_service_calls_its_own_functions_and_the_doors(castle: Castle, service
     doors = {f"{s}.deliver(jsonb)" for s, speakers in subscriptions().items() if service in speakers}
     own = {_short(f"{service}.{name}") for name in BUS_FUNCTIONS}
     assert castle.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,text[],jsonb)"}
+
+
+def test_a_migration_that_finds_a_table_locked_gives_up_and_says_so(
+    castle: Castle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_LIMITS, "lock_timeout", "200ms")
+    with castle.login(castle.settings.db.admin_user).begin() as somebody:
+        somebody.execute(text("LOCK TABLE onestop.subscriptions IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(TablesInUse, match="run onestop migrate again"):
+            migrate(castle.settings)
+    monkeypatch.undo()
+    assert migrate(castle.settings) == []
