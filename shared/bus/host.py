@@ -198,7 +198,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 wake.wait(POLL_S)
 
     def _relay(self) -> "_Next":
-        found = self.relay.run_once()
+        with self.inbox.undisturbed:
+            found = self.relay.run_once()
         if found == BUSY:
             return _Next.SOON
         return _Next.AT_ONCE if found == OUTBOX_CLAIM else _Next.WHEN_HINTED

@@ -75,6 +75,9 @@ class Inbox:
         self._handlers = handlers
         self._store = InboxStore(desk.service)
         self._one_at_a_time = threading.Lock()
+        self.undisturbed = threading.Lock()
+        """Held while a fact is handled alone, and by whatever else in this process must not die beside it:
+        three deaths park the fact, and a crash loop of the relay would park one innocent after the other."""
 
     def is_urgent(self, fact_type: str) -> bool:
         """Somebody waits for what this fact brings about; nobody does for one that only moves a gate."""
@@ -122,9 +125,9 @@ class Inbox:
         Its attempt is committed before its own transaction begins, so that a fact that kills its process is
         counted. Returns 0 when none is due.
         """
-        with unit_of(self._desk, "inbox.claim") as unit:
-            claim = self._store.claim_one(unit, max_deaths=MAX_DEATHS)
-        with self._one_at_a_time:
+        with self.undisturbed, self._one_at_a_time:
+            with unit_of(self._desk, "inbox.claim") as unit:
+                claim = self._store.claim_one(unit, max_deaths=MAX_DEATHS)
             if claim.events:
                 self._handle(claim.events, self._retake(claim.holder), "inbox.alone", alone=True)
         return claim.count

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from deploy.services import SERVICES, part
 from services.notify.models import InboxMessage
 from shared.bus.gate import CONFLICT
 from shared.bus.handlers import handlers_of
+from shared.bus.host import Deliveries
 from shared.bus.inbox import MAX_DEATHS, Handler, Inbox
 from shared.bus.parking import (
     ParkedNotFound,
@@ -457,6 +459,33 @@ class TestClaims:
             line.send(facts)
         settle(stage.installation, "notify", inbox)
         assert stage.outcome(number) == expected
+
+    def test_the_relay_stands_still_while_a_fact_is_handled_alone(self, stage: Stage) -> None:
+        """What dies beside such a fact would be blamed on it, and three deaths park it."""
+        beside: list[bool] = []
+        found = handlers_of(part("notify", "worker").Worker)
+        inbox = stage.installation.inbox("notify")
+        host = Deliveries()
+        host.inbox = inbox
+        host.relay = stage.installation.relay("notify")
+        relaying = threading.Thread(target=host._relay, daemon=True)
+
+        def command(unit: Unit, event: Event, loaded: Any) -> None:
+            relaying.start()
+            relaying.join(0.2)
+            beside.append(not relaying.is_alive())
+            found[event.type].command(unit, event, loaded)
+
+        inbox._handlers = {type_: Handler(handler.load, command) for type_, handler in found.items()}
+        with open_line(stage.installation, "notify", inbox) as line:
+            line.send(stage.new_case()[1][:1])
+        self.claim(stage, inbox)
+        stage.installation.make_due("notify")
+
+        assert inbox.run_alone() == 1
+        relaying.join(10)
+        assert beside == [False]
+        assert not relaying.is_alive(), "it goes on afterwards"
 
 
 def test_parked_ids_that_are_not_there(stage: Stage) -> None:
