@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,23 +39,32 @@ def main(arguments: list[str]) -> int:
     checks_only = "--checks-only" in arguments
     if not checks_only and not provide_packages():
         return 1
-    failed = [name for name, command in CHECKS if not check(name, command)]
-    if failed:
-        tell(f"failed: {', '.join(failed)}")
     chosen = ["tests/contract"] if checks_only else [a for a in arguments if a != "--checks-only"]
-    with scratch_folder() as scratch:
+    # Much of the tests is waiting for processes to start, so the checks need no time of their own.
+    with ThreadPoolExecutor(max_workers=1) as beside, scratch_folder() as scratch:
+        checked = beside.submit(lambda: [check(name, command) for name, command in CHECKS])
         code = pytest(chosen, scratch)
         left = left_running(scratch)
         for pid, command in left:
             tell(f"left running, and now killed: {pid} {command}")
             os.kill(pid, signal.SIGKILL)
-    return 1 if failed or left else code
+        told = checked.result()
+    for (name, _), (passed, output) in zip(CHECKS, told, strict=True):
+        tell(name if passed else f"{name} failed")
+        sys.stderr.write("" if passed else output)
+    return code if not left and all(passed for passed, _ in told) else 1
 
 
-def check(name: str, command: Sequence[str]) -> bool:
-    """Run one check; what it prints goes through."""
-    tell(name)
-    return subprocess.run([_BIN / command[0], *command[1:]], check=False).returncode == 0
+def check(name: str, command: Sequence[str]) -> tuple[bool, str]:
+    """Run one check: whether it passed, and what it printed."""
+    done = subprocess.run(
+        [_BIN / command[0], *command[1:]],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.returncode == 0, done.stdout
 
 
 def pytest(arguments: Sequence[str], scratch: Path) -> int:
