@@ -9,6 +9,7 @@ from tests.bench import crash, latency, report, throughput
 from tests.bench.contenders import CONTENDERS
 from tests.bench.house import DELIVERIES, house, machine, tell
 from tests.bench.seed import fill_template
+from tests.support.output import log_to_stderr
 
 WARM_UP = 100
 PARTS = ("throughput", "crash", "latency")
@@ -17,6 +18,7 @@ PARTS = ("throughput", "crash", "latency")
 def main(arguments: Sequence[str]) -> int:
     """Measure and tell; the exit code."""
     chosen = _parser().parse_args(arguments)
+    log_to_stderr()
     # Else a SIGTERM would leave the scratch folder behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parts = chosen.only or PARTS

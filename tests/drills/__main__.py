@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.drills.soak import report, soak
+from tests.support.output import log_to_stderr
 
 ROOT = Path(__file__).parents[2]
 WALK = (
@@ -27,6 +28,7 @@ SMALL = (60, 20)
 def main(arguments: Sequence[str]) -> int:
     """0 only when nothing was lost, doubled, unexpected, out of order or stuck."""
     chosen = _parser().parse_args(arguments)
+    log_to_stderr()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     walked = 0
     if chosen.cases is None and chosen.kills is None:
