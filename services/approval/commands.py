@@ -85,7 +85,7 @@ def open_case(unit: Unit, event: Event, loaded: Files) -> None:
         matter=fact.matter,
         matter_version=fact.matter_version,
         region=fact.region,
-        applicant=fact.applicant,
+        parties=sorted({str(fact.applicant), *map(str, fact.holders.values())}),
         facts=fact.facts,
         state=State.SUBMITTED,
         passed=[],
@@ -125,10 +125,11 @@ def close_after_issue(unit: Unit, event: Event, loaded: Files) -> None:
 def claim_task(unit: Unit, task: Task, case: Case, officer: Principal) -> None:
     """Take a task out of the queue. Claiming one's own task again changes nothing.
 
-    Raises TaskClaimedByOther, naming who and when, TaskFinished, and OwnCase.
+    Raises TaskClaimedByOther, naming who and when, TaskFinished, and OwnCase for whoever has an interest of
+    their own in the case (回避, 公务员法 art. 76).
     """
     _not_finished(task)
-    if officer.person_ref is not None and officer.person_ref == case.applicant:
+    if str(officer.person_ref) in case.parties:
         raise OwnCase
     if task.state == TaskState.CLAIMED:
         if task.officer != officer.subject:

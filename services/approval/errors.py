@@ -41,8 +41,8 @@ class ReasonMissing(Invalid):
 
 class OwnCase(Forbidden):
     code = "decision.own-case"
-    title_zh = "不得办理本人的申请"
-    title_en = "An officer may not handle their own application"
+    title_zh = "不得办理与本人有利害关系的申请"
+    title_en = "An officer may not handle an application that concerns themselves"
 
 
 class CertificateLost(Conflict):

@@ -29,7 +29,8 @@ class Case(CaseRow, Base):
     matter: Mapped[str] = mapped_column(String(100))
     matter_version: Mapped[int] = mapped_column(Integer)
     region: Mapped[str] = mapped_column(String(6))
-    applicant: Mapped[UUID] = mapped_column(Uuid)
+    parties: Mapped[list[str]] = mapped_column(JSONB)
+    """Everybody whom the application speaks of, as person_ref: none of them may handle it."""
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(String(40))
     passed: Mapped[list[str]] = mapped_column(JSONB)

@@ -200,16 +200,13 @@ GRANNY = {"name": "老人", "id_number": born(1950, 7), "phone": "13800000001"}
 GROWN_UP = {"name": "成人", "id_number": born(1985, 7), "phone": "13800000002"}
 
 
-@pytest.mark.parametrize("matter", [MATTER, OTHER_ROLE])
-def test_an_agent_applies_follows_and_supplies(hall: Hall, matter: str) -> None:
+def under_review_by_agent(hall: Hall, matter: str = MATTER) -> tuple[str, Headers]:
+    """An application that somebody brought for another, and supplied; its number and their log-in."""
     agent, headers = hall.citizen(("id_card",))
     sent = hall.apply(headers, acted_for(GRANNY, agent, "elderly", matter))
     assert sent.status_code == 201, sent.text
     number = sent.json()["number"]
     hall.house.pump()
-    assert number in {
-        case["number"] for case in hall.client.get("/api/v1/cases", headers=headers).json()["cases"]
-    }
     case = hall.case(headers, number)
     # The agent's own card is one of the materials, and is read; the applicant's are asked for.
     assert {m["material"] for m in case["materials"] if m["source"]} == {"agent_id_card"}
@@ -226,9 +223,30 @@ def test_an_agent_applies_follows_and_supplies(hall: Hall, matter: str) -> None:
     assert hall.client.post(path, headers=keyed(headers), json=body).status_code == 202
     hall.house.pump()
     assert hall.case(headers, number)["state"] == "under_review"
+    return number, headers
+
+
+@pytest.mark.parametrize("matter", [MATTER, OTHER_ROLE])
+def test_an_agent_applies_follows_and_supplies(hall: Hall, matter: str) -> None:
+    number, headers = under_review_by_agent(hall, matter)
+    own = hall.client.get("/api/v1/cases", headers=headers).json()["cases"]
+    assert number in {case["number"] for case in own}
     # The applicant sees it too.
     granny = hall.client.post("/dev/tokens/citizen", json=GRANNY).json()["token"]
     assert hall.case(bearer(granny), number)["number"] == number
+
+
+@pytest.mark.parametrize("party", ["applicant", "agent"])
+def test_no_officer_handles_an_application_that_concerns_themselves(hall: Hall, party: str) -> None:
+    number, _ = under_review_by_agent(hall)
+    person = str(hall.house.value(f"SELECT {party} FROM intake.cases WHERE number = :n", n=number))
+    task = hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number)
+    path = f"/api/v1/tasks/{task}/claim"
+    officer = bearer(forged(hall, person_ref=person, departments=["xihu-community"]))
+    with untouched(hall):
+        assert problem(hall.client.post(path, headers=officer)) == (403, "decision.own-case")
+    somebody_else = bearer(forged(hall, person_ref=str(uuid4()), departments=["xihu-community"]))
+    assert hall.client.post(path, headers=somebody_else).status_code == 200
 
 
 @pytest.mark.parametrize(

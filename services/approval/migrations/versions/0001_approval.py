@@ -18,7 +18,7 @@ def upgrade() -> None:
             matter varchar(100) NOT NULL,
             matter_version integer NOT NULL,
             region varchar(6) NOT NULL,
-            applicant uuid NOT NULL,
+            parties jsonb NOT NULL,
             facts jsonb NOT NULL,
             state varchar(40) NOT NULL,
             passed jsonb NOT NULL,
