@@ -1,5 +1,5 @@
-"""First version of the delivery tables, as every service's first migration makes them. Released: never
-edited."""
+"""First version of the delivery tables, as every service's first migration makes them. Never edited once it
+is released: then the next version is a file of its own."""
 
 BUS_V1 = """
 CREATE SEQUENCE {s}.outbox_id;
