@@ -75,6 +75,11 @@ class Books:
         return {kind: count for kind, count in found.items() if count}
 
 
+def waiting_messages(house: House) -> dict[str, int]:
+    """Queues that are not empty, with how many messages wait there."""
+    return {q.name: q.messages for q in read_queues(house.rabbitmq.url, SERVICES) if q.messages}
+
+
 def judge(house: House, ledger: Ledger) -> Verdict:
     """Compare everything, once the house is quiet or has been given up on."""
     books = Books(house.settings)
@@ -107,8 +112,7 @@ def judge(house: House, ledger: Ledger) -> Verdict:
         "notices": sorted(beyond),
         "sms": sorted(set(sent) - sms),
     }
-    left = {q.name: q.messages for q in read_queues(house.rabbitmq.url, SERVICES) if q.messages}
-    stuck = {**books.open_work(), **ends, **left}
+    stuck = {**books.open_work(), **ends, **waiting_messages(house)}
     return Verdict(
         attempted=len(ledger.attempted),
         acknowledged=len(promised),

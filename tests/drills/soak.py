@@ -15,7 +15,7 @@ from shared.db.unit import unit_of
 from shared.desk import build_desk
 from tests.drills.driver import Applicant, Drivers, Ledger, applicants
 from tests.drills.house import House, house
-from tests.drills.oracle import Books, Verdict, judge
+from tests.drills.oracle import Books, Verdict, judge, waiting_messages
 
 PEOPLE = 200
 _CERTIFICATES = ("id_card", "id_photo", "social_insurance_record", "lease_record")
@@ -38,11 +38,12 @@ def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
         drivers.released = cases
         _wait_until_quiet(h, ledger, cases)
         drivers.end()
+        # What they hold unacknowledged goes back to the queues when they are gone, and is seen there.
+        codes = {name: process.stop() for name, process in h.processes.items()}
         verdict = judge(h, ledger)
         verdict.notes["answers"] = drivers.errors[:5]
         verdict.notes["ended_by_themselves"] = h.ended
         verdict.notes["deadlocks"] = h.deadlocks()
-        codes = {name: process.stop() for name, process in h.processes.items()}
         verdict.notes["stopped_badly"] = {name: code for name, code in codes.items() if code != 0}
     return verdict, killed
 
@@ -69,7 +70,8 @@ def _wait_until_quiet(h: House, ledger: Ledger, cases: int) -> None:
     waited = ticks = 0
     while waited < _STILL_S:
         h.keep_up()
-        now = (len(ledger.acknowledged), books.open_work())
+        # Facts whose acknowledgements died with the broker come once more when all else is done.
+        now = (len(ledger.acknowledged), books.open_work() | waiting_messages(h))
         if now[0] >= cases and not now[1]:
             return
         if ticks % 10 == 0:
