@@ -14,8 +14,11 @@ import psutil
 from deploy.commands.output import emit_json, say
 from deploy.demo_people import PEOPLE, DemoPerson
 from deploy.demo_scenarios import Hall, ScenarioFailed, play
-from deploy.house import House, HouseOptions
+from deploy.errors import MadeByAnotherBuild
+from deploy.house import House, HouseOptions, keeps_database, remembered_settings
+from deploy.kept_data import check_kept, put_aside
 from deploy.standins.launch import SmsStandin
+from deploy.supervisor_state import is_held
 
 _ENDED_EARLIER = 10
 
@@ -25,6 +28,7 @@ def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, w
 
     Must be called from the main thread: what it starts ends with that thread.
     """
+    put_aside_another_builds(data_dir)
     standin = SmsStandin(data_dir / "sms")
     house = House(
         HouseOptions(
@@ -37,6 +41,21 @@ def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, w
         return asyncio.run(house.supervisor(main=demo.main).run())
     finally:
         standin.stop()
+
+
+def put_aside_another_builds(data_dir: Path) -> None:
+    """What an earlier demo left must not keep the next one from starting; anything else is people's own."""
+    by_demo = remembered_settings(data_dir).get("ONESTOP_ENVIRONMENT") == "demo"
+    if not by_demo or not keeps_database() or is_held(data_dir):
+        return
+    try:
+        check_kept(data_dir)
+    except MadeByAnotherBuild as another:
+        try:
+            aside = put_aside(data_dir)
+        except OSError:
+            raise another from None
+        say(f"onestop demo: the data of an earlier build are now in {aside}; this one begins with new data")
 
 
 def _settings(standin: SmsStandin) -> dict[str, str]:

@@ -35,6 +35,14 @@ class OtherVersion(Conflict):
     title_en = "The data were written by another version of PostgreSQL"
 
 
+class MadeByAnotherBuild(Conflict):
+    """The data on disk were made by migrations that this build does not have."""
+
+    code = "deploy.made-by-another-build"
+    title_zh = "数据由另一版本的迁移脚本建立"
+    title_en = "The data were made by another build's migrations"
+
+
 class NothingRuns(NotFound):
     """There is no supervisor on this data directory."""
 

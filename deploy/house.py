@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deploy.errors import AlreadyRunning
+from deploy.kept_data import check_kept, note_made_by
 from deploy.places import make_passable, make_private
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
@@ -66,9 +67,11 @@ class House:
                 f"{self.data_dir} is in use: `onestop ps` shows by whom, `onestop down` ends it",
             )
         self._outer = {name: value for name, value in os.environ.items() if name.startswith("ONESTOP_")}
+        if keeps_database():
+            check_kept(self.data_dir)
         # PostgreSQL runs as another user when we are root, and must be able to walk to its own folder.
         make_passable(self.data_dir) if unprivileged() else make_private(self.data_dir)
-        self.postgres = None if self._has("DB__HOST") else PostgresServer(self.data_dir / "postgres" / "data")
+        self.postgres = PostgresServer(self.data_dir / "postgres" / "data") if keeps_database() else None
         if self.postgres is not None:
             self.postgres.data_dir.parent.mkdir(parents=True, exist_ok=True)
         self.rabbitmq = self._private_node() if options.broker == "local" else None
@@ -105,6 +108,8 @@ class House:
         settings = self.settings()
         self._make_secrets(settings)
         remember_settings(self.data_dir, settings)
+        if self.postgres is not None:
+            note_made_by(self.data_dir)
         return Supervisor(self._specs(settings), self.data_dir, main=main, say=say)
 
     def _specs(self, settings: Mapping[str, str]) -> list[ProcessSpec | Server]:
@@ -171,6 +176,11 @@ class House:
         from shared.privacy.secret_files import init_secrets
 
         init_secrets(Path(settings["ONESTOP_SECRETS_DIR"]))
+
+
+def keeps_database() -> bool:
+    """The database is our own, in the data directory: nobody named another."""
+    return not {"ONESTOP_DB__HOST", "ONESTOP_DB__HOST_FILE"} & set(os.environ)
 
 
 def free_ports(count: int, taken: set[int]) -> list[int]:
