@@ -98,7 +98,8 @@ def lost_certificates(
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
         number = found[1].number
-    lost: list[str] = context.asker.ask("materials", "still_valid", {"case": number})["lost"]
+    reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
+    lost: list[str] = context.asker.ask("materials", "still_valid", reading)["lost"]
     return lost
 
 

@@ -48,17 +48,21 @@ class Checklists:
 
 
 def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
-    """Lock the cases of the batch, then read every certificate that may come into question."""
+    """Lock the cases of the batch, then read the certificates that are to be matched, and no others."""
     cases = queries.lock_cases(unit.session, known_cases(events))
-    holders = {UUID(ref) for case in cases.values() for ref in case.holders.values()}
-    for event in events:
-        if isinstance(event.fact, CaseSubmitted):
-            holders |= set(event.fact.holders.values())
-    issuing = sum(isinstance(event.fact, CaseDecided) for event in events)
+    holders: set[UUID] = set()
+    types: set[str] = set()
     supplied = {event.case for event in events if isinstance(event.fact, MaterialsSupplied)}
+    matched: list[Case | CaseSubmitted] = [cases[number] for number in supplied if number in cases]
+    matched += [event.fact for event in events if isinstance(event.fact, CaseSubmitted)]
+    for case in matched:
+        if case.consented:
+            holders |= {UUID(str(ref)) for ref in case.holders.values()}
+            types |= unit.desk.matters.get(case.matter, case.matter_version).certificate_types(case.facts)
+    issuing = sum(isinstance(event.fact, CaseDecided) for event in events)
     return Checklists(
         cases=cases,
-        certificates=queries.certificates_of(unit.session, holders),
+        certificates=queries.certificates_of(unit.session, holders, types),
         serials=queries.next_serials(unit.session, issuing),
         found=_found(unit, supplied),
     )
@@ -206,14 +210,13 @@ def record_certificate(unit: Unit, new: NewCertificate) -> bool:
     return True
 
 
-def lost_certificates(unit: Unit, number: str) -> list[str]:
-    """The materials of a case that were met by a certificate which is not valid today."""
+def lost_certificates(unit: Unit, number: str, reader: str, purpose: str) -> list[str]:
+    """The materials of a case that were met by a certificate which is not valid today. Looking is a use."""
     today = legal_day(unit.legal)
-    return sorted(
-        material
-        for material, certificate in queries.matched_certificates(unit.session, number)
-        if not is_valid(_view(certificate), today)
-    )
+    matched = queries.matched_certificates(unit.session, number)
+    for _, certificate in matched:
+        _note_use(unit, certificate, number, reader, purpose)
+    return sorted(material for material, certificate in matched if not is_valid(_view(certificate), today))
 
 
 def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: str) -> tuple[bytes, str]:
@@ -272,16 +275,20 @@ def _read_certificates(unit: Unit, case: Case, matter: Matter, loaded: Checklist
             if certificate.type_code not in wanted:
                 continue
             found.append(certificate)
-            unit.append(
-                UseRecord,
-                grant=grant_id(case.number, holder),
-                certificate=certificate.id,
-                case_no=case.number,
-                reader=READER,
-                purpose=PURPOSE,
-                used_at=unit.legal,
-            )
+            _note_use(unit, certificate, case.number, READER, PURPOSE)
     return found
+
+
+def _note_use(unit: Unit, certificate: Certificate, number: str, reader: str, purpose: str) -> None:
+    unit.append(
+        UseRecord,
+        grant=grant_id(number, certificate.holder),
+        certificate=certificate.id,
+        case_no=number,
+        reader=reader,
+        purpose=purpose,
+        used_at=unit.legal,
+    )
 
 
 def _grant(unit: Unit, case: Case) -> None:

@@ -17,15 +17,20 @@ def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
     return lock_rows(session, Case, numbers)
 
 
-_CERTIFICATES = select(Certificate).where(Certificate.holder.in_(bindparam("holders", expanding=True)))
+_CERTIFICATES = select(Certificate).where(
+    Certificate.holder.in_(bindparam("holders", expanding=True)),
+    Certificate.type_code.in_(bindparam("types", expanding=True)),
+)
 
 
-def certificates_of(session: Session, holders: Collection[UUID]) -> dict[UUID, list[Certificate]]:
-    """Every certificate of these people; whoever reads one notes the use."""
-    if not holders:
+def certificates_of(
+    session: Session, holders: Collection[UUID], types: Collection[str]
+) -> dict[UUID, list[Certificate]]:
+    """The certificates of these types that these people hold; whoever looks at one notes the use."""
+    if not holders or not types:
         return {}
     grouped: dict[UUID, list[Certificate]] = {}
-    for certificate in session.scalars(_CERTIFICATES, {"holders": sorted(holders)}):
+    for certificate in session.scalars(_CERTIFICATES, {"holders": sorted(holders), "types": sorted(types)}):
         grouped.setdefault(certificate.holder, []).append(certificate)
     return grouped
 

@@ -49,9 +49,10 @@ def answers(desk: Desk) -> dict[str, Answer]:
             return {"content": b64encode(content).decode(), "media_type": media_type}
 
     def still_valid(params: Params) -> Params:
-        """Which certificates matched for a case are not valid any more on the day of asking."""
+        """Which certificates matched for a case are not valid any more on the day of asking; it is a use."""
         with unit_of(desk, "materials.still_valid") as unit:
-            return {"lost": commands.lost_certificates(unit, params["case"])}
+            lost = commands.lost_certificates(unit, params["case"], params["reader"], params["purpose"])
+            return {"lost": lost}
 
     return {
         "checklist": checklist,

@@ -296,6 +296,13 @@ def test_nothing_is_approved_on_a_certificate_that_was_revoked_meanwhile(hall: H
     path = f"/api/v1/tasks/{task['id']}/decision"
     answer = hall.client.post(path, headers=seen, json={"outcome": "approved"})
     assert (answer.status_code, answer.json()["code"]) == (409, "decision.certificate-lost")
+    # The officer's look on that day is a use like the first.
+    uses = hall.house.rows(
+        'SELECT u.reader, u.purpose, u."grant" = g.id AS granted FROM materials.use_records u '
+        "JOIN materials.use_grants g USING (case_no) WHERE case_no = :n AND reader <> 'materials.match'",
+        n=number,
+    )
+    assert [tuple(use) for use in uses] == [("officer-1", "deciding the case", True)] * len(HELD)
 
 
 def test_uploads_are_judged_by_what_is_in_them(hall: Hall) -> None:
