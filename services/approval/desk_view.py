@@ -80,10 +80,13 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
         }
         number = case.number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
+    matter = context.desk.matters.get(line["matter"], line["matter_version"])
+    order = [requirement.code for requirement in matter.requirements()]
+    outcomes = context.asker.ask("materials", "checklist", {"case": number})["outcomes"]
     return {
         **line,
         "application": context.asker.ask("intake", "application", reading),
-        "materials": context.asker.ask("materials", "checklist", {"case": number})["outcomes"],
+        "materials": sorted(outcomes, key=lambda outcome: order.index(outcome["material"])),
     }
 
 

@@ -133,7 +133,7 @@ def _open_pages(context: WebContext) -> APIRouter:
             today = legal_day(unit.legal)
         if shown is None:
             missed = CaseNotFound(
-                "请核对办件编号和查询码，两者都印在回执上。",
+                "请核对办件编号和查询码，两者都印在收件凭证上。",
                 "Check the number and the query code; both are printed on your receipt.",
             )
             values = {"problem": problem_of(request, missed), "number": number}

@@ -108,6 +108,18 @@ def test_nothing_is_asked_of_whom_the_state_knows_all_about(hall: Hall) -> None:
     assert case["accepted_at"] is not None
 
 
+def test_citizen_and_officer_see_the_materials_in_the_order_of_the_matter(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.house.pump()
+    order = ["id_card", "photo", "residence_proof", "ground_proof"]
+    assert [material["material"] for material in hall.case(headers, number)["materials"]] == order
+    officer = hall.officer("officer-1")
+    (task,) = hall.client.get("/api/v1/tasks", headers=officer).json()["tasks"]
+    found = hall.client.get(f"/api/v1/tasks/{task['id']}", headers=officer).json()
+    assert [material["material"] for material in found["materials"]] == order
+
+
 def test_a_gap_is_asked_for_once_and_supplied(hall: Hall) -> None:
     who, headers = hall.citizen(WITHOUT_LEASE)
     number = hall.apply(headers, application(who)).json()["number"]
