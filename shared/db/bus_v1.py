@@ -102,10 +102,15 @@ CREATE TABLE {s}.idempotency_keys (
 -- keeps. Every statement of a function has a snapshot of its own: what another process committed while we
 -- waited for a lock is seen.
 
--- The only door into this schema for the others: facts of other services, into the inbox.
+-- The only door into this schema for the others: what they have said themselves, into the inbox.
 CREATE FUNCTION {s}.deliver(body jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {s} AS $$
+DECLARE
+    own text := '/onestop/' || substring(session_user FROM '^onestop_(.*)_app$');
 BEGIN
+    IF EXISTS (SELECT 1 FROM jsonb_array_elements(body->'events') AS r(e) WHERE e->>'source' <> own) THEN
+        RAISE insufficient_privilege USING MESSAGE = 'a service speaks for itself only';
+    END IF;
     INSERT INTO {s}.inbox (id, speaker, case_no, sequence, type, state, event, received_at)
     SELECT (e->>'id')::uuid, replace(e->>'source', '/onestop/', ''), e->>'subject',
            (e->>'sequence')::integer, e->>'type', 'new', e, (body->>'received_at')::timestamptz

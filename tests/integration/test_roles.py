@@ -3,9 +3,11 @@
 Every statement runs for real under the role that a running service logs in with, and is rolled back.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
+from uuid import UUID
 
 import pytest
 from psycopg2.errors import InsufficientPrivilege
@@ -254,6 +256,22 @@ def test_the_doors_are_open_to_those_who_are_heard(castle: Castle, speaker: str,
     knock = f"""SELECT {subscriber}.deliver('{{"events": []}}')"""
     heard = speaker in subscriptions()[subscriber]
     assert castle.may(app_role(speaker), [knock]) == ([knock] if heard else [])
+
+
+def knock_as(source: str, subscriber: str) -> str:
+    """One fact of that source at the door of that service."""
+    fact = {"id": str(UUID(int=1)), "source": source, "subject": "1", "sequence": "1", "type": "a"}
+    body = json.dumps({"received_at": "2026-11-23T00:00:00Z", "events": [fact]})
+    return f"SELECT {subscriber}.deliver('{body}')"
+
+
+@pytest.mark.parametrize(("speaker", "subscriber"), PAIRS)
+def test_a_service_speaks_for_itself_only(castle: Castle, speaker: str, subscriber: str) -> None:
+    """Who breaks into one service cannot let another one say that a case is decided."""
+    heard = speaker in subscriptions()[subscriber]
+    own = knock_as(f"/onestop/{speaker}", subscriber)
+    others = [knock_as(f"/onestop/{service}", subscriber) for service in SERVICES if service != speaker]
+    assert castle.may(app_role(speaker), [own, *others]) == ([own] if heard else [])
 
 
 def test_somebody_is_not_heard(castle: Castle) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -167,12 +168,15 @@ class DatabaseLine:
     batch: int = 100
 
     def send(self, facts: Sequence[Stored]) -> None:
-        caller = next(iter(subscriptions()[self.service]))
-        with transaction(self.installation.desk(caller).engine, "test.deliver") as connection:
-            connection.execute(
-                text(f"SELECT {self.service}.deliver(CAST(:body AS jsonb))"),
-                {"body": json.dumps({"received_at": "2026-11-23T00:00:00Z", "events": list(facts)})},
-            )
+        for source, said in groupby(facts, key=lambda fact: fact.get("source")):
+            speaker = str(source).removeprefix("/onestop/")
+            heard = subscriptions()[self.service]
+            caller = speaker if speaker in heard else next(iter(heard))
+            with transaction(self.installation.desk(caller).engine, "test.deliver") as connection:
+                connection.execute(
+                    text(f"SELECT {self.service}.deliver(CAST(:body AS jsonb))"),
+                    {"body": json.dumps({"received_at": "2026-11-23T00:00:00Z", "events": list(said)})},
+                )
 
     def take(self) -> None:
         while self.inbox.run_batch(self.batch).count:
