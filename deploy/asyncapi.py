@@ -78,7 +78,7 @@ def _operations(service: str, said: list[type[Fact]]) -> dict[str, Any]:
         **{
             f"{service}.{handler.command.__name__}": {
                 "action": "receive",
-                "summary": (handler.command.__doc__ or "").strip(),
+                "summary": _in_one_line(handler.command.__doc__),
                 "channel": {"$ref": f"#/channels/{heard}"},
                 "messages": [_in_channel(heard, type_)],
             }
@@ -135,7 +135,7 @@ def _message(fact: type[Fact]) -> dict[str, Any]:
     return {
         "name": fact.type,
         "title": fact.__name__,
-        "summary": (fact.__doc__ or "").strip(),
+        "summary": _in_one_line(fact.__doc__),
         "contentType": "application/json",
         "traits": [{"$ref": "#/components/messageTraits/cloudEvent"}],
         "payload": {key: value for key, value in schema.items() if key not in ("title", "description")},
@@ -152,3 +152,8 @@ def _said(service: str) -> str:
 
 def _heard(service: str) -> str:
     return f"{service}-queue"
+
+
+def _in_one_line(docstring: str | None) -> str:
+    """Python 3.13 takes the indentation out of docstrings, earlier ones leave it in."""
+    return " ".join((docstring or "").split())
