@@ -15,7 +15,7 @@ from deploy.commands.output import emit_json, say
 from deploy.demo_people import PEOPLE, DemoPerson
 from deploy.demo_scenarios import Hall, ScenarioFailed, play
 from deploy.errors import MadeByAnotherBuild
-from deploy.house import House, HouseOptions, keeps_database, remembered_settings
+from deploy.installation import Installation, InstallationOptions, keeps_database, remembered_settings
 from deploy.kept_data import check_kept, put_aside
 from deploy.standins.launch import SmsStandin
 from deploy.supervisor_state import is_held
@@ -30,15 +30,15 @@ def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, w
     """
     put_aside_another_builds(data_dir)
     standin = SmsStandin(data_dir / "sms")
-    house = House(
-        HouseOptions(
+    installation = Installation(
+        InstallationOptions(
             data_dir, environment="demo", broker=broker, web_port=web_port, settings=_settings(standin)
         )
     )
-    demo = _Demo(house, once=once, as_json=as_json)
+    demo = _Demo(installation, once=once, as_json=as_json)
     standin.start()
     try:
-        return asyncio.run(house.supervisor(main=demo.main).run())
+        return asyncio.run(installation.supervisor(main=demo.main).run())
     finally:
         standin.stop()
 
@@ -74,15 +74,15 @@ def _settings(standin: SmsStandin) -> dict[str, str]:
 class _Demo:
     """What runs beside the supervisor once all is ready."""
 
-    def __init__(self, house: House, *, once: bool, as_json: bool) -> None:
-        self._house = house
+    def __init__(self, installation: Installation, *, once: bool, as_json: bool) -> None:
+        self._house = installation
         self._once = once
         self._as_json = as_json
         self._stop = Event()
         self._began = psutil.Process().create_time()
 
     async def main(self) -> int | None:
-        """Seed, play, print. A number ends the demo; None keeps the house up."""
+        """Seed, play, print. A number ends the demo; None keeps the installation up."""
         try:
             return await asyncio.to_thread(self._run)
         except asyncio.CancelledError:

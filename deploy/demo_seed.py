@@ -1,5 +1,4 @@
-"""What the demo puts into an empty house: the matters, and the certificates that the state holds of its
-people."""
+"""What the demo puts into an empty installation: matters, and the certificates that the state holds."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -9,9 +8,9 @@ from deploy.catalogue import publish_matters
 from deploy.demo_people import PEOPLE, DemoPerson
 from deploy.services import tables
 from services.materials.commands import NewCertificate, record_certificate
+from shared.bus.unit import unit_of
 from shared.catalogue.loader import BUILT_IN
-from shared.db.unit import unit_of
-from shared.desk import build_desk
+from shared.context import build_context
 from shared.settings import Settings
 
 ISSUERS = {
@@ -29,8 +28,8 @@ def publish_built_in(settings: Settings) -> None:
 
 def seed_certificates(settings: Settings, refs: Mapping[DemoPerson, UUID]) -> None:
     """Record the certificates of the demo's people; a second run records none again."""
-    desk = build_desk(settings, "materials", tables("materials"))
-    with unit_of(desk, "demo.seed") as unit:
+    context = build_context(settings, "materials", tables("materials"))
+    with unit_of(context, "demo.seed") as unit:
         for person in PEOPLE:
             for type_code in person.certificates:
                 key = uuid5(NAMESPACE_URL, f"{refs[person]}/{type_code}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import NotInstalled
-from deploy.house import DEFAULT_PORT, remembered_settings
+from deploy.installation import DEFAULT_PORT, remembered_settings
 from deploy.postgres_binaries import find_binaries
 from deploy.processes import port_is_free
 from deploy.supervisor_state import is_held

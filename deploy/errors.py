@@ -1,4 +1,4 @@
-"""What can go wrong in running the house: what happened, why, and what to do next."""
+"""What can go wrong in running the installation: what happened, why, and what to do next."""
 
 from shared.errors import AppError, Conflict, NotFound, Unavailable
 

@@ -1,4 +1,4 @@
-"""Rules of this house that no general linter knows: `python -m deploy.lints`.
+"""Rules of this installation that no general linter knows: `python -m deploy.lints`.
 
 - A transaction, a publish and an ack exist once each, each beside a named crash point.
 - Models and migrations take their time from `shared.clock`, never from the database's or the machine's now.

@@ -21,9 +21,10 @@ import shared.db
 from deploy.services import SERVICES, part, subscriptions, tables
 from shared.bus.handlers import urgent_types
 from shared.bus.topology import apply_topology
+from shared.context import DataKeyTable
 from shared.db.bus_v1 import BUS_FUNCTIONS, BUS_LOGS
+from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
-from shared.desk import DataKeyTable, app_role, owner_role
 from shared.errors import Unavailable
 from shared.privacy.keys import Keyring
 from shared.privacy.secret_files import MASTER_KEY, load_secret
@@ -31,7 +32,7 @@ from shared.settings import Settings, database_url
 
 _log = structlog.get_logger()
 
-HOUSE = "onestop"
+COMMON = "onestop"
 _LIMITS = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
@@ -89,7 +90,7 @@ def _migrate_database(settings: Settings) -> list[str]:
         # Temporary tables stand in front of the system's own, also in what runs with an owner's rights.
         database = connection.dialect.identifier_preparer.quote(settings.db.name)
         connection.exec_driver_sql(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC".replace("%", "%%"))
-        for schema in (HOUSE, *SERVICES):
+        for schema in (COMMON, *SERVICES):
             ran += _upgrade(connection, schema)
         for service in SERVICES:
             _grant(connection, service)
@@ -102,12 +103,12 @@ def heads() -> dict[str, str]:
     """Schema -> the migration that this release needs."""
     return {
         schema: ScriptDirectory.from_config(_config(schema)).get_current_head() or ""
-        for schema in (HOUSE, *SERVICES)
+        for schema in (COMMON, *SERVICES)
     }
 
 
 def _make_roles(connection: Connection, settings: Settings) -> None:
-    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {HOUSE}"))
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {COMMON}"))
     for service in SERVICES:
         for role, login in ((owner_role(service), "NOLOGIN"), (app_role(service), "LOGIN")):
             exists = connection.execute(
@@ -133,11 +134,11 @@ def _upgrade(connection: Connection, schema: str) -> list[str]:
     config = _config(schema)
     config.attributes["connection"] = connection
     config.attributes["ran"] = ran
-    if schema != HOUSE:
+    if schema != COMMON:
         connection.execute(text(f"SET LOCAL ROLE {owner_role(schema)}"))
     before = _current(connection, schema)
     command.upgrade(config, "head")
-    if schema != HOUSE:
+    if schema != COMMON:
         connection.execute(text("RESET ROLE"))
     after = _current(connection, schema)
     return [f"{schema}:{after}"] if after != before else []
@@ -154,7 +155,7 @@ def _current(connection: Connection, schema: str) -> str | None:
 
 
 def _config(schema: str) -> Config:
-    home = shared.db if schema == HOUSE else part(schema, "models")
+    home = shared.db if schema == COMMON else part(schema, "models")
     assert home.__file__ is not None
     config = Config()
     config.set_main_option("script_location", str(Path(home.__file__).parent / "migrations"))
@@ -178,9 +179,9 @@ def _grant(connection: Connection, service: str) -> None:
         *(f"REVOKE ALL ON FUNCTION {service}.deliver(jsonb) FROM {other}" for other in others),
         *(f"GRANT USAGE ON SCHEMA {service} TO {speaker}" for speaker in speakers),
         *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {speaker}" for speaker in speakers),
-        f"GRANT USAGE ON SCHEMA {HOUSE} TO {app}",
-        f"GRANT SELECT ON {HOUSE}.clock, {HOUSE}.subscriptions, {HOUSE}.matters TO {app}",
-        f"GRANT EXECUTE ON FUNCTION {HOUSE}.hand_on(text, text[], jsonb) TO {app}",
+        f"GRANT USAGE ON SCHEMA {COMMON} TO {app}",
+        f"GRANT SELECT ON {COMMON}.clock, {COMMON}.subscriptions, {COMMON}.matters TO {app}",
+        f"GRANT EXECUTE ON FUNCTION {COMMON}.hand_on(text, text[], jsonb) TO {app}",
     )
     for statement in statements:
         connection.execute(text(statement))
@@ -193,11 +194,11 @@ def _logs(service: str) -> list[str]:
 
 
 def _subscribe(connection: Connection) -> None:
-    connection.execute(text(f"DELETE FROM {HOUSE}.subscriptions"))
+    connection.execute(text(f"DELETE FROM {COMMON}.subscriptions"))
     for subscriber, speakers in sorted(subscriptions().items()):
         urgent = list(urgent_types(part(subscriber, "worker").Worker))
         for speaker in speakers:
             connection.execute(
-                text(f"INSERT INTO {HOUSE}.subscriptions VALUES (:speaker, :subscriber, :urgent)"),
+                text(f"INSERT INTO {COMMON}.subscriptions VALUES (:speaker, :subscriber, :urgent)"),
                 {"speaker": speaker, "subscriber": subscriber, "urgent": urgent},
             )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_TETHER = Path(__file__).with_name("tether.py")
+_PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def spawn(
     The kernel sends it `death_signal` when the *thread* that called this ends, so call it from the main one.
     """
     who = (run_as.uid, run_as.gid) if run_as else (-1, -1)
-    tie = [sys.executable, "-I", "-S", str(_TETHER), str(int(death_signal)), str(os.getpid())]
+    tie = [sys.executable, "-I", "-S", str(_PDEATHSIG), str(int(death_signal)), str(os.getpid())]
     return subprocess.Popen(
         [*tie, *(str(number) for number in who), *(str(part) for part in command)],
         stdin=subprocess.DEVNULL,
@@ -69,7 +69,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, tied to us as `spawn` does; both outputs are in `stdout`."""
     who = (run_as.uid, run_as.gid) if run_as else (-1, -1)
-    tie = [sys.executable, "-I", "-S", str(_TETHER), str(int(signal.SIGKILL)), str(os.getpid())]
+    tie = [sys.executable, "-I", "-S", str(_PDEATHSIG), str(int(signal.SIGKILL)), str(os.getpid())]
     return subprocess.run(
         [*tie, *(str(number) for number in who), *(str(part) for part in command)],
         stdin=subprocess.DEVNULL,

@@ -5,8 +5,9 @@ from typing import Any
 from sqlalchemy import text
 
 from deploy.services import SERVICES, tables
-from shared.db.unit import Desk, unit_of
-from shared.desk import build_desk
+from shared.bus.context import ServiceContext
+from shared.bus.unit import unit_of
+from shared.context import build_context
 from shared.errors import NotFound
 from shared.settings import Settings
 
@@ -20,17 +21,17 @@ class CaseUnknown(NotFound):
 def case_show(settings: Settings, number: str) -> dict[str, Any]:
     """Where a case stands in each service. No personal data. Raises CaseUnknown."""
     found: dict[str, Any] = {"number": number, "services": {}}
-    for desk in _desks(settings):
-        with unit_of(desk, "case.show") as unit:
+    for context in _contexts(settings):
+        with unit_of(context, "case.show") as unit:
             row = (
                 unit.connection.execute(
-                    text(f"SELECT * FROM {desk.service}.cases WHERE number = :n"), {"n": number}
+                    text(f"SELECT * FROM {context.service}.cases WHERE number = :n"), {"n": number}
                 )
                 .mappings()
                 .first()
             )
             if row is not None:
-                found["services"][desk.service] = {
+                found["services"][context.service] = {
                     key: value for key, value in row.items() if not isinstance(value, memoryview | bytes)
                 }
     if not found["services"]:
@@ -45,22 +46,22 @@ def case_trace(settings: Settings, number: str) -> dict[str, Any]:
     """
     said: list[dict[str, Any]] = []
     heard: list[dict[str, Any]] = []
-    for desk in _desks(settings):
-        with unit_of(desk, "case.trace") as unit:
+    for context in _contexts(settings):
+        with unit_of(context, "case.trace") as unit:
             said += _rows(
                 unit,
                 "SELECT event->>'id' AS id, event->>'type' AS type, (event->>'sequence')::int AS sequence, "
-                f"emitted_at, sent_at FROM {desk.service}.outbox WHERE case_no = :n ORDER BY id",
+                f"emitted_at, sent_at FROM {context.service}.outbox WHERE case_no = :n ORDER BY id",
                 number,
-                {"speaker": desk.service},
+                {"speaker": context.service},
             )
             heard += _rows(
                 unit,
                 "SELECT id::text AS id, type, speaker, sequence, state, attempts, deaths, reason, "
                 "received_at, handled_at "
-                f"FROM {desk.service}.inbox WHERE case_no = :n ORDER BY position",
+                f"FROM {context.service}.inbox WHERE case_no = :n ORDER BY position",
                 number,
-                {"consumer": desk.service},
+                {"consumer": context.service},
             )
     if not said and not heard:
         raise CaseUnknown
@@ -78,5 +79,5 @@ def _rows(unit: Any, sql: str, number: str, extra: dict[str, str]) -> list[dict[
     return [{**extra, **row} for row in unit.connection.execute(text(sql), {"n": number}).mappings()]
 
 
-def _desks(settings: Settings) -> list[Desk]:
-    return [build_desk(settings, service, tables(service)) for service in SERVICES]
+def _contexts(settings: Settings) -> list[ServiceContext]:
+    return [build_context(settings, service, tables(service)) for service in SERVICES]

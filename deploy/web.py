@@ -15,10 +15,10 @@ from shared import faults
 from shared.auth.deps import Authenticator
 from shared.auth.identity import DevIdentity
 from shared.auth.tokens import Tokens
+from shared.bus.context import ServiceContext
+from shared.context import build_context
 from shared.db.transaction import transaction
-from shared.db.unit import Desk
-from shared.desk import build_desk
-from shared.http.ask import Asker
+from shared.http.ask import Asker, QuestionHandler
 from shared.http.context import WebContext
 from shared.http.edge import install_edge
 from shared.http.health import Health
@@ -34,11 +34,13 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
     """The app of one process. Nothing connects before the first request."""
     faults.plan_faults(settings.fault_plan)
     app = FastAPI(title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None)
-    desks = {
-        service: build_desk(settings, service, tables(service), people_wait=True) for service in services
-    }
-    answers = {service: part(service, "web").answers(desk) for service, desk in desks.items()}
+    answers: dict[str, dict[str, QuestionHandler]] = {}
     asker = Asker(settings, answers)
+    contexts = {
+        service: build_context(settings, service, tables(service), asker, people_wait=True)
+        for service in services
+    }
+    answers |= {service: part(service, "web").answers(context) for service, context in contexts.items()}
     session_key = load_secret(settings, SESSION_KEY)
     authenticator = Authenticator(
         Tokens(session_key, lambda: datetime.now(UTC)),
@@ -47,20 +49,20 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
         cookie_secure=settings.web.cookie_secure,
     )
     install_edge(app, settings.web, authenticator, render_problem_html=render_problem)
-    app.state.desks = desks
+    app.state.contexts = contexts
     app.state.development = settings.dev_identity
     pages = environment(development=settings.dev_identity)
     identity = DevIdentity(settings, dev_people())
-    for service, desk in desks.items():
-        app.include_router(part(service, "web").router(WebContext(settings, desk, asker, pages, identity)))
+    for service, context in contexts.items():
+        app.include_router(part(service, "web").router(WebContext(context, pages, identity)))
         app.include_router(internal_router(answers[service]))
     app.include_router(
-        health_router(Health({f"{s}.database": partial(_database, d) for s, d in desks.items()}))
+        health_router(Health({f"{s}.database": partial(_database, d) for s, d in contexts.items()}))
     )
     app.mount("/static", StaticFiles(directory=static_folder()), name="static")
     return app
 
 
-def _database(desk: Desk) -> None:
-    with transaction(desk.engine, "ready") as connection:
-        connection.execute(text(f"SELECT 1 FROM {desk.service}.alembic_version"))
+def _database(context: ServiceContext) -> None:
+    with transaction(context.engine, "ready") as connection:
+        connection.execute(text(f"SELECT 1 FROM {context.service}.alembic_version"))

@@ -25,15 +25,12 @@ from nameko.runners import ServiceRunner  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 
 from deploy.services import part, tables  # noqa: E402
-from services.notify.channels import open_channels  # noqa: E402
 from shared import faults  # noqa: E402
-from shared.bus.host import Deliveries, WorkerConfig  # noqa: E402
-from shared.bus.jobs import JobHandler  # noqa: E402
+from shared.bus.context import ServiceContext  # noqa: E402
+from shared.bus.host import Deliveries  # noqa: E402
+from shared.context import build_context  # noqa: E402
 from shared.db.transaction import transaction  # noqa: E402
-from shared.db.unit import Desk  # noqa: E402
-from shared.desk import build_desk  # noqa: E402
 from shared.errors import Unavailable  # noqa: E402
-from shared.http.ask import Asker  # noqa: E402
 from shared.http.health import Check, Health, serve_health  # noqa: E402
 from shared.log import configure  # noqa: E402
 from shared.settings import Settings  # noqa: E402
@@ -45,9 +42,8 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     """Run the workers of these services until SIGTERM or SIGINT; the exit code."""
     configure(settings, service="+".join(services))
     faults.plan_faults(settings.fault_plan)
-    desks = {service: build_desk(settings, service, tables(service)) for service in services}
-    configs = {service: _config(settings, desk) for service, desk in desks.items()}
-    runner = ServiceRunner({"onestop": configs, "max_workers": 10})
+    contexts = {service: build_context(settings, service, tables(service)) for service in services}
+    runner = ServiceRunner({"onestop": contexts, "max_workers": 10})
     for service in services:
         runner.add_service(part(service, "worker").Worker)
     stop = eventlet.event.Event()
@@ -64,19 +60,19 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     runner.start()
     server = None
     if settings.worker.health_port is not None:
-        health = Health(_checks(runner, desks), draining=lambda: bool(stopping))
+        health = Health(_checks(runner, contexts), draining=lambda: bool(stopping))
         server = serve_health(health, host=settings.web.host, port=settings.worker.health_port)
     _spare_the_collector()
     _log.info(
-        "worker_started", services=list(services), road="rabbitmq" if settings.broker_url else "database"
+        "worker_started", services=list(services), transport="rabbitmq" if settings.broker_url else "database"
     )
     watching = eventlet.spawn(_watch, runner, stop)
     stop.wait()
     _log.info("worker_stopping", services=list(services))
     with eventlet.Timeout(settings.worker.drain_s + 3, False):
         runner.stop()
-    for desk in desks.values():
-        desk.hints.close()
+    for context in contexts.values():
+        context.hints.close()
     if server is not None:
         server.server_close()
     _log.info("worker_stopped", services=list(services))
@@ -104,19 +100,10 @@ def _send_once(stop: Any, value: int) -> None:
         stop.send(value)
 
 
-def _config(settings: Settings, desk: Desk) -> WorkerConfig:
-    jobs: dict[str, JobHandler] = {}
-    if desk.service == "notify":
-        channels = open_channels(settings)
-        desk.channels = frozenset(channel.name for channel in channels)
-        jobs = part("notify", "worker").jobs(channels, Asker(settings, {}))
-    return WorkerConfig(settings, desk, jobs)
-
-
-def _checks(runner: ServiceRunner, desks: dict[str, Desk]) -> dict[str, Check]:
+def _checks(runner: ServiceRunner, contexts: dict[str, ServiceContext]) -> dict[str, Check]:
     checks: dict[str, Check] = {}
-    for service, desk in desks.items():
-        checks[f"{service}.database"] = partial(_database, desk)
+    for service, context in contexts.items():
+        checks[f"{service}.database"] = partial(_database, context)
     for container in runner.containers:
         for entrypoint in container.entrypoints:
             if isinstance(entrypoint, Deliveries):
@@ -124,9 +111,9 @@ def _checks(runner: ServiceRunner, desks: dict[str, Desk]) -> dict[str, Check]:
     return checks
 
 
-def _database(desk: Desk) -> None:
-    with transaction(desk.engine, "ready") as connection:
-        connection.execute(text(f"SELECT 1 FROM {desk.service}.alembic_version"))
+def _database(context: ServiceContext) -> None:
+    with transaction(context.engine, "ready") as connection:
+        connection.execute(text(f"SELECT 1 FROM {context.service}.alembic_version"))
 
 
 def _deliveries(entrypoint: Deliveries) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from shared.db.unit import Desk
+    from shared.bus.context import ServiceContext
     from shared.settings import Settings
 
 DataDir = Annotated[
@@ -29,11 +29,11 @@ def data_dir_of(given: Path | None) -> Path:
 
 
 def load_settings(data_dir: Path | None = None) -> "Settings":
-    """The settings in the environment; without a database there, those of the house on the data directory.
+    """The settings in the environment; without a database there, those of what runs on the data directory.
 
     Raises SettingsError.
     """
-    from deploy.house import remembered_settings
+    from deploy.installation import remembered_settings
     from shared.settings import Settings
 
     if not {"ONESTOP_DB__HOST", "ONESTOP_DB__HOST_FILE"} & set(os.environ):
@@ -52,12 +52,12 @@ def choose_services(given: list[str] | None) -> tuple[str, ...]:
     return tuple(name for name in SERVICES if name in given) if given else SERVICES
 
 
-def desks(settings: "Settings", services: tuple[str, ...]) -> "list[Desk]":
-    """One desk per service."""
+def contexts(settings: "Settings", services: tuple[str, ...]) -> "list[ServiceContext]":
+    """One context per service."""
     from deploy.services import tables
-    from shared.desk import build_desk
+    from shared.context import build_context
 
-    return [build_desk(settings, service, tables(service)) for service in services]
+    return [build_context(settings, service, tables(service)) for service in services]
 
 
 def actor() -> str:

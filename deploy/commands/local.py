@@ -1,4 +1,4 @@
-"""`onestop up`, `demo`, `down` and `ps`: the whole house on this machine."""
+"""`onestop up`, `demo`, `down` and `ps`: the whole installation on this machine."""
 
 import signal
 from typing import Annotated
@@ -38,16 +38,18 @@ def up(
     """Start everything on this machine and keep it up until Ctrl-C."""
     import asyncio
 
-    from deploy.house import House, HouseOptions
+    from deploy.installation import Installation, InstallationOptions
 
-    house = House(
-        HouseOptions(data_dir_of(data_dir), broker=_broker(broker), scale=_scale(scale or []), web_port=port)
+    installation = Installation(
+        InstallationOptions(
+            data_dir_of(data_dir), broker=_broker(broker), scale=_scale(scale or []), web_port=port
+        )
     )
 
     async def told() -> None:
-        say(f"onestop: up at {house.url} (data in {house.data_dir}; Ctrl-C ends it)")
+        say(f"onestop: up at {installation.url} (data in {installation.data_dir}; Ctrl-C ends it)")
 
-    return asyncio.run(house.supervisor(main=told).run())
+    return asyncio.run(installation.supervisor(main=told).run())
 
 
 def demo(

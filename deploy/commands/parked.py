@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.context import DataDir, actor, as_dict, choose_services, desks, load_settings
+from deploy.commands.context import DataDir, actor, as_dict, choose_services, contexts, load_settings
 from deploy.commands.output import Json, emit_json, emit_rows, say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shared.db.unit import Desk
+    from shared.bus.context import ServiceContext
 
 app = typer.Typer(no_args_is_help=True, help="What is parked: see, replay, drop.", rich_markup_mode=None)
 
@@ -26,8 +26,8 @@ def list_(service: Service = None, data_dir: DataDir = None, json: Json = False)
     """Everything parked, the oldest first."""
     from shared.bus.parking import list_parked
 
-    chosen = desks(load_settings(data_dir), choose_services(service))
-    found = [as_dict(item) for desk in chosen for item in list_parked(desk)]
+    chosen = contexts(load_settings(data_dir), choose_services(service))
+    found = [as_dict(item) for context in chosen for item in list_parked(context)]
     found.sort(key=lambda item: str(item["received_at"]))
     if json:
         emit_json({"parked": found})
@@ -50,10 +50,10 @@ def replay(parked_id: ParkedId, service: Service = None, data_dir: DataDir = Non
     """Hand it in again after the cause is mended."""
     from shared.bus.parking import replay_parked
 
-    desk = _home_of(parked_id, service, data_dir)
-    replay_parked(desk, parked_id, actor())
-    desk.hints.close()
-    say(f"onestop: {parked_id} goes to {desk.service} again")
+    context = _home_of(parked_id, service, data_dir)
+    replay_parked(context, parked_id, actor())
+    context.hints.close()
+    say(f"onestop: {parked_id} goes to {context.service} again")
     return 0
 
 
@@ -67,22 +67,22 @@ def drop(
     """Give it up: its case goes on without it. Noted with your name."""
     from shared.bus.parking import drop_parked
 
-    desk = _home_of(parked_id, service, data_dir)
+    context = _home_of(parked_id, service, data_dir)
     if not yes:
-        typer.confirm(f"Drop {parked_id} of {desk.service} for good?", abort=True, err=True)
-    drop_parked(desk, parked_id, actor())
-    desk.hints.close()
+        typer.confirm(f"Drop {parked_id} of {context.service} for good?", abort=True, err=True)
+    drop_parked(context, parked_id, actor())
+    context.hints.close()
     say(f"onestop: {parked_id} is dropped; the case goes on without it")
     return 0
 
 
-def _home_of(parked_id: str, service: list[str] | None, data_dir: "Path | None") -> "Desk":
-    """The desk of the service where it is parked. Raises ParkedNotFound."""
+def _home_of(parked_id: str, service: list[str] | None, data_dir: "Path | None") -> "ServiceContext":
+    """The context of the service where it is parked. Raises ParkedNotFound."""
     from shared.bus.parking import ParkedNotFound, list_parked
 
-    for desk in desks(load_settings(data_dir), choose_services(service)):
-        if any(item.id == parked_id for item in list_parked(desk)):
-            return desk
+    for context in contexts(load_settings(data_dir), choose_services(service)):
+        if any(item.id == parked_id for item in list_parked(context)):
+            return context
     raise ParkedNotFound(
         f"没有编号为 {parked_id} 的搁置消息；onestop parked list 可查看全部",
         f"nothing is parked as {parked_id}; `onestop parked list` shows what is",

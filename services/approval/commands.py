@@ -23,8 +23,8 @@ from services.approval.rules.transitions import Act, State, check_transition
 from shared import metrics
 from shared.auth.principal import Principal
 from shared.bus.inbox import NotYet
+from shared.bus.unit import Unit, new_id
 from shared.catalogue.matter import Matter, Step
-from shared.db.unit import Unit, new_id
 from shared.errors import FieldError
 from shared.events.approval import (
     CaseAccepted,
@@ -32,7 +32,7 @@ from shared.events.approval import (
     CaseDecided,
     CaseRouted,
     CorrectionRequired,
-    Outcome,
+    Decision,
     StepPassed,
     TaskClaimed,
     TaskReleased,
@@ -50,7 +50,7 @@ class TaskState(StrEnum):
     DONE = "done"
 
 
-class StepOutcome(StrEnum):
+class StepResult(StrEnum):
     """How an officer ends a step: a step that does not decide is passed, the deciding one decides."""
 
     PASSED = "passed"
@@ -162,7 +162,7 @@ def decide_task(
     task: Task,
     case: Case,
     officer: Principal,
-    outcome: StepOutcome,
+    outcome: StepResult,
     reason: str,
     lost: Sequence[str],
 ) -> None:
@@ -172,29 +172,31 @@ def decide_task(
     Raises as `check_holder` does, and DecisionNotAllowed, ReasonMissing, CertificateLost.
     """
     check_holder(task, officer)
-    if task.decides == (outcome is StepOutcome.PASSED):
+    if task.decides == (outcome is StepResult.PASSED):
         raise DecisionNotAllowed
-    if outcome is StepOutcome.DENIED and not reason.strip():
+    if outcome is StepResult.DENIED and not reason.strip():
         raise ReasonMissing(fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")])
-    if outcome is StepOutcome.APPROVED and lost:
+    if outcome is StepResult.APPROVED and lost:
         raise CertificateLost(members={"materials": list(lost)})
     task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
     task.version += 1
     if reason.strip():
-        task.sealed_reason = unit.desk.vault.seal(reason, table="tasks", row=task.id, column="sealed_reason")
-    if outcome is StepOutcome.PASSED:
+        task.sealed_reason = unit.context.vault.seal(
+            reason, table="tasks", row=task.id, column="sealed_reason"
+        )
+    if outcome is StepResult.PASSED:
         case.passed = [*case.passed, task.step]
         unit.emit(case, StepPassed(step=task.step))
         calendar = queries.calendars(unit.session, {case.region})[case.region]
-        matter = unit.desk.matters.get(case.matter, case.matter_version)
+        matter = unit.context.matters.get(case.matter, case.matter_version)
         _route(unit, case, matter, unit.legal, calendar)
     else:
-        _decide(unit, case, Outcome(outcome))
+        _decide(unit, case, Decision(outcome))
 
 
 def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalendar) -> None:
     # On a complete correction the acceptance dates from the day the last material arrived.
-    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     case.state = check_transition(State(case.state), Act.ACCEPT)
     legal = due_at(received_at, matter.legal_limit, calendar)
     promised = due_at(received_at, matter.promised_limit, calendar)
@@ -243,11 +245,11 @@ def _step_due_at(case: Case, step: Step, begins_at: datetime, calendar: WorkCale
     return min(due_at(begins_at, step.limit, calendar).at, promised)
 
 
-def _decide(unit: Unit, case: Case, outcome: Outcome) -> None:
-    approved = outcome is Outcome.APPROVED
+def _decide(unit: Unit, case: Case, outcome: Decision) -> None:
+    approved = outcome is Decision.APPROVED
     case.state = check_transition(State(case.state), Act.APPROVE if approved else Act.DENY)
     unit.emit(case, CaseDecided(outcome=outcome, decided_at=unit.legal))
-    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     if approved and matter.result is not None:
         case.state = check_transition(State(case.state), Act.START_ISSUING)
     else:

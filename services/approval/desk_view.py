@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from services.approval import queries
-from services.approval.commands import StepOutcome
+from services.approval.commands import StepResult
 from services.approval.errors import TaskNotFound
 from services.approval.models import Task
 from services.approval.rules.calendar import WorkCalendar
 from services.approval.rules.limits import light
 from shared.auth.principal import Principal
-from shared.db.unit import Unit, unit_of
+from shared.bus.unit import Unit, unit_of
 from shared.errors import BadRequest
 from shared.http.context import WebContext
 
@@ -66,7 +66,7 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
 
     Raises TaskNotFound for other departments' tasks, and PeerUnavailable.
     """
-    with unit_of(context.desk, "task.read") as unit:
+    with unit_of(context.service, "task.read") as unit:
         found = queries.task(unit.session, task_id)
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
@@ -80,29 +80,29 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
         }
         number = case.number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
-    matter = context.desk.matters.get(line["matter"], line["matter_version"])
+    matter = context.service.matters.get(line["matter"], line["matter_version"])
     order = [requirement.code for requirement in matter.requirements()]
-    outcomes = context.asker.ask("materials", "checklist", {"case": number})["outcomes"]
+    outcomes = context.service.asker.ask("materials", "checklist", {"case": number})["outcomes"]
     return {
         **line,
-        "application": context.asker.ask("intake", "application", reading),
+        "application": context.service.asker.ask("intake", "application", reading),
         "materials": sorted(outcomes, key=lambda outcome: order.index(outcome["material"])),
     }
 
 
 def lost_certificates(
-    context: WebContext, task_id: UUID, officer: Principal, outcome: StepOutcome
+    context: WebContext, task_id: UUID, officer: Principal, outcome: StepResult
 ) -> list[str]:
     """What an approval would rest on and is not valid any more; asked on the day of the decision."""
-    if outcome is not StepOutcome.APPROVED:
+    if outcome is not StepResult.APPROVED:
         return []
-    with unit_of(context.desk, "task.look") as unit:
+    with unit_of(context.service, "task.look") as unit:
         found = queries.task(unit.session, task_id)
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
         number = found[1].number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
-    lost: list[str] = context.asker.ask("materials", "still_valid", reading)["lost"]
+    lost: list[str] = context.service.asker.ask("materials", "still_valid", reading)["lost"]
     return lost
 
 
@@ -113,7 +113,7 @@ def reasons(unit: Unit, number: str) -> list[dict[str, Any]]:
             "step": task.step,
             "outcome": task.outcome,
             "at": _iso(task.finished_at),
-            "reason": unit.desk.vault.open(
+            "reason": unit.context.vault.open(
                 task.sealed_reason, table="tasks", row=task.id, column="sealed_reason"
             ),
         }

@@ -4,11 +4,11 @@ from typing import Any
 from uuid import UUID
 
 from services.approval import commands, desk_view, queries
-from services.approval.commands import StepOutcome
+from services.approval.commands import StepResult
 from services.approval.errors import TaskNotFound
 from services.approval.models import Case, Task
 from shared.auth.principal import Principal
-from shared.db.unit import Unit, unit_of
+from shared.bus.unit import Unit, unit_of
 from shared.http.context import WebContext
 from shared.http.etag import check_if_match
 
@@ -17,7 +17,7 @@ Line = dict[str, Any]
 
 def claim(context: WebContext, task_id: UUID, officer: Principal) -> Line:
     """Take a task. Raises TaskNotFound for other departments' tasks, and as the command does."""
-    with unit_of(context.desk, "task.claim") as unit:
+    with unit_of(context.service, "task.claim") as unit:
         task, case = _lock(unit, task_id, officer)
         commands.claim_task(unit, task, case, officer)
         return desk_view.task_line(task)
@@ -25,7 +25,7 @@ def claim(context: WebContext, task_id: UUID, officer: Principal) -> Line:
 
 def release(context: WebContext, task_id: UUID, officer: Principal) -> Line:
     """Put a task back."""
-    with unit_of(context.desk, "task.release") as unit:
+    with unit_of(context.service, "task.release") as unit:
         task, case = _lock(unit, task_id, officer)
         commands.release_task(unit, task, case, officer)
         return desk_view.task_line(task)
@@ -35,13 +35,13 @@ def decide(
     context: WebContext,
     task_id: UUID,
     officer: Principal,
-    outcome: StepOutcome,
+    outcome: StepResult,
     reason: str,
     if_match: str | None,
 ) -> Line:
     """End a step; certificates that an approval rests on are looked at again on that day."""
     lost = desk_view.lost_certificates(context, task_id, officer, outcome)
-    with unit_of(context.desk, "task.decide") as unit:
+    with unit_of(context.service, "task.decide") as unit:
         task, case = _lock(unit, task_id, officer)
         # Who has the task is told first: an old version is only the consequence.
         commands.check_holder(task, officer)
@@ -52,13 +52,13 @@ def decide(
 
 def read_upload(context: WebContext, task_id: UUID, upload_id: UUID, officer: Principal) -> dict[str, Any]:
     """A file of the task's case: base64 `content` and `media_type`. Materials notes who read it and why."""
-    with unit_of(context.desk, "task.look") as unit:
+    with unit_of(context.service, "task.look") as unit:
         found = queries.task(unit.session, task_id)
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
         number = found[1].number
     reading = {"case": number, "reader": officer.subject, "purpose": desk_view.PURPOSE}
-    return context.asker.ask("materials", "read_upload", {"upload": str(upload_id), **reading})
+    return context.service.asker.ask("materials", "read_upload", {"upload": str(upload_id), **reading})
 
 
 def _lock(unit: Unit, task_id: UUID, officer: Principal) -> tuple[Task, Case]:

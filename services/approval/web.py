@@ -7,12 +7,12 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
 from services.approval import desk_view, handling
-from services.approval.commands import StepOutcome
+from services.approval.commands import StepResult
 from services.approval.web_pages import page_router
 from shared.auth.deps import Officer
-from shared.db.unit import Desk, unit_of
-from shared.http.ask import Answer as AskAnswer
-from shared.http.ask import Params
+from shared.bus.context import ServiceContext
+from shared.bus.unit import unit_of
+from shared.http.ask import Params, QuestionHandler
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.etag import etag_of
@@ -21,16 +21,16 @@ from shared.http.etag import etag_of
 class Decision(Body):
     """How a step ends. `reason` is required to deny, at most 2,000 characters."""
 
-    outcome: StepOutcome
+    outcome: StepResult
     reason: Annotated[str, Field(max_length=2000)] = ""
 
 
-def answers(desk: Desk) -> dict[str, AskAnswer]:
+def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask approval."""
 
     def reasons(params: Params) -> Params:
         """The reasons that officers wrote for a case, for its citizen."""
-        with unit_of(desk, "approval.reasons") as unit:
+        with unit_of(context, "approval.reasons") as unit:
             return {"reasons": desk_view.reasons(unit, params["case"])}
 
     return {"reasons": reasons}
@@ -38,7 +38,6 @@ def answers(desk: Desk) -> dict[str, AskAnswer]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of approval."""
-    desk = context.desk
     api = APIRouter(prefix="/api/v1/tasks", tags=["approval"])
 
     @api.get("")
@@ -49,7 +48,7 @@ def router(context: WebContext) -> APIRouter:
         mine: bool = False,
     ) -> dict[str, Any]:
         """The queues of the officer's departments, the earliest due first."""
-        with unit_of(desk, "tasks.list") as unit:
+        with unit_of(context.service, "tasks.list") as unit:
             return desk_view.queue(unit, officer, cursor=cursor, limit=limit, mine=mine)
 
     @api.get("/{task_id}")

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from services.approval import desk_view, handling
-from services.approval.commands import StepOutcome
+from services.approval.commands import StepResult
 from shared.auth.deps import Officer
 from shared.auth.principal import Principal
-from shared.db.unit import unit_of
+from shared.bus.unit import unit_of
 from shared.errors import AppError
 from shared.http.context import WebContext
 from shared.http.problems import Problem, problem_of
@@ -25,15 +25,14 @@ _PAGE = 50
 def page_router(context: WebContext) -> APIRouter:
     """The pages of the officer's desk."""
     router = APIRouter(prefix="/desk", include_in_schema=False)
-    desk = context.desk
 
     @router.get("")
     def queue(request: Request, officer: Officer, cursor: str | None = None, mine: bool = False) -> Response:
         """The queues of the officer's departments."""
-        with unit_of(desk, "tasks.list") as unit:
+        with unit_of(context.service, "tasks.list") as unit:
             found = desk_view.queue(unit, officer, cursor=cursor, limit=_PAGE, mine=mine)
         codes = {task["matter"] for task in found["tasks"]}
-        matters = {code: desk.matters.latest(code) for code in codes}
+        matters = {code: context.service.matters.latest(code) for code in codes}
         values = {**found, "mine": mine, "matters": matters}
         return page(context.pages, request, "queue.html", values, visitor=officer)
 
@@ -59,7 +58,7 @@ def page_router(context: WebContext) -> APIRouter:
         request: Request,
         task_id: UUID,
         officer: Officer,
-        outcome: Annotated[StepOutcome, Form()],
+        outcome: Annotated[StepResult, Form()],
         if_match: Annotated[str, Form()],
         reason: Annotated[str, Form(max_length=2000)] = "",
     ) -> Response:
@@ -91,7 +90,7 @@ class Refused:
     """A decision that was not taken, as it was sent."""
 
     problem: Problem
-    outcome: StepOutcome
+    outcome: StepResult
     reason: str
 
 
@@ -103,11 +102,11 @@ def _task_page(
     refused: Refused | None = None,
 ) -> Response:
     task = desk_view.task_file(context, task_id, officer)
-    with unit_of(context.desk, "task.day") as unit:
+    with unit_of(context.service, "task.day") as unit:
         today = legal_day(unit.legal)
     values: dict[str, Any] = {
         "task": task,
-        "matter": context.desk.matters.get(task["matter"], task["matter_version"]),
+        "matter": context.service.matters.get(task["matter"], task["matter_version"]),
         "today": today,
         "officer": officer.subject,
         "problem": refused.problem if refused else None,

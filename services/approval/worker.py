@@ -4,7 +4,7 @@ from services.approval import commands
 from services.approval.commands import Files
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 from shared.events import intake, materials
 from shared.events.fact import Event
 
@@ -14,7 +14,7 @@ class Worker(ServiceWorker):
 
     name = "approval"
 
-    @hears(intake.CaseSubmitted, load=commands.load_files, patient=True)
+    @hears(intake.CaseSubmitted, load=commands.load_files, lingers=True)
     def open_case(self, unit: Unit, event: Event, loaded: Files) -> None:
         """Keep the state of a new case."""
         commands.open_case(unit, event, loaded)

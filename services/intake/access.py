@@ -9,7 +9,7 @@ from services.intake import queries, view
 from services.intake.errors import CaseNotFound, TooManyLookups
 from services.intake.models import Case, LookupMiss, PersonRead
 from shared.auth.principal import Principal
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 
 WINDOW = timedelta(minutes=10)
 MISSES = 20
@@ -31,7 +31,7 @@ def own_cases(unit: Unit, citizen: Principal) -> list[dict[str, Any]]:
     """The lines of a citizen's cases, the newest first, 100 at most."""
     assert citizen.person_ref is not None
     return [
-        view.case_line(case, unit.desk.matters.get(case.matter, case.matter_version))
+        view.case_line(case, unit.context.matters.get(case.matter, case.matter_version))
         for case in queries.cases_of(unit.session, citizen.person_ref, 100)
     ]
 
@@ -41,7 +41,7 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
 
     Raises TooManyLookups after MISSES misses within WINDOW, of one asker or at one number.
     """
-    vault = unit.desk.vault
+    vault = unit.context.vault
     by, at = vault.lookup(asker, kind="asker"), vault.lookup(number, kind="looked-up")
     if queries.recent_misses(unit.session, by, at, unit.wall, WINDOW) >= MISSES:
         raise TooManyLookups(retry_after_s=int(WINDOW.total_seconds()))
@@ -65,7 +65,7 @@ def read_phone(unit: Unit, person: UUID, number: str, reader: str, purpose: str)
     _note(unit, person, number, "phone", reader, purpose)
     if found is None:
         return None
-    return unit.desk.vault.open(found.sealed_phone, table="contacts", row=person, column="sealed_phone")
+    return unit.context.vault.open(found.sealed_phone, table="contacts", row=person, column="sealed_phone")
 
 
 def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict[str, Any]:
@@ -74,7 +74,9 @@ def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict
     if case is None:
         raise CaseNotFound
     _note(unit, case.applicant, number, "application", reader, purpose)
-    form = json.loads(unit.desk.vault.open(case.sealed_form, table="cases", row=number, column="sealed_form"))
+    form = json.loads(
+        unit.context.vault.open(case.sealed_form, table="cases", row=number, column="sealed_form")
+    )
     return {"form": form, "channel": case.channel, "received_at": case.received_at.isoformat()}
 
 

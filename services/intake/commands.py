@@ -16,8 +16,8 @@ from services.intake.rules.case_number import compose_case_number
 from services.intake.rules.identity import normalise_id_number
 from services.intake.rules.submission import NamedPerson, check_submission, named_people
 from shared.bus.inbox import NotYet
+from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
-from shared.db.unit import Unit
 from shared.errors import FieldError, Invalid
 from shared.events.approval import (
     CaseAccepted,
@@ -81,13 +81,13 @@ def _named_person(unit: Unit, who: NamedPerson, submission: Submission) -> UUID:
 
 def _meet(unit: Unit, id_number: str, name: str) -> UUID:
     number = normalise_id_number(id_number)
-    lookup = unit.desk.vault.lookup(number, kind="id-number")
+    lookup = unit.context.vault.lookup(number, kind="id-number")
     found = queries.person_by_lookup(unit.session, lookup)
     return found if found is not None else _make_person(unit, lookup, number, name)
 
 
 def _keep_contact(unit: Unit, person_ref: UUID, phone: str, locale: str, *, replace: bool) -> None:
-    sealed = unit.desk.vault.seal(phone, table="contacts", row=person_ref, column="sealed_phone")
+    sealed = unit.context.vault.seal(phone, table="contacts", row=person_ref, column="sealed_phone")
     new = {"sealed_phone": sealed, "locale": locale, "updated_at": unit.wall}
     made = insert(Contact).values(person_ref=person_ref, **new)
     key = [Contact.person_ref]
@@ -99,7 +99,7 @@ def _keep_contact(unit: Unit, person_ref: UUID, phone: str, locale: str, *, repl
 
 
 def _make_person(unit: Unit, lookup: bytes, id_number: str, name: str) -> UUID:
-    vault, person_ref = unit.desk.vault, uuid4()
+    vault, person_ref = unit.context.vault, uuid4()
     made = unit.session.execute(
         insert(Person)
         .values(
@@ -153,10 +153,10 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         agent=agent,
         channel=submission.channel,
         client=submission.client,
-        sealed_form=unit.desk.vault.seal(
+        sealed_form=unit.context.vault.seal(
             json.dumps(form, ensure_ascii=False), table="cases", row=number, column="sealed_form"
         ),
-        query_lookup=unit.desk.vault.lookup(query_code, kind="query-code"),
+        query_lookup=unit.context.vault.lookup(query_code, kind="query-code"),
         facts=matter.facts_of(form),
         state="submitted",
         asked=[],
@@ -191,7 +191,7 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
     """
     if case.state != "correction_required":
         raise NothingAsked
-    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     asked = [set(matter.uploads_for(code, case.facts)) for code in case.asked]
     got = queries.supplied(unit.session, case.number)
     if all(got & materials for materials in asked):

@@ -11,7 +11,7 @@ from services.intake.rules.identity import check_id_number
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import authenticator
 from shared.auth.principal import Principal, PrincipalKind
-from shared.db.unit import unit_of
+from shared.bus.unit import unit_of
 from shared.errors import FieldError, Invalid
 from shared.http.body import Body
 from shared.http.context import WebContext
@@ -39,7 +39,7 @@ class DevOfficer(Body):
 def identity_router(context: WebContext) -> APIRouter:
     """No route at all where the development log-in is off."""
     router = APIRouter(prefix="/dev", tags=["development log-in"], include_in_schema=False)
-    if not context.settings.dev_identity:
+    if not context.service.settings.dev_identity:
         return router
 
     @router.post("/tokens/citizen")
@@ -75,7 +75,7 @@ def identity_router(context: WebContext) -> APIRouter:
 
 def known_citizen(context: WebContext, body: DevCitizen) -> Principal:
     """Who this is from now on: the person, known to intake. Raises Invalid for a wrong ID number."""
-    with unit_of(context.desk, "person.register") as unit:
+    with unit_of(context.service, "person.register") as unit:
         problem = check_id_number(body.id_number, legal_day(unit.legal))
         if problem is not None:
             raise Invalid(

@@ -5,15 +5,15 @@ from typing import Any
 
 from services.intake import queries
 from services.intake.models import Case, TimelineEntry
+from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
-from shared.db.unit import Unit
 
 _NEGATIVE = "denied"
 
 
 def case_view(unit: Unit, case: Case) -> dict[str, Any]:
     """Everything the citizen may see except what other services own (reasons, checklist)."""
-    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     entries = queries.timeline(unit.session, case.number)
     return {
         **case_line(case, matter),

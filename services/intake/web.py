@@ -16,12 +16,12 @@ from services.intake.identity_web import identity_router
 from services.intake.web_pages import page_router
 from shared.auth.deps import Citizen
 from shared.auth.principal import Principal
+from shared.bus.context import ServiceContext
+from shared.bus.idempotency import StoredResponse, answer_once
+from shared.bus.unit import unit_of
 from shared.catalogue.matter import Matter
-from shared.db.idempotency import Answer, answer_once
-from shared.db.unit import Desk, unit_of
 from shared.errors import FieldError
-from shared.http.ask import Answer as AskAnswer
-from shared.http.ask import Params
+from shared.http.ask import Params, QuestionHandler
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint, require_key
@@ -57,12 +57,12 @@ class Supply(Body):
     uploads: Annotated[dict[str, UUID], Field(min_length=1, max_length=50)]
 
 
-def answers(desk: Desk) -> dict[str, AskAnswer]:
+def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask intake. Each reading of personal data is noted."""
 
     def contact(params: Params) -> Params:
         """How to reach a person about a case; `phone` is null when we do not know one."""
-        with unit_of(desk, "intake.contact") as unit:
+        with unit_of(context, "intake.contact") as unit:
             return {
                 "phone": access.read_phone(
                     unit, UUID(params["person"]), params["case"], "notify", params["purpose"]
@@ -71,16 +71,19 @@ def answers(desk: Desk) -> dict[str, AskAnswer]:
 
     def application(params: Params) -> Params:
         """The filled form of a case, for whoever handles it."""
-        with unit_of(desk, "intake.application") as unit:
+        with unit_of(context, "intake.application") as unit:
             return access.read_application(unit, params["case"], params["reader"], params["purpose"])
 
     return {"contact": contact, "application": application}
 
 
-def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) -> Answer:
+def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) -> StoredResponse:
     """Take an application once, for API and pages alike."""
-    desk = context.desk
-    matter = desk.matters.get(body.matter, body.version) if body.version else desk.matters.latest(body.matter)
+    matter = (
+        context.service.matters.get(body.matter, body.version)
+        if body.version
+        else context.service.matters.latest(body.matter)
+    )
     check_uploads(context, matter, citizen.person_ref, body.uploads)
     submission = Submission(
         matter=matter,
@@ -91,7 +94,7 @@ def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) ->
         locale=body.locale,
         submitter=citizen.person_ref,
     )
-    with unit_of(desk, "case.submit") as unit:
+    with unit_of(context.service, "case.submit") as unit:
 
         def make() -> tuple[int, dict[str, Any]]:
             receipt = commands.submit_case(unit, submission)
@@ -107,14 +110,14 @@ def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) ->
 
 def supply(
     context: WebContext, citizen: Principal, key: str, number: str, uploads: dict[str, UUID]
-) -> Answer:
+) -> StoredResponse:
     """Supply once, for API and pages alike."""
-    with unit_of(context.desk, "case.look") as unit:
+    with unit_of(context.service, "case.look") as unit:
         case = access.own_case(unit, number, citizen)
-        matter = context.desk.matters.get(case.matter, case.matter_version)
+        matter = context.service.matters.get(case.matter, case.matter_version)
     check_uploads(context, matter, citizen.person_ref, uploads)
     said = "&".join(f"{code}={upload}" for code, upload in sorted(uploads.items()))
-    with unit_of(context.desk, "case.supply") as unit:
+    with unit_of(context.service, "case.supply") as unit:
         case = access.lock_own_case(unit, number, citizen)
 
         def make() -> tuple[int, dict[str, Any]]:
@@ -134,7 +137,9 @@ def with_reasons(context: WebContext, shown: dict[str, Any]) -> dict[str, Any]:
     """The view, with the reasons that approval keeps when the case was refused."""
     refused = shown["outcome"] == "denied"
     asked = (
-        context.asker.ask("approval", "reasons", {"case": shown["number"]}) if refused else {"reasons": []}
+        context.service.asker.ask("approval", "reasons", {"case": shown["number"]})
+        if refused
+        else {"reasons": []}
     )
     return {**shown, "reasons": asked["reasons"]}
 
@@ -152,7 +157,7 @@ def check_uploads(
     if not uploads:
         return
     asked = {"owner": str(owner), "uploads": [str(upload) for upload in uploads.values()]}
-    owned = context.asker.ask("materials", "uploads_owned", asked)["uploads"]
+    owned = context.service.asker.ask("materials", "uploads_owned", asked)["uploads"]
     if {str(upload) for upload in uploads.values()} - set(owned):
         raise UploadNotYours
     accepted = {material.code: material.accept for material in matter.materials}
@@ -169,7 +174,6 @@ def check_uploads(
 
 def router(context: WebContext) -> APIRouter:
     """All doors of intake."""
-    desk = context.desk
     root = APIRouter()
     api = APIRouter(prefix="/api/v1", tags=["intake"])
 
@@ -184,13 +188,13 @@ def router(context: WebContext) -> APIRouter:
     @api.get("/cases")
     def my_cases(citizen: Citizen) -> dict[str, Any]:
         """One's own cases, the newest first."""
-        with unit_of(desk, "cases.mine") as unit:
+        with unit_of(context.service, "cases.mine") as unit:
             return {"cases": access.own_cases(unit, citizen)}
 
     @api.post("/cases/lookup")
     def look_up(request: Request, body: LookUp) -> dict[str, Any]:
         """A case by number and query code, without a log-in."""
-        with unit_of(desk, "case.lookup") as unit:
+        with unit_of(context.service, "case.lookup") as unit:
             found = access.look_up(unit, body.number, body.query_code, asker_of(request))
             shown = view.case_view(unit, found) if found is not None else None
         return with_reasons(context, access.or_not_found(shown))
@@ -198,7 +202,7 @@ def router(context: WebContext) -> APIRouter:
     @api.get("/cases/{number}")
     def read_case(number: str, citizen: Citizen) -> dict[str, Any]:
         """One's own case; other people's answer like cases that are not there."""
-        with unit_of(desk, "case.read") as unit:
+        with unit_of(context.service, "case.read") as unit:
             shown = view.case_view(unit, access.own_case(unit, number, citizen))
         return with_reasons(context, shown)
 
@@ -213,7 +217,7 @@ def router(context: WebContext) -> APIRouter:
     @api.get("/matters/{code}")
     def read_matter(code: str) -> dict[str, Any]:
         """A matter as published: conditions, form, materials, limits, remedies. No log-in."""
-        return desk.matters.latest(code).model_dump(mode="json")
+        return context.service.matters.latest(code).model_dump(mode="json")
 
     root.include_router(api)
     root.include_router(identity_router(context))

@@ -18,7 +18,7 @@ from services.intake.errors import CaseNotFound, NotAskedFor, NothingAsked, Uplo
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import Citizen, authenticator, visitor_of
 from shared.auth.principal import Principal
-from shared.db.unit import unit_of
+from shared.bus.unit import unit_of
 from shared.errors import AppError, FieldError, Invalid
 from shared.http.context import WebContext
 from shared.http.idempotency import FIELD, KeyReused, StillRunning, require_key
@@ -51,7 +51,7 @@ def render(
     back: str | None = None,
 ) -> Response:
     """One page in the visitor's language and mode; see `shared.http.rendering.page`."""
-    given = {**values, "development": context.settings.dev_identity}
+    given = {**values, "development": context.service.settings.dev_identity}
     return page(
         context.pages, request, template, given, visitor=visitor_of(request), status=status, back=back
     )
@@ -60,10 +60,10 @@ def render(
 def page_router(context: WebContext) -> APIRouter:
     """The pages."""
     router = APIRouter(include_in_schema=False)
-    router.include_router(preferences_router(cookie_secure=context.settings.web.cookie_secure))
+    router.include_router(preferences_router(cookie_secure=context.service.settings.web.cookie_secure))
     router.include_router(_open_pages(context))
     router.include_router(_case_pages(context))
-    if context.settings.dev_identity:
+    if context.service.settings.dev_identity:
         router.include_router(_development_pages(context))
     return router
 
@@ -107,12 +107,13 @@ def _open_pages(context: WebContext) -> APIRouter:
     from services.intake.web import asker_of
 
     router = APIRouter()
-    desk = context.desk
 
     @router.get("/")
     def home(request: Request) -> Response:
         """What can be done here."""
-        return render(context, request, "home.html", {"matters": desk.matters.all_latest(), "problem": None})
+        return render(
+            context, request, "home.html", {"matters": context.service.matters.all_latest(), "problem": None}
+        )
 
     @router.get("/lookup")
     def ask_for_a_case(request: Request) -> Response:
@@ -127,7 +128,7 @@ def _open_pages(context: WebContext) -> APIRouter:
     ) -> Response:
         """The case, or the form again: a wrong number and a wrong code answer alike."""
         check_same_origin(request)
-        with unit_of(desk, "case.lookup") as unit:
+        with unit_of(context.service, "case.lookup") as unit:
             found = access.look_up(unit, number.strip(), query_code, asker_of(request))
             shown = view.case_view(unit, found) if found is not None else None
             today = legal_day(unit.legal)
@@ -164,12 +165,11 @@ class Shown:
 def _case_pages(context: WebContext) -> APIRouter:
     """What a citizen sees and sends."""
     router = APIRouter()
-    desk = context.desk
 
     @router.get("/cases")
     def my_cases(request: Request, citizen: Citizen) -> Response:
         """One's own cases."""
-        with unit_of(desk, "cases.mine") as unit:
+        with unit_of(context.service, "cases.mine") as unit:
             cases = access.own_cases(unit, citizen)
         return render(context, request, "my_cases.html", {"cases": cases})
 
@@ -253,7 +253,7 @@ def _keep(
         file = sent[code]
         content = {"content": b64encode(file.content).decode(), "name": file.name}
         try:
-            kept = context.asker.ask(
+            kept = context.service.asker.ask(
                 "materials", "keep_upload", {"owner": str(citizen.person_ref), **content}
             )
         except AppError as error:
@@ -291,7 +291,7 @@ def _named(fields: Iterable[FieldError], case: Mapping[str, Any]) -> list[FieldE
 
 
 def _own(context: WebContext, number: str, citizen: Principal) -> Shown:
-    with unit_of(context.desk, "case.read") as unit:
+    with unit_of(context.service, "case.read") as unit:
         shown = view.case_view(unit, access.own_case(unit, number, citizen))
         return Shown(shown, legal_day(unit.legal), can_supply=True)
 
@@ -304,11 +304,11 @@ def _case_page(
     case = with_reasons(context, shown.case)
     values = {
         "case": case,
-        "matter": context.desk.matters.get(case["matter"], case["matter_version"]),
+        "matter": context.service.matters.get(case["matter"], case["matter_version"]),
         "today": shown.today,
         "can_supply": shown.can_supply,
         "supplied": awaiting_check(case),
-        "most_mb": context.settings.web.max_upload_bytes // 2**20,
+        "most_mb": context.service.settings.web.max_upload_bytes // 2**20,
         "problem": shown.problem,
     }
     return render(context, request, "case.html", values, status=status, back=back)

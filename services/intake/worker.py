@@ -6,19 +6,19 @@ from services.intake import commands
 from services.intake.commands import Views
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 from shared.events import approval, materials, notify
 from shared.events.fact import Event
 
 # Only eyes wait for a timeline, and every case says several facts at a time.
-_shows = partial(hears, load=commands.load_views, patient=True)
+_shows = partial(hears, load=commands.load_views, lingers=True)
 
 
 class Worker(ServiceWorker):
     """The worker of intake."""
 
     name = "intake"
-    patience_s = 0.25
+    linger_s = 0.25
 
     @_shows(materials.MaterialsMatched)
     def note_match(self, unit: Unit, event: Event, loaded: Views) -> None:

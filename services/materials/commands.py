@@ -8,14 +8,22 @@ from uuid import UUID, uuid5
 
 from services.materials import queries
 from services.materials.errors import UploadEmpty, UploadNotFound, UploadTypeNotAllowed
-from services.materials.models import Case, Certificate, MatchOutcome, Upload, UploadRead, UseGrant, UseRecord
+from services.materials.models import (
+    Case,
+    Certificate,
+    MaterialMatch,
+    Upload,
+    UploadRead,
+    UseGrant,
+    UseRecord,
+)
 from services.materials.rules.issuing import certificate_identifier, validity
 from services.materials.rules.matching import (
     CertificateState,
     CertificateView,
+    MatchOutcome,
     MatchResult,
     MaterialOutcome,
-    Outcome,
     is_valid,
     keep_met,
     match,
@@ -23,10 +31,9 @@ from services.materials.rules.matching import (
 from services.materials.rules.media import media_type_of
 from shared import metrics
 from shared.bus.inbox import NotYet
+from shared.bus.unit import Unit, new_id
 from shared.catalogue.matter import Matter
-from shared.db.unit import Unit, new_id
-from shared.events.approval import CaseDecided
-from shared.events.approval import Outcome as Decision
+from shared.events.approval import CaseDecided, Decision
 from shared.events.fact import Event
 from shared.events.intake import CaseSubmitted, MaterialsSupplied, known_cases
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
@@ -58,7 +65,7 @@ def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
     for case in matched:
         if case.consented:
             holders |= {UUID(str(ref)) for ref in case.holders.values()}
-            types |= unit.desk.matters.get(case.matter, case.matter_version).certificate_types(case.facts)
+            types |= unit.context.matters.get(case.matter, case.matter_version).certificate_types(case.facts)
     issuing = sum(isinstance(event.fact, CaseDecided) for event in events)
     return Checklists(
         cases=cases,
@@ -122,7 +129,7 @@ def issue_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet
-    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     if fact.outcome is not Decision.APPROVED or matter.result is None:
         return
     issued_on = legal_day(unit.legal)
@@ -165,11 +172,13 @@ def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
     upload = Upload(
         id=upload_id,
         owner=owner,
-        sealed_name=unit.desk.vault.seal(kept_name, table="uploads", row=upload_id, column="sealed_name"),
+        sealed_name=unit.context.vault.seal(kept_name, table="uploads", row=upload_id, column="sealed_name"),
         media_type=media_type,
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        sealed_content=unit.desk.vault.seal(content, table="uploads", row=upload_id, column="sealed_content"),
+        sealed_content=unit.context.vault.seal(
+            content, table="uploads", row=upload_id, column="sealed_content"
+        ),
         uploaded_at=unit.wall,
     )
     unit.session.add(upload)
@@ -230,7 +239,7 @@ def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: 
     unit.session.add(
         UploadRead(upload=upload_id, case_no=number, reader=reader, purpose=purpose, read_at=unit.legal)
     )
-    content = unit.desk.vault.open_bytes(
+    content = unit.context.vault.open_bytes(
         upload.sealed_content, table="uploads", row=upload_id, column="sealed_content"
     )
     return content, upload.media_type
@@ -241,7 +250,7 @@ def _found(unit: Unit, numbers: Collection[str]) -> dict[str, dict[str, Material
     for row in queries.last_outcomes(unit.session, numbers):
         found.setdefault(row.case_no, {})[row.material] = MaterialOutcome(
             row.material,
-            Outcome(row.outcome),
+            MatchOutcome(row.outcome),
             "certificate" if row.certificate else "upload" if row.upload else None,
             certificate=row.certificate,
             upload=row.upload,
@@ -250,7 +259,7 @@ def _found(unit: Unit, numbers: Collection[str]) -> dict[str, dict[str, Material
 
 
 def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:
-    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     views = [_view(certificate) for certificate in _read_certificates(unit, case, matter, loaded)]
     return match(
         matter,
@@ -312,7 +321,7 @@ def grant_id(case_no: str, holder: UUID) -> UUID:
 def _record(unit: Unit, case: Case, result: MatchResult) -> None:
     for outcome in result.outcomes:
         unit.append(
-            MatchOutcome,
+            MaterialMatch,
             case_no=case.number,
             round=case.round,
             material=outcome.material,

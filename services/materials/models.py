@@ -50,7 +50,7 @@ class Case(CaseRow, Base):
     last_received_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
 
-class MatchOutcome(Base):
+class MaterialMatch(Base):
     """How one required material of a case was met in one round of matching."""
 
     __tablename__ = "match_outcomes"

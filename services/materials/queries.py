@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from services.materials.models import Case, Certificate, MatchOutcome, Upload
+from services.materials.models import Case, Certificate, MaterialMatch, Upload
 from shared.db.locking import lock_rows
 
 
@@ -48,10 +48,10 @@ def next_serials(session: Session, count: int) -> list[int]:
 def outcomes_of(session: Session, number: str) -> list[dict[str, Any]]:
     """The latest outcome of each required material of a case."""
     rows = session.scalars(
-        select(MatchOutcome)
-        .where(MatchOutcome.case_no == number)
-        .order_by(MatchOutcome.material, MatchOutcome.round.desc())
-        .ext(distinct_on(MatchOutcome.material))
+        select(MaterialMatch)
+        .where(MaterialMatch.case_no == number)
+        .order_by(MaterialMatch.material, MaterialMatch.round.desc())
+        .ext(distinct_on(MaterialMatch.material))
     )
     return [
         {
@@ -65,12 +65,12 @@ def outcomes_of(session: Session, number: str) -> list[dict[str, Any]]:
     ]
 
 
-def last_outcomes(session: Session, numbers: Collection[str]) -> list[MatchOutcome]:
+def last_outcomes(session: Session, numbers: Collection[str]) -> list[MaterialMatch]:
     """What was found for each material of these cases, the later round last."""
     if not numbers:
         return []
-    wanted = select(MatchOutcome).where(MatchOutcome.case_no.in_(sorted(numbers)))
-    return list(session.scalars(wanted.order_by(MatchOutcome.round)))
+    wanted = select(MaterialMatch).where(MaterialMatch.case_no.in_(sorted(numbers)))
+    return list(session.scalars(wanted.order_by(MaterialMatch.round)))
 
 
 def upload(session: Session, upload_id: UUID) -> Upload | None:
@@ -86,12 +86,12 @@ def uploads_owned(session: Session, owner: UUID, ids: Collection[UUID]) -> dict[
 
 def matched_certificates(session: Session, number: str) -> list[tuple[str, Certificate]]:
     """Material and certificate of what was met by a certificate in the latest round."""
-    latest = select(func.max(MatchOutcome.round)).where(MatchOutcome.case_no == number).scalar_subquery()
+    latest = select(func.max(MaterialMatch.round)).where(MaterialMatch.case_no == number).scalar_subquery()
     rows = session.execute(
-        select(MatchOutcome.material, Certificate)
-        .join(Certificate, Certificate.id == MatchOutcome.certificate)
+        select(MaterialMatch.material, Certificate)
+        .join(Certificate, Certificate.id == MaterialMatch.certificate)
         .where(
-            MatchOutcome.case_no == number, MatchOutcome.round == latest, MatchOutcome.outcome == "matched"
+            MaterialMatch.case_no == number, MaterialMatch.round == latest, MaterialMatch.outcome == "matched"
         )
     )
     return [(row[0], row[1]) for row in rows]

@@ -10,31 +10,32 @@ from starlette.responses import JSONResponse, Response
 from services.materials import commands, queries
 from services.materials.errors import UploadNotFound
 from shared.auth.deps import Citizen
-from shared.db.idempotency import answer_once
-from shared.db.unit import Desk, unit_of
-from shared.http.ask import Answer, Params
+from shared.bus.context import ServiceContext
+from shared.bus.idempotency import answer_once
+from shared.bus.unit import unit_of
+from shared.http.ask import Params, QuestionHandler
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint, require_key
 
 
-def answers(desk: Desk) -> dict[str, Answer]:
+def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask materials."""
 
     def checklist(params: Params) -> Params:
         """How each required material of a case stands."""
-        with unit_of(desk, "materials.checklist") as unit:
+        with unit_of(context, "materials.checklist") as unit:
             return {"outcomes": queries.outcomes_of(unit.session, params["case"])}
 
     def uploads_owned(params: Params) -> Params:
         """Which of these uploads the person gave, with their media types."""
-        with unit_of(desk, "materials.uploads_owned") as unit:
+        with unit_of(context, "materials.uploads_owned") as unit:
             ids = [UUID(upload) for upload in params["uploads"]]
             owned = queries.uploads_owned(unit.session, UUID(params["owner"]), ids)
             return {"uploads": {str(upload): media_type for upload, media_type in owned.items()}}
 
     def keep_upload(params: Params) -> Params:
         """Keep a file that came through a page of another service; base64 content."""
-        with unit_of(desk, "materials.keep_upload") as unit:
+        with unit_of(context, "materials.keep_upload") as unit:
             kept = commands.keep_upload(
                 unit, UUID(params["owner"]), params["name"], b64decode(params["content"], validate=True)
             )
@@ -42,7 +43,7 @@ def answers(desk: Desk) -> dict[str, Answer]:
 
     def read_upload(params: Params) -> Params:
         """One upload of a case, for whoever handles it; the reading is noted by materials."""
-        with unit_of(desk, "materials.read_upload") as unit:
+        with unit_of(context, "materials.read_upload") as unit:
             content, media_type = commands.read_upload(
                 unit, UUID(params["upload"]), params["case"], params["reader"], params["purpose"]
             )
@@ -50,7 +51,7 @@ def answers(desk: Desk) -> dict[str, Answer]:
 
     def still_valid(params: Params) -> Params:
         """Which certificates matched for a case are not valid any more on the day of asking; it is a use."""
-        with unit_of(desk, "materials.still_valid") as unit:
+        with unit_of(context, "materials.still_valid") as unit:
             lost = commands.lost_certificates(unit, params["case"], params["reader"], params["purpose"])
             return {"lost": lost}
 
@@ -65,7 +66,6 @@ def answers(desk: Desk) -> dict[str, Answer]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of materials."""
-    desk = context.desk
     api = APIRouter(prefix="/api/v1", tags=["materials"])
 
     @api.post("/uploads", status_code=201)
@@ -80,7 +80,7 @@ def router(context: WebContext) -> APIRouter:
         content = file.file.read()
         name = file.filename or ""
 
-        with unit_of(desk, "upload") as unit:
+        with unit_of(context.service, "upload") as unit:
             answer = answer_once(
                 unit,
                 citizen.subject,
@@ -93,11 +93,11 @@ def router(context: WebContext) -> APIRouter:
     @api.get("/uploads/{upload_id}")
     def read_own(upload_id: UUID, citizen: Citizen) -> Response:
         """One's own file back; somebody else's answers as one that is not there."""
-        with unit_of(desk, "upload.read") as unit:
+        with unit_of(context.service, "upload.read") as unit:
             found = queries.upload(unit.session, upload_id)
             if found is None or found.owner != citizen.person_ref:
                 raise UploadNotFound
-            content = desk.vault.open_bytes(
+            content = context.service.vault.open_bytes(
                 found.sealed_content, table="uploads", row=upload_id, column="sealed_content"
             )
             return attachment(content, found.media_type, str(upload_id))

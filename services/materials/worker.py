@@ -4,7 +4,7 @@ from services.materials import commands
 from services.materials.commands import Checklists
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 from shared.events import approval, intake
 from shared.events.fact import Event
 

@@ -7,13 +7,14 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from services.notify import queries
+from services.notify.channels import set_up_channels
 from services.notify.models import Case, Delivery, InboxMessage
 from services.notify.rules.delivery import DeliveryState, Next
 from services.notify.rules.notices import IN_APP, NoticePlan, plan_notices
 from services.notify.templates import render_in_app
 from shared import metrics
 from shared.bus.inbox import NotYet
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 from shared.events.approval import CaseAccepted
 from shared.events.fact import Event
 from shared.events.intake import CaseSubmitted, known_cases
@@ -60,7 +61,7 @@ def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet
-    matter = unit.desk.matters.get(case.matter, case.matter_version)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     template = matter.template_for(_fact_name(event), event.fact.model_dump(mode="json"))
     params = {
         "number": case.number,
@@ -68,7 +69,7 @@ def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
         "date": str(legal_day(_date_of(event))),
     }
     muted = loaded.muted.get(case.recipient, frozenset())
-    for plan in plan_notices(template, channels=unit.desk.channels, muted=muted):
+    for plan in plan_notices(template, channels=set_up_channels(unit.context.settings), muted=muted):
         _deliver(unit, event, case, plan, params)
 
 

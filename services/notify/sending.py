@@ -10,9 +10,9 @@ from uuid import UUID
 
 from services.notify import commands, queries
 from services.notify.channels import Channel, OutsideMessage, Told
-from services.notify.rules.delivery import Answer, DeliveryState, after_answer, must_ask
+from services.notify.rules.delivery import DeliveryState, SendResult, after_answer, must_ask
 from shared.bus.jobs import LEASE, Again, Done, GiveUp, Job, Verdict
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 from shared.errors import AppError
 from shared.http.ask import Asker
 from shared.legal_time import legal_day
@@ -87,7 +87,7 @@ class SendNotice:
             return NotReached(prepared.ask, error.code)
         address = contact.get(self._channel.address)
         if not address:
-            return Told(Answer.REFUSED, "no-contact")
+            return Told(SendResult.REFUSED, "no-contact")
         message = OutsideMessage(
             prepared.delivery, address, prepared.template, prepared.params, prepared.locale, prepared.deadline
         )
@@ -105,8 +105,8 @@ class SendNotice:
                 delivery.state = DeliveryState.PLANNED
                 delivery.sends -= 1
             return Again(unit.wall + _NOT_REACHED * (0.5 + random.random()), answer.reason)
-        told = answer if isinstance(answer, Told) else Told(Answer.UNKNOWN, type(answer).__name__)
-        asked = delivery.asked + (told.answer in (Answer.UNKNOWN, Answer.NEVER_TAKEN))
+        told = answer if isinstance(answer, Told) else Told(SendResult.UNKNOWN, type(answer).__name__)
+        asked = delivery.asked + (told.answer in (SendResult.UNKNOWN, SendResult.NEVER_TAKEN))
         then = after_answer(
             told.answer,
             sends=delivery.sends,

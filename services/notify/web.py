@@ -6,17 +6,18 @@ from fastapi import APIRouter
 
 from services.notify import queries
 from shared.auth.deps import Citizen
-from shared.db.unit import Desk, unit_of
-from shared.http.ask import Answer, Params
+from shared.bus.context import ServiceContext
+from shared.bus.unit import unit_of
+from shared.http.ask import Params, QuestionHandler
 from shared.http.context import WebContext
 
 
-def answers(desk: Desk) -> dict[str, Answer]:
+def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask notify."""
 
     def deliveries(params: Params) -> Params:
         """Everything that was or is to be told about a case."""
-        with unit_of(desk, "notify.deliveries") as unit:
+        with unit_of(context, "notify.deliveries") as unit:
             found = queries.deliveries_of(unit.session, params["case"])
             return {
                 "deliveries": [
@@ -44,7 +45,7 @@ def router(context: WebContext) -> APIRouter:
     def messages(citizen: Citizen) -> dict[str, Any]:
         """One's in-app inbox, the newest first, 100 at most."""
         assert citizen.person_ref is not None
-        with unit_of(context.desk, "messages.read") as unit:
+        with unit_of(context.service, "messages.read") as unit:
             return {
                 "messages": [
                     {

@@ -1,23 +1,16 @@
 """What notify hears, and the jobs it runs."""
 
-from collections.abc import Iterable
-
 from services.notify import commands
-from services.notify.channels import Channel
+from services.notify.channels import open_channels
 from services.notify.commands import Addressees
 from services.notify.sending import SendNotice
+from shared.bus.context import ServiceContext
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
 from shared.bus.jobs import JobHandler
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 from shared.events import approval, intake, materials
 from shared.events.fact import Event
-from shared.http.ask import Asker
-
-
-def jobs(channels: Iterable[Channel], asker: Asker) -> dict[str, JobHandler]:
-    """Kind of job -> what runs it: one kind a channel, so that a slow one holds up only itself."""
-    return {f"{commands.SEND_JOB}.{channel.name}": SendNotice(channel, asker) for channel in channels}
 
 
 class Worker(ServiceWorker):
@@ -25,7 +18,15 @@ class Worker(ServiceWorker):
 
     name = "notify"
 
-    @hears(intake.CaseSubmitted, load=commands.load_addressees, patient=True)
+    @classmethod
+    def jobs(cls, context: ServiceContext) -> dict[str, JobHandler]:
+        """One kind a channel, so that a slow one holds up only itself."""
+        channels = open_channels(context.settings)
+        return {
+            f"{commands.SEND_JOB}.{channel.name}": SendNotice(channel, context.asker) for channel in channels
+        }
+
+    @hears(intake.CaseSubmitted, load=commands.load_addressees, lingers=True)
     def remember_case(self, unit: Unit, event: Event, loaded: Addressees) -> None:
         """Know whom to tell, and tell that the application was received."""
         commands.remember_case(unit, event, loaded)

@@ -115,5 +115,5 @@ class BrokerPublisher:
         self._trouble = "returned: no queue is bound; run: onestop topology apply"
 
 
-ROAD_ERRORS = (NotPublished, OSError, amqp.AMQPError, BrokerAway)
+TRANSPORT_ERRORS = (NotPublished, OSError, amqp.AMQPError, BrokerAway)
 """What a broker that is away or unwilling raises; the relay waits and tries again."""

@@ -47,17 +47,17 @@ class _Delivery:
 class QueueConsumer:
     """One connection, one queue; `prefetch` is twice the batch, so that the next one is at hand.
 
-    An urgent fact is handled at once, with all that lies there; others wait up to `patience_s` for company.
+    An urgent fact is handled at once, with all that lies there; others linger up to `linger_s`.
     """
 
     def __init__(
-        self, url: str, service: str, inbox: Inbox, *, batch: int, patience_s: float, run_batch: RunBatch
+        self, url: str, service: str, inbox: Inbox, *, batch: int, linger_s: float, run_batch: RunBatch
     ) -> None:
         self._url = url
         self._service = service
         self._inbox = inbox
         self._batch = batch
-        self._patience_s = patience_s
+        self._linger_s = linger_s
         self._run_batch = run_batch
         self._connection: Any = None
         self._channel: Any = None
@@ -94,7 +94,7 @@ class QueueConsumer:
     def run_batches(self) -> None:
         """Handle batches until stopped and nothing is at hand any more."""
         while True:
-            self._arrived.wait(self._patience_s)
+            self._arrived.wait(self._linger_s)
             self._arrived.clear()
             while self._deliveries:
                 self._handle_some()

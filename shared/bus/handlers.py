@@ -15,18 +15,18 @@ _Method = TypeVar("_Method", bound=Callable[..., None])
 class _Hearing:
     fact: type[Fact]
     load: Load
-    patient: bool
+    lingers: bool
 
 
-def hears(fact: type[Fact], *, load: Load, patient: bool = False) -> Callable[[_Method], _Method]:
+def hears(fact: type[Fact], *, load: Load, lingers: bool = False) -> Callable[[_Method], _Method]:
     """Mark a worker method as the command for one fact; `load` fetches and locks for a whole batch.
 
-    The method is called as `method(unit, event, loaded)`. A `patient` one waits a moment for company: nobody
-    waits for what it does, and facts of a case that are handled together cost little more than one.
+    The method is called as `method(unit, event, loaded)`. One that `lingers` may be handled a moment later:
+    nobody waits for what it does, and facts of a case that are handled together cost little more than one.
     """
 
     def mark(method: _Method) -> _Method:
-        setattr(method, _MARK, _Hearing(fact, load, patient))
+        setattr(method, _MARK, _Hearing(fact, load, lingers))
         return method
 
     return mark
@@ -42,13 +42,13 @@ def handlers_of(worker: type[Any]) -> dict[str, Handler]:
             continue
         if hearing.fact.type in found:
             raise TypeError(f"{worker.__name__} hears {hearing.fact.type} twice")
-        found[hearing.fact.type] = Handler(hearing.load, getattr(instance, name), hearing.patient)
+        found[hearing.fact.type] = Handler(hearing.load, getattr(instance, name), hearing.lingers)
     return found
 
 
 def urgent_types(worker: type[Any]) -> tuple[str, ...]:
     """The types of facts for which this worker is woken at once."""
-    return tuple(sorted(type_ for type_, handler in handlers_of(worker).items() if not handler.patient))
+    return tuple(sorted(type_ for type_, handler in handlers_of(worker).items() if not handler.lingers))
 
 
 def speakers_of(worker: type[Any]) -> tuple[str, ...]:

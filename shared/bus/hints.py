@@ -31,9 +31,9 @@ def inbox_hint(service: str) -> str:
     return f"onestop_{service}_inbox"
 
 
-def company_hint(service: str) -> str:
-    """The channel that says: `service` has facts that nobody waits for, and that may wait for company."""
-    return f"onestop_{service}_company"
+def linger_hint(service: str) -> str:
+    """The channel that says: `service` has facts that nobody waits for, and that may linger."""
+    return f"onestop_{service}_linger"
 
 
 def jobs_hint(service: str) -> str:

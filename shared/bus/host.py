@@ -5,7 +5,6 @@ nameko hosts and stops; what is done stands in plain Python beside it, so that a
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from typing import Any, ClassVar
@@ -14,19 +13,18 @@ import structlog
 from nameko.extensions import DependencyProvider, Entrypoint
 from nameko.timer import timer
 
-from shared.bus.broker import ROAD_ERRORS, BrokerPublisher
+from shared.bus.broker import TRANSPORT_ERRORS, BrokerPublisher
 from shared.bus.consumer import QueueConsumer
+from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
-from shared.bus.hints import Listener, company_hint, inbox_hint, jobs_hint, outbox_hint
+from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
+from shared.bus.housekeeping import keep_tables
 from shared.bus.inbox import TRANSIENT, Inbox
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
-from shared.bus.keeping import keep_house
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
-from shared.db.unit import Desk
 from shared.describe import kind_of
-from shared.settings import Settings
 
 _log = structlog.get_logger()
 
@@ -37,49 +35,40 @@ _BUSY_S = 0.005
 _TROUBLE_S = (0.1, 0.25, 0.5, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerConfig:
-    """What the process hands to nameko for one service."""
+class ContextProvider(DependencyProvider):  # type: ignore[misc]
+    """Gives a worker method the context of its service."""
 
-    settings: Settings
-    desk: Desk
-    jobs: Mapping[str, JobHandler]
-
-
-class DeskProvider(DependencyProvider):  # type: ignore[misc]
-    """Gives a worker method its desk."""
-
-    def get_dependency(self, worker_ctx: Any) -> Desk:
-        config: WorkerConfig = self.container.config["onestop"][self.container.service_name]
-        return config.desk
+    def get_dependency(self, worker_ctx: Any) -> ServiceContext:
+        return _context_of(self)
 
 
 class Deliveries(Entrypoint):  # type: ignore[misc]
     """Runs everything that brings work to a service, and hands each batch to a nameko worker."""
 
     def setup(self) -> None:
-        self.config: WorkerConfig = self.container.config["onestop"][self.container.service_name]
-        desk, settings = self.config.desk, self.config.settings
+        self.context = context = _context_of(self)
+        settings = context.settings
         self.stopping = threading.Event()
-        self.patience_s: float = self.container.service_cls.patience_s
-        self.inbox = Inbox(desk, handlers_of(self.container.service_cls))
+        self.linger_s: float = self.container.service_cls.linger_s
+        self.inbox = Inbox(context, handlers_of(self.container.service_cls))
         self.relay: Relay = (
-            BrokerRelay(desk.engine, desk.service, BrokerPublisher(settings.broker_url))
+            BrokerRelay(context.engine, context.service, BrokerPublisher(settings.broker_url))
             if settings.broker_url
-            else DatabaseRelay(desk.engine, desk.service)
+            else DatabaseRelay(context.engine, context.service)
         )
         self.consumer: QueueConsumer | None = None
         if settings.broker_url:
             self.consumer = QueueConsumer(
                 settings.broker_url,
-                desk.service,
+                context.service,
                 self.inbox,
                 batch=settings.worker.batch,
-                patience_s=self.patience_s,
+                linger_s=self.linger_s,
                 run_batch=self._as_worker,
             )
         self.runners = [
-            JobRunner(desk, {kind: handler}) for kind, handler in sorted(self.config.jobs.items())
+            JobRunner(context, {kind: handler})
+            for kind, handler in sorted(self.container.service_cls.jobs(context).items())
         ]
         self.outbox_wake = threading.Event()
         self.inbox_wake = threading.Event()
@@ -88,16 +77,16 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.draining: list[Any] = []
 
     def start(self) -> None:
-        desk = self.config.desk
+        context = self.context
         channels = {
-            outbox_hint(desk.service): self.outbox_wake.set,
-            inbox_hint(desk.service): self.inbox_wake.set,
-            company_hint(desk.service): self._wake_inbox_soon,
-            jobs_hint(desk.service): self._wake_jobs,
+            outbox_hint(context.service): self.outbox_wake.set,
+            inbox_hint(context.service): self.inbox_wake.set,
+            linger_hint(context.service): self._wake_inbox_soon,
+            jobs_hint(context.service): self._wake_jobs,
         }
         for channel, wake in channels.items():
-            desk.hints.wake_locally(channel, wake)
-        self.listener = Listener(desk.hints.engine, channels)
+            context.hints.wake_locally(channel, wake)
+        self.listener = Listener(context.hints.engine, channels)
         self.ending = [self._spawn(self.listener.run)]
         self.relaying = self._spawn(lambda: self._loop("relay", self.outbox_wake, self._relay))
         self.draining.append(self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox)))
@@ -110,7 +99,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
 
     def stop(self) -> None:
         """Take nothing new, finish what is in flight, hand on what was said; then the process may end."""
-        drain_s = self.config.settings.worker.drain_s
+        drain_s = self.context.settings.worker.drain_s
         if self.consumer is not None:
             self.consumer.stop(drain_s)
         self.stopping.set()
@@ -137,10 +126,10 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             wake.set()
 
     def _wake_inbox_soon(self) -> None:
-        """For facts that nobody waits for: they wait for company."""
+        """For facts that nobody waits for: they linger, to be batched with others."""
         if not self.inbox_wakes_soon:
             self.inbox_wakes_soon = True
-            threading.Timer(self.patience_s, self._wake_inbox).start()
+            threading.Timer(self.linger_s, self._wake_inbox).start()
 
     def _wake_inbox(self) -> None:
         self.inbox_wakes_soon = False
@@ -151,8 +140,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         try:
             while self.relay.run_once() > 0:
                 pass
-        except (*TRANSIENT, *ROAD_ERRORS) as error:
-            _log.warning("outbox_left", service=self.config.desk.service, error=type(error).__name__)
+        except (*TRANSIENT, *TRANSPORT_ERRORS) as error:
+            _log.warning("outbox_left", service=self.context.service, error=type(error).__name__)
 
     def _as_worker(self, work: Callable[[], None]) -> None:
         done = threading.Event()
@@ -185,10 +174,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             try:
                 then = step()
                 troubles = 0
-            except (*TRANSIENT, *ROAD_ERRORS) as error:
-                _log.warning(
-                    "loop_repeats", loop=name, service=self.config.desk.service, error=kind_of(error)
-                )
+            except (*TRANSIENT, *TRANSPORT_ERRORS) as error:
+                _log.warning("loop_repeats", loop=name, service=self.context.service, error=kind_of(error))
                 self.stopping.wait(_TROUBLE_S[min(troubles, len(_TROUBLE_S) - 1)])
                 troubles += 1
                 continue
@@ -198,7 +185,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 wake.wait(POLL_S)
 
     def _relay(self) -> "_Next":
-        with self.inbox.undisturbed:
+        with self.inbox.exclusive:
             found = self.relay.run_once()
         if found == BUSY:
             return _Next.SOON
@@ -212,10 +199,16 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
 
         def work() -> None:
             nonlocal more
-            more = self.inbox.run_batch(self.config.settings.worker.batch).more
+            more = self.inbox.run_batch(self.context.settings.worker.batch).more
 
         self._as_worker(work)
         return _Next.AT_ONCE if more else _Next.WHEN_HINTED
+
+
+def _context_of(extension: Any) -> ServiceContext:
+    """What `deploy.worker` put into nameko's configuration for this service."""
+    found: ServiceContext = extension.container.config["onestop"][extension.container.service_name]
+    return found
 
 
 class _Next(Enum):
@@ -230,9 +223,14 @@ class ServiceWorker:
     """Base of the four worker classes: what every service does besides hearing."""
 
     name: str
-    patience_s: ClassVar[float] = 0.1
-    """How long at most a fact that nobody waits for stands waiting for company."""
-    desk = DeskProvider()
+    linger_s: ClassVar[float] = 0.1
+    """How long at most a fact that nobody waits for lingers."""
+    context = ContextProvider()
+
+    @classmethod
+    def jobs(cls, context: ServiceContext) -> Mapping[str, JobHandler]:
+        """Kind of job -> what runs it. A service without calls to the world and waits has none."""
+        return {}
 
     @Deliveries.decorator  # type: ignore[untyped-decorator]
     def deliver(self, work: Callable[[], None]) -> None:
@@ -240,6 +238,6 @@ class ServiceWorker:
         work()
 
     @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]
-    def keep_house(self) -> None:
+    def keep_tables(self) -> None:
         """Make the coming outbox partitions, drop what was sent a week ago."""
-        keep_house(self.desk)
+        keep_tables(self.context)

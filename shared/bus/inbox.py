@@ -17,11 +17,12 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import metrics
+from shared.bus.context import ServiceContext
 from shared.bus.gate import CONFLICT, Plan, plan_batch
 from shared.bus.hints import inbox_hint
 from shared.bus.store import InboxStore, Settled, Taken
+from shared.bus.unit import Unit, said_at, unit_of
 from shared.bus.wire import Undecodable, Unreadable
-from shared.db.unit import Desk, Unit, said_at, unit_of
 from shared.describe import describe
 from shared.events.fact import Event
 
@@ -47,12 +48,12 @@ Take = Callable[[Unit, Sequence[Event]], Taken]
 class Handler:
     """What a service does about one type of fact: one load for the whole batch, one command per event.
 
-    `patient`: nobody waits for what it does, so the fact may wait for others to be handled with.
+    `lingers`: nobody waits for what it does, so the fact may wait for others to be handled with.
     """
 
     load: Load
     command: Callable[[Unit, Event, Any], None]
-    patient: bool = False
+    lingers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +71,19 @@ class _BatchFailed(Exception):
 class Inbox:
     """Handles the facts that one service hears."""
 
-    def __init__(self, desk: Desk, handlers: Mapping[str, Handler]) -> None:
-        self._desk = desk
+    def __init__(self, context: ServiceContext, handlers: Mapping[str, Handler]) -> None:
+        self._context = context
         self._handlers = handlers
-        self._store = InboxStore(desk.service)
+        self._store = InboxStore(context.service)
         self._one_at_a_time = threading.Lock()
-        self.undisturbed = threading.Lock()
+        self.exclusive = threading.Lock()
         """Held while a fact is handled alone, and by whatever else in this process must not die beside it:
         three deaths park the fact, and a crash loop of the relay would park one innocent after the other."""
 
     def is_urgent(self, fact_type: str) -> bool:
         """Somebody waits for what this fact brings about; nobody does for one that only moves a gate."""
         handler = self._handlers.get(fact_type)
-        return handler is not None and not handler.patient
+        return handler is not None and not handler.lingers
 
     def receive(self, events: Sequence[Event]) -> None:
         """Handle first deliveries from the broker. When this returns, every one of them may be acknowledged.
@@ -94,25 +95,25 @@ class Inbox:
 
     def store_suspects(self, events: Sequence[Event]) -> None:
         """Store facts that come again because somebody's process died; each will be handled alone."""
-        with unit_of(self._desk, "inbox.suspects") as unit:
+        with unit_of(self._context, "inbox.suspects") as unit:
             self._store.insert_suspects(unit, events)
 
     def park_unreadable(self, unreadable: Unreadable) -> None:
         """Park an event whose payload this release cannot read; it holds back its own case only."""
-        with unit_of(self._desk, "inbox.park") as unit:
+        with unit_of(self._context, "inbox.park") as unit:
             self._store.park_unreadable(unit, unreadable)
-        metrics.MESSAGES_HANDLED.labels(self._desk.service, "unreadable", "parked").inc()
+        metrics.MESSAGES_HANDLED.labels(self._context.service, "unreadable", "parked").inc()
 
     def park_undecodable(self, sha256: str, body: bytes, error: Undecodable) -> None:
         """Park bytes that are no event."""
-        with unit_of(self._desk, "inbox.park") as unit:
+        with unit_of(self._context, "inbox.park") as unit:
             self._store.park_undecodable(unit, sha256, body, error)
-        metrics.MESSAGES_HANDLED.labels(self._desk.service, "unreadable", "parked").inc()
+        metrics.MESSAGES_HANDLED.labels(self._context.service, "unreadable", "parked").inc()
 
     def run_batch(self, limit: int) -> Found:
         """Claim up to `limit` new facts from the inbox and handle them as a batch; then, if one is due that
         must go alone, that one."""
-        claim = self._store.claim_new(self._desk, limit)
+        claim = self._store.claim_new(self._context, limit)
         with self._one_at_a_time:
             if claim.events:
                 self._handle(claim.events, self._retake(claim.holder), "inbox.batch")
@@ -125,8 +126,8 @@ class Inbox:
         Its attempt is committed before its own transaction begins, so that a fact that kills its process is
         counted. Returns 0 when none is due.
         """
-        with self.undisturbed, self._one_at_a_time:
-            with unit_of(self._desk, "inbox.claim") as unit:
+        with self.exclusive, self._one_at_a_time:
+            with unit_of(self._context, "inbox.claim") as unit:
                 claim = self._store.claim_one(unit, max_deaths=MAX_DEATHS)
             if claim.events:
                 self._handle(claim.events, self._retake(claim.holder), "inbox.alone", alone=True)
@@ -162,7 +163,7 @@ class Inbox:
     def _try_batch(
         self, events: Sequence[Event], take: Take, settled: dict[UUID, Settled], label: str, alone: bool
     ) -> None:
-        with unit_of(self._desk, label) as unit:
+        with unit_of(self._context, label) as unit:
             taken = take(unit, sorted(events, key=lambda e: e.id))
             if not taken.fresh:
                 return
@@ -188,13 +189,15 @@ class Inbox:
             self._store.settle(unit, changes, plan.moved_gates())
         now = time.time()
         for event in plan.run:
-            metrics.MESSAGES_HANDLED.labels(self._desk.service, event.type, "ok").inc()
-            metrics.MESSAGE_AGE_SECONDS.labels(self._desk.service).observe(max(0.0, now - said_at(event.id)))
+            metrics.MESSAGES_HANDLED.labels(self._context.service, event.type, "ok").inc()
+            metrics.MESSAGE_AGE_SECONDS.labels(self._context.service).observe(
+                max(0.0, now - said_at(event.id))
+            )
         for change in changes:
             if change.state in ("retry", "parked", "not_yet", "waiting"):
-                metrics.MESSAGES_HANDLED.labels(self._desk.service, change.event.type, change.state).inc()
+                metrics.MESSAGES_HANDLED.labels(self._context.service, change.event.type, change.state).inc()
         if alone and held and plan.run:
-            self._desk.hints.ring(inbox_hint(self._desk.service))
+            self._context.hints.ring(inbox_hint(self._context.service))
 
     def _run(self, unit: Unit, plan: Plan) -> dict[UUID, Settled]:
         """Run the commands in order. What fails is returned, and nothing of this pass is kept then."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import text
@@ -17,11 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import metrics
+from shared.bus.context import ServiceContext
+from shared.bus.unit import Unit, unit_of
 from shared.describe import describe
 from shared.faults import fault_point
-
-if TYPE_CHECKING:
-    from shared.db.unit import Desk, Unit
 
 _log = structlog.get_logger()
 
@@ -32,27 +31,6 @@ CLAIM = 20
 
 MAX_FAILURES = 10
 """Runs that ended in an exception of our own code, after which a job is left to people."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job to be left; `key` makes it one job per thing to do."""
-
-    kind: str
-    key: str
-    payload: dict[str, Any]
-    case: str | None
-    due_at: datetime
-
-    def to_json(self) -> dict[str, Any]:
-        """As `leave` of the delivery tables takes it."""
-        return {
-            "kind": self.kind,
-            "key": self.key,
-            "payload": self.payload,
-            "case_no": self.case,
-            "due_at": self.due_at.isoformat(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +75,13 @@ _RESULT = {Done: "done", Again: "retry", GiveUp: "failed"}
 class JobHandler(Protocol):
     """One kind of job. `prepare` and `finish` run in transactions, `call` runs without one."""
 
-    def prepare(self, unit: "Unit", job: Job) -> Any:
+    def prepare(self, unit: Unit, job: Job) -> Any:
         """Read and mark what the call needs; committed before the call."""
 
     def call(self, prepared: Any) -> Any:
         """The outside call. An exception from here is given to `finish` as the answer."""
 
-    def finish(self, unit: "Unit", job: Job, answer: Any) -> Verdict:
+    def finish(self, unit: Unit, job: Job, answer: Any) -> Verdict:
         """Write what came of it, in the transaction that also ends the claim."""
 
 
@@ -119,11 +97,11 @@ class _Broken(Exception):
 class JobRunner:
     """Works off the jobs of one service."""
 
-    def __init__(self, desk: "Desk", handlers: Mapping[str, JobHandler]) -> None:
-        self._desk = desk
+    def __init__(self, context: ServiceContext, handlers: Mapping[str, JobHandler]) -> None:
+        self._context = context
         self._handlers = handlers
         self._calls = ThreadPoolExecutor(max_workers=CLAIM, thread_name_prefix="job")
-        schema = desk.service
+        schema = context.service
         self._claim = text(
             f"UPDATE {schema}.jobs j SET state = 'claimed', epoch = j.epoch + 1, attempts = j.attempts + 1, "
             "lease_until = clock_timestamp() + :lease FROM ("
@@ -165,11 +143,9 @@ class JobRunner:
 
     def _claim_due(self) -> list[tuple[Job, Any]]:
         """Claim and prepare. A job whose own code fails is set back, and the others are claimed again."""
-        from shared.db.unit import unit_of
-
         while True:
             try:
-                with unit_of(self._desk, "jobs.claim") as unit:
+                with unit_of(self._context, "jobs.claim") as unit:
                     found = unit.connection.execute(
                         self._claim, {"lease": LEASE, "kinds": sorted(self._handlers)}
                     )
@@ -180,7 +156,7 @@ class JobRunner:
                 # The claim was rolled back, so the epoch in the table is the one before.
                 self._set_back(broken.job, broken.job.epoch - 1, broken.error)
 
-    def _prepare(self, unit: "Unit", job: Job) -> Any:
+    def _prepare(self, unit: Unit, job: Job) -> Any:
         try:
             return self._handlers[job.kind].prepare(unit, job)
         except DBAPIError:
@@ -188,7 +164,7 @@ class JobRunner:
         except Exception as error:
             raise _Broken(job, error) from error
 
-    def _verdict(self, unit: "Unit", job: Job, answer: Any) -> Verdict:
+    def _verdict(self, unit: Unit, job: Job, answer: Any) -> Verdict:
         try:
             return self._handlers[job.kind].finish(unit, job, answer)
         except DBAPIError:
@@ -198,10 +174,8 @@ class JobRunner:
 
     def _set_back(self, job: Job, epoch: int, error: Exception) -> None:
         """Try a job again later whose own code failed; after MAX_FAILURES it is left to people."""
-        from shared.db.unit import unit_of
-
         _log.error("job_failed", kind=job.kind, job=job.id, exc_info=error)
-        with unit_of(self._desk, "jobs.set_back") as unit:
+        with unit_of(self._context, "jobs.set_back") as unit:
             unit.connection.execute(
                 self._back,
                 {
@@ -229,18 +203,16 @@ class JobRunner:
             return error
 
     def _finish(self, job: Job, answer: Any) -> None:
-        from shared.db.unit import unit_of
-
-        with unit_of(self._desk, f"job.{job.kind}.result") as unit:
+        with unit_of(self._context, f"job.{job.kind}.result") as unit:
             mine = unit.connection.execute(self._still_mine, {"id": job.id, "epoch": job.epoch}).first()
             if mine is None:
                 _log.warning("job_result_dropped", kind=job.kind, job=job.id, epoch=job.epoch)
                 return
             verdict = self._verdict(unit, job, answer)
             self._settle(unit, job, verdict)
-        metrics.JOBS.labels(self._desk.service, job.kind, _RESULT[type(verdict)]).inc()
+        metrics.JOBS.labels(self._context.service, job.kind, _RESULT[type(verdict)]).inc()
 
-    def _settle(self, unit: "Unit", job: Job, verdict: Verdict) -> None:
+    def _settle(self, unit: Unit, job: Job, verdict: Verdict) -> None:
         values: dict[str, Any] = {"id": job.id, "due_at": None, "reason": None, "finished_at": None}
         match verdict:
             case Done():

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, text
 
+from shared.bus.context import ServiceContext
 from shared.bus.hints import inbox_hint
+from shared.bus.unit import Unit, unit_of
 from shared.bus.wire import Undecodable, Unreadable, from_json
-from shared.db.unit import Desk, Unit, unit_of
 from shared.errors import Conflict, NotFound
 
 
@@ -43,10 +44,10 @@ class Parked:
     waiting_behind: int
 
 
-def list_parked(desk: Desk) -> list[Parked]:
+def list_parked(context: ServiceContext) -> list[Parked]:
     """Everything parked in one service, the oldest first."""
-    schema = desk.service
-    with unit_of(desk, "parked.list") as unit:
+    schema = context.service
+    with unit_of(context, "parked.list") as unit:
         rows = unit.connection.execute(
             text(
                 "SELECT id::text AS id, type, case_no, speaker, sequence, attempts, deaths, reason, "
@@ -61,13 +62,13 @@ def list_parked(desk: Desk) -> list[Parked]:
         return [_parked(schema, row) for row in rows]
 
 
-def show_parked(desk: Desk, parked_id: str) -> dict[str, Any]:
+def show_parked(context: ServiceContext, parked_id: str) -> dict[str, Any]:
     """One parked fact with its payload, for people who mend. Raises ParkedNotFound."""
-    with unit_of(desk, "parked.show") as unit:
+    with unit_of(context, "parked.show") as unit:
         row = _find(unit, parked_id)
         return {
             "id": parked_id,
-            "service": desk.service,
+            "service": context.service,
             "case": row["case_no"],
             "type": row["type"],
             "reason": row["reason"],
@@ -78,10 +79,10 @@ def show_parked(desk: Desk, parked_id: str) -> dict[str, Any]:
         }
 
 
-def replay_parked(desk: Desk, parked_id: str, actor: str) -> None:
+def replay_parked(context: ServiceContext, parked_id: str, actor: str) -> None:
     """Put it back to be handled, as new. Raises ParkedNotFound and StillUnreadable."""
-    schema = desk.service
-    with unit_of(desk, "parked.replay") as unit:
+    schema = context.service
+    with unit_of(context, "parked.replay") as unit:
         row = _find(unit, parked_id)
         event = _payload(unit, parked_id, row)
         try:
@@ -97,13 +98,13 @@ def replay_parked(desk: Desk, parked_id: str, actor: str) -> None:
             {"id": parked_id, "event": json.dumps(event)},
         )
         _note(unit, parked_id, "replayed", actor)
-    desk.hints.ring(inbox_hint(schema))
+    context.hints.ring(inbox_hint(schema))
 
 
-def drop_parked(desk: Desk, parked_id: str, actor: str) -> None:
+def drop_parked(context: ServiceContext, parked_id: str, actor: str) -> None:
     """Give it up: the case goes on without it, and what waited behind it is looked at again."""
-    schema = desk.service
-    with unit_of(desk, "parked.drop") as unit:
+    schema = context.service
+    with unit_of(context, "parked.drop") as unit:
         row = _find(unit, parked_id)
         if row["case_no"] is None:
             unit.connection.execute(
@@ -113,11 +114,11 @@ def drop_parked(desk: Desk, parked_id: str, actor: str) -> None:
         else:
             _drop_fact(unit, parked_id, row)
         _note(unit, parked_id, "dropped", actor)
-    desk.hints.ring(inbox_hint(schema))
+    context.hints.ring(inbox_hint(schema))
 
 
 def _drop_fact(unit: Unit, parked_id: str, row: RowMapping) -> None:
-    schema = unit.desk.service
+    schema = unit.context.service
     place = {"case": row["case_no"], "speaker": row["speaker"], "sequence": row["sequence"]}
     heard = unit.connection.execute(
         text(
@@ -145,7 +146,7 @@ def _drop_fact(unit: Unit, parked_id: str, row: RowMapping) -> None:
 
 
 def _find(unit: Unit, parked_id: str) -> RowMapping:
-    schema = unit.desk.service
+    schema = unit.context.service
     if _is_uuid(parked_id):
         statement = (
             f"SELECT * FROM {schema}.inbox WHERE id = CAST(:id AS uuid) AND state = 'parked' FOR UPDATE"
@@ -166,14 +167,16 @@ def _payload(unit: Unit, parked_id: str, row: RowMapping) -> Any:
     if row["event"] is not None:
         return row["event"]
     if row["case_no"] is not None:
-        return json.loads(unit.desk.vault.open(row["sealed"], table="inbox", row=parked_id, column="sealed"))
-    body = unit.desk.vault.open_bytes(row["sealed"], table="undecodable", row=parked_id, column="sealed")
+        return json.loads(
+            unit.context.vault.open(row["sealed"], table="inbox", row=parked_id, column="sealed")
+        )
+    body = unit.context.vault.open_bytes(row["sealed"], table="undecodable", row=parked_id, column="sealed")
     return body.decode("utf-8", "replace")
 
 
 def _note(unit: Unit, parked_id: str, act: str, actor: str) -> None:
     unit.connection.execute(
-        unit.desk.tables.parked_acts.insert(),
+        unit.context.tables.parked_acts.insert(),
         {"parked": parked_id, "act": act, "actor": actor[:100], "acted_at": unit.wall},
     )
 

@@ -12,12 +12,13 @@ import structlog
 from sqlalchemy import Boolean, Executable, Float, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from shared.bus.context import ServiceContext
 from shared.bus.gate import Gate
+from shared.bus.unit import Unit, unit_of
 from shared.bus.wire import Undecodable, Unreadable, from_json, to_json
 from shared.clock import moment
 from shared.db.transaction import call
 from shared.db.types import AwareDateTime
-from shared.db.unit import Desk, Unit, unit_of
 from shared.events.fact import Event
 
 _log = structlog.get_logger()
@@ -233,14 +234,14 @@ class InboxStore:
             )
         unit.move_gates(gates)
 
-    def claim_new(self, desk: Desk, limit: int) -> Claim:
+    def claim_new(self, context: ServiceContext, limit: int) -> Claim:
         """Claim new facts in the order of their arrival, in a transaction of its own."""
         holder = uuid4()
         values = {"holder": holder, "lease": LEASE, "limit": limit}
-        row = call(desk.engine, "inbox.claim", self._claim_new, values)
+        row = call(context.engine, "inbox.claim", self._claim_new, values)
         events, unusable = _read(row.facts or ())
         if unusable:
-            with unit_of(desk, "inbox.park") as unit:
+            with unit_of(context, "inbox.park") as unit:
                 self._park(unit, unusable)
         return Claim(events, holder, len(row.facts or ()), row.one_is_due)
 
@@ -270,7 +271,7 @@ class InboxStore:
 
     def _park_undecodable_row(self, unit: Unit, row_id: UUID, stored: Any, reason: str) -> None:
         """Park what came through the door and is no event; its columns keep their place in its case."""
-        sealed = unit.desk.vault.seal(json.dumps(stored), table="inbox", row=row_id, column="sealed")
+        sealed = unit.context.vault.seal(json.dumps(stored), table="inbox", row=row_id, column="sealed")
         unit.connection.execute(
             self._seal_row, {"id": row_id, "sealed": sealed, "reason": f"undecodable: {reason}"[:300]}
         )
@@ -287,7 +288,7 @@ class InboxStore:
                 "case_no": stored["subject"],
                 "sequence": int(stored["sequence"]),
                 "type": stored["type"][:200],
-                "sealed": unit.desk.vault.seal(
+                "sealed": unit.context.vault.seal(
                     json.dumps(stored), table="inbox", row=stored["id"], column="sealed"
                 ),
                 "reason": unreadable.reason[:300],
@@ -302,7 +303,7 @@ class InboxStore:
             self._undecodable,
             {
                 "sha256": sha256,
-                "sealed": unit.desk.vault.seal(body, table="undecodable", row=sha256, column="sealed"),
+                "sealed": unit.context.vault.seal(body, table="undecodable", row=sha256, column="sealed"),
                 "size": len(body),
                 "reason": str(error)[:300],
                 "at": unit.wall,

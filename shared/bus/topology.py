@@ -1,4 +1,4 @@
-"""The broker's side of the house: one topic exchange, one quorum queue per service, one for what dies.
+"""What the broker holds: one topic exchange, one quorum queue per service, one for what dies.
 
 Declared by one idempotent tool (`onestop topology apply`, also part of `onestop migrate`), never by a
 consumer

@@ -6,7 +6,7 @@ from enum import StrEnum
 from shared.events.fact import Fact
 
 
-class Outcome(StrEnum):
+class Decision(StrEnum):
     """The decision on a case."""
 
     APPROVED = "approved"
@@ -59,7 +59,7 @@ class StepPassed(Fact):
 class CaseDecided(Fact):
     """The decision, without its reasons: those are free text and stay with approval."""
 
-    outcome: Outcome
+    outcome: Decision
     decided_at: datetime
 
 

@@ -28,7 +28,7 @@ from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from shared.settings import Settings
 
 Params = dict[str, Any]
-Answer = Callable[[Params], Params]
+QuestionHandler = Callable[[Params], Params]
 _TIMEOUT_S = 2.0
 # An answer with this member is the owner's own refusal, not a broken peer.
 REFUSAL = "refused"
@@ -62,7 +62,7 @@ class Asker:
     def __init__(
         self,
         settings: Settings,
-        local: Mapping[str, Mapping[str, Answer]],
+        local: Mapping[str, Mapping[str, QuestionHandler]],
         *,
         transport: httpx.BaseTransport | None = None,
     ) -> None:

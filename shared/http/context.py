@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from jinja2 import Environment
 
 from shared.auth.identity import DevIdentity
-from shared.db.unit import Desk
-from shared.http.ask import Asker
-from shared.settings import Settings
+from shared.bus.context import ServiceContext
 
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
     """One service in one web process."""
 
-    settings: Settings
-    desk: Desk
-    asker: Asker
+    service: ServiceContext
     pages: Environment
     identity: DevIdentity

@@ -21,7 +21,7 @@ _JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeResponse:
     """What a probe gets."""
 
     status: int
@@ -43,17 +43,17 @@ class Health:
         self._checks = {name: _Bounded(check) for name, check in checks.items()}
         self._draining = draining
 
-    def answer(self, path: str) -> Answer | None:
+    def answer(self, path: str) -> ProbeResponse | None:
         """The answer to /healthz, /readyz or /metrics; None for any other path. May take 1 s."""
         if path == "/healthz":
             return _as_json(200, {"status": "alive"})
         if path == "/readyz":
             return self._readiness()
         if path == "/metrics":
-            return Answer(200, metrics.CONTENT_TYPE, metrics.render())
+            return ProbeResponse(200, metrics.CONTENT_TYPE, metrics.render())
         return None
 
-    def _readiness(self) -> Answer:
+    def _readiness(self) -> ProbeResponse:
         draining = self._draining()
         deadline = time.monotonic() + self._bound_s
         for check in self._checks.values():
@@ -108,7 +108,7 @@ def serve_health(health: Health, *, host: str, port: int) -> ThreadingHTTPServer
         timeout = 5
 
         def do_GET(self) -> None:
-            answer = health.answer(self.path) or Answer(404, "text/plain", b"")
+            answer = health.answer(self.path) or ProbeResponse(404, "text/plain", b"")
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.media_type)
             self.send_header("Content-Length", str(len(answer.body)))
@@ -124,5 +124,5 @@ def serve_health(health: Health, *, host: str, port: int) -> ThreadingHTTPServer
     return server
 
 
-def _as_json(status: int, body: Mapping[str, object]) -> Answer:
-    return Answer(status, _JSON, json.dumps(body).encode())
+def _as_json(status: int, body: Mapping[str, object]) -> ProbeResponse:
+    return ProbeResponse(status, _JSON, json.dumps(body).encode())

@@ -7,7 +7,7 @@ import anyio.to_thread
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from shared.http.health import Answer, Health
+from shared.http.health import Health, ProbeResponse
 
 
 def health_router(health: Health) -> APIRouter:
@@ -29,7 +29,7 @@ def health_router(health: Health) -> APIRouter:
     return router
 
 
-def _response(answer: Answer | None) -> Response:
+def _response(answer: ProbeResponse | None) -> Response:
     if answer is None:
         return Response(status_code=404)
     return Response(answer.body, answer.status, media_type=answer.media_type)

@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 
 from shared.auth.deps import Service
 from shared.errors import AppError
-from shared.http.ask import REFUSAL, Answer, Params
+from shared.http.ask import REFUSAL, Params, QuestionHandler
 
 
-def internal_router(answers: Mapping[str, Answer]) -> APIRouter:
+def internal_router(answers: Mapping[str, QuestionHandler]) -> APIRouter:
     """The internal HTTP API of one service: POST /internal/v1/<question>, by service token only.
 
     Each question is a route of its own, so that several services can live in one app; names must differ.
@@ -25,7 +25,7 @@ def internal_router(answers: Mapping[str, Answer]) -> APIRouter:
     return router
 
 
-def _endpoint(answer: Answer) -> Callable[..., Response]:
+def _endpoint(answer: QuestionHandler) -> Callable[..., Response]:
     # Not async: answers read the database, so the framework gives each a thread.
     def answer_question(_: Service, params: Annotated[Params, Body()]) -> Response:
         try:

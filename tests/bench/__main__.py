@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tests.bench import crash, latency, report, throughput
 from tests.bench.contenders import CONTENDERS
-from tests.bench.house import DELIVERIES, house, machine, tell
 from tests.bench.seed import fill_template
+from tests.bench.servers import DELIVERIES, installation, machine, tell
 from tests.support.output import log_to_stderr
 
 WARM_UP = 100
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parts = chosen.only or PARTS
     found = report.Report()
-    with house() as servers:
+    with installation() as servers:
         tell(machine(servers))
         fill_template(servers, chosen.cases + WARM_UP)
         # First, while the servers have nothing else to tidy up.

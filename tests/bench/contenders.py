@@ -12,14 +12,14 @@ import amqp
 import kombu
 from kombu.serialization import dumps
 
-from deploy.house import free_ports
+from deploy.installation import free_ports
 from deploy.probe import is_ready
 from deploy.services import SERVICES, subscriptions
 from shared.bus.hints import outbox_hint
 from shared.bus.topology import apply_topology
 from tests.bench import celery_worker
-from tests.bench.house import Place
 from tests.bench.peer import CRASH_POINT, EXCHANGE, QUORUM, hearers, queue_of
+from tests.bench.servers import Place
 
 Release = Callable[[], None]
 

@@ -5,8 +5,8 @@ import signal
 from deploy.processes import wait_until
 from deploy.services import SERVICES
 from tests.bench.contenders import Contender
-from tests.bench.house import Servers, tell
 from tests.bench.seed import held_cases
+from tests.bench.servers import Servers, tell
 from tests.bench.throughput import home
 
 WHO = "materials"

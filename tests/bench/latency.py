@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deploy.processes import wait_until
 from deploy.services import SERVICES
 from tests.bench.contenders import Onestop
-from tests.bench.house import Delivery, Place, Servers, tell
+from tests.bench.servers import Delivery, Place, Servers, tell
 
 RATE = 20
 WARM_UP_S = 3

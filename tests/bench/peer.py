@@ -6,10 +6,11 @@ from deploy.services import SERVICES, part, tables
 from shared import faults
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
+from shared.bus.unit import unit_of
 from shared.bus.wire import from_json, to_json
+from shared.context import build_context
 from shared.db.engine import engine_for
-from shared.db.unit import unit_of
-from shared.desk import app_role, build_desk
+from shared.db.roles import app_role
 from shared.faults import fault_point
 from shared.settings import Settings
 
@@ -45,16 +46,16 @@ class Peer:
 
     def __init__(self, settings: Settings, service: str, connections: int) -> None:
         faults.plan_faults(settings.fault_plan)
-        self._desk = build_desk(settings, service, tables(service))
-        self._desk.engine = engine_for(settings, app_role(service), pool_size=connections)
-        self._desk.hints = _NoHints(self._desk.engine)
+        self._context = build_context(settings, service, tables(service))
+        self._context.engine = engine_for(settings, app_role(service), pool_size=connections)
+        self._context.hints = _NoHints(self._context.engine)
         self._handlers = handlers_of(part(service, "worker").Worker)
 
     def handle(self, stored: Stored) -> list[Stored]:
         """Load, command, commit; what was said, to be published now. Raises NotYet."""
         event = from_json(stored)
         handler = self._handlers[event.type]
-        with unit_of(self._desk, "bench.peer") as unit:
+        with unit_of(self._context, "bench.peer") as unit:
             unit.cause = event
             handler.command(unit, event, handler.load(unit, [event]))
         fault_point(CRASH_POINT)

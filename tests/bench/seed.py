@@ -9,10 +9,10 @@ from deploy.migrate import migrate
 from deploy.services import tables
 from services.intake.commands import Submission, register_person, submit_case
 from services.materials.models import Certificate
+from shared.bus.unit import Unit, new_id, unit_of
 from shared.catalogue.matter import Matter
-from shared.db.unit import Unit, new_id, unit_of
-from shared.desk import build_desk
-from tests.bench.house import TEMPLATE, Place, Servers, tell
+from shared.context import build_context
+from tests.bench.servers import TEMPLATE, Place, Servers, tell
 
 MATTER = "residence_permit.apply"
 _CHUNK = 200
@@ -28,8 +28,8 @@ def fill_template(servers: Servers, cases: int) -> None:
     settings = servers.settings(TEMPLATE)
     migrate(settings)
     publish_built_in(settings)
-    intake = build_desk(settings, "intake", tables("intake"))
-    materials = build_desk(settings, "materials", tables("materials"))
+    intake = build_context(settings, "intake", tables("intake"))
+    materials = build_context(settings, "materials", tables("materials"))
     # Nobody listens yet, and the template can be copied only while nobody is connected.
     intake.hints.close()
     matter = intake.matters.latest(MATTER)
@@ -59,9 +59,9 @@ def fill_template(servers: Servers, cases: int) -> None:
     with unit_of(intake, "bench.hold") as unit:
         # A mark that no relay takes for unsent: what holds the submissions back until the clock runs.
         unit.connection.execute(text("UPDATE intake.outbox SET sent_at = to_timestamp(0)"))
-    for desk in (intake, materials):
-        desk.engine.dispose()
-        desk.hints.engine.dispose()
+    for context in (intake, materials):
+        context.engine.dispose()
+        context.hints.engine.dispose()
     servers.postgres.psql("CREATE EXTENSION pg_stat_statements; VACUUM ANALYZE;", TEMPLATE)
 
 

@@ -4,20 +4,20 @@ import sys
 import time
 
 from deploy.services import tables
-from shared.db.unit import unit_of
-from shared.desk import build_desk
+from shared.bus.unit import unit_of
+from shared.context import build_context
 from shared.settings import Settings
 from tests.bench.seed import MATTER, submit
 
 
 def main(rate: int, seconds: int) -> None:
     """Each case in its own transaction, at its own moment; never catching up in bursts."""
-    desk = build_desk(Settings(), "intake", tables("intake"))
-    matter = desk.matters.latest(MATTER)
+    context = build_context(Settings(), "intake", tables("intake"))
+    matter = context.matters.latest(MATTER)
     due = time.monotonic()
     for n in range(rate * seconds):
         time.sleep(max(0.0, due - time.monotonic()))
-        with unit_of(desk, "bench.submit") as unit:
+        with unit_of(context, "bench.submit") as unit:
             submit(unit, matter, n)
         due = max(due + 1 / rate, time.monotonic())
     # The last hint is still on its way.

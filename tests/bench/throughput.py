@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from deploy.processes import wait_until
 from deploy.services import SERVICES
 from tests.bench.contenders import Contender
-from tests.bench.house import Place, Servers, cpu_seconds, tell
 from tests.bench.seed import held_cases
+from tests.bench.servers import Place, Servers, cpu_seconds, tell
 
 LIMIT_S = 300.0
 

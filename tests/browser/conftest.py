@@ -1,4 +1,4 @@
-"""One town and one browser for all tests here, and pictures of what was on the screen when one fails."""
+"""One system and one browser for all tests here, and pictures of what was on the screen when one fails."""
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from deploy.postgres import PostgresServer
 from shared.settings import Settings
-from tests.browser.town import Town, open_town
+from tests.browser.system import System, open_system
 from tests.browser.visitor import CHROMIUM, FLAGS, WAIT_MS, Visit, Visitor, visitor
 from tests.support.installation import secrets_dir, template_settings
 
@@ -31,9 +31,9 @@ def has_failed(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="package")
-def town(postgres: PostgresServer, template_settings: Settings) -> Iterator[Town]:
+def system(postgres: PostgresServer, template_settings: Settings) -> Iterator[System]:
     """The web process and the worker."""
-    with open_town(postgres, template_settings) as made:
+    with open_system(postgres, template_settings) as made:
         yield made
 
 
@@ -48,12 +48,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(town: Town, browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(
+    system: System, browser: Browser, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Visit]:
     """Makes visitors. At the end nothing may have gone wrong behind their pages."""
     made: list[Visitor] = []
 
     def make(**wishes: object) -> Visitor:
-        made.append(visitor(browser, town.origin, **wishes))  # type: ignore[arg-type]
+        made.append(visitor(browser, system.origin, **wishes))  # type: ignore[arg-type]
         return made[-1]
 
     yield make

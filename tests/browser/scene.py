@@ -6,8 +6,8 @@ from typing import Literal
 
 from playwright.sync_api import Page
 
-from services.approval.commands import StepOutcome
-from tests.browser.town import Case, Town
+from services.approval.commands import StepResult
+from tests.browser.system import Case, System
 from tests.browser.visitor import Visitor
 
 LITTLE = ("id_card",)
@@ -25,49 +25,51 @@ class Scene:
     tasks: Mapping[str, str]
 
 
-def set_up(town: Town) -> Scene:
+def set_up(system: System) -> Scene:
     """Bring every case where it belongs. The worker must run; afterwards let `nobody_works` hold it there."""
-    who, gaps = town.citizen(), town.citizen(LITTLE)
-    cases = {name: town.apply(who) for name in ("open", "step", "deciding", "foreign", "denied", "approved")}
-    cases |= {name: town.apply(gaps) for name in ("asked", "supplied")}
-    town.settle()
+    who, gaps = system.citizen(), system.citizen(LITTLE)
+    cases = {
+        name: system.apply(who) for name in ("open", "step", "deciding", "foreign", "denied", "approved")
+    }
+    cases |= {name: system.apply(gaps) for name in ("asked", "supplied")}
+    system.settle()
     for name in ("deciding", "denied", "approved"):
-        town.made.work_task(cases[name].number)
-    town.settle()
-    town.made.work_task(cases["denied"].number, StepOutcome.DENIED)
-    town.made.work_task(cases["approved"].number)
-    town.settle()
-    tasks = {name: town.task_of(cases[name].number) for name in cases if name not in ("asked", "supplied")}
+        system.made.work_task(cases[name].number)
+    system.settle()
+    system.made.work_task(cases["denied"].number, StepResult.DENIED)
+    system.made.work_task(cases["approved"].number)
+    system.settle()
+    tasks = {name: system.task_of(cases[name].number) for name in cases if name not in ("asked", "supplied")}
     for name, officer in (("step", "officer-1"), ("deciding", "officer-1"), ("foreign", "officer-2")):
-        town.claim(officer, tasks[name])
-    town.settle()
-    let_it_be_late(town, cases["deciding"])
+        system.claim(officer, tasks[name])
+    system.settle()
+    let_it_be_late(system, cases["deciding"])
     sessions: dict[Role, str | None] = {
         "nobody": None,
-        "citizen": town.session(who),
-        "gaps": town.session(gaps),
-        "newcomer": town.session(town.citizen()),
-        "officer": town.officer_session("officer-1"),
+        "citizen": system.session(who),
+        "gaps": system.session(gaps),
+        "newcomer": system.session(system.citizen()),
+        "officer": system.officer_session("officer-1"),
     }
     return Scene(sessions, cases, tasks)
 
 
-def let_it_be_late(town: Town, case: Case) -> None:
+def let_it_be_late(system: System, case: Case) -> None:
     """The promise of this case was to be kept three days ago."""
     for what in ("intake.cases SET promised_due_at", "approval.tasks SET due_at"):
         table, column = what.split(" SET ")
         key = "number" if table == "intake.cases" else "case_no"
-        changed = town.made.change(
+        changed = system.made.change(
             f"UPDATE {table} SET {column} = now() - interval '3 days' WHERE {key} = :n", n=case.number
         )
         assert changed >= 1
 
 
-def add_transient(town: Town, scene: Scene) -> Scene:
+def add_transient(system: System, scene: Scene) -> Scene:
     """What citizens see for a second only: call it while nobody works."""
     number = scene.cases["supplied"].number
-    town.made.supply(number, "photo", "lease_contract", "labour_contract")
-    new = town.apply(scene.cases["asked"].who)
+    system.made.supply(number, "photo", "lease_contract", "labour_contract")
+    new = system.apply(scene.cases["asked"].who)
     return Scene(scene.sessions, {**scene.cases, "new": new}, scene.tasks)
 
 

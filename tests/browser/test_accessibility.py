@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.scene import PLACES, Role, Scene, add_transient, set_up
-from tests.browser.town import Town
+from tests.browser.system import System
 from tests.browser.visitor import DESKTOP, PHONE, Visitor, visitor
 
 pytestmark = pytest.mark.browser
@@ -50,11 +50,11 @@ WALKED = (
 
 
 @pytest.fixture(scope="module")
-def scene(town: Town) -> Iterator[Scene]:
+def scene(system: System) -> Iterator[Scene]:
     """Everything stands still, so that all variants see the same."""
-    made = set_up(town)
-    with town.nobody_works():
-        yield add_transient(town, made)
+    made = set_up(system)
+    with system.nobody_works():
+        yield add_transient(system, made)
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Crowd:
     """One visitor for each role, and the address of every title that they have seen."""
 
     browser: Browser
-    town: Town
+    system: System
     scene: Scene
     visitors: dict[Role, Visitor] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Crowd:
         role = PLACES[name].role
         if role not in self.visitors:
             session = self.scene.sessions[role]
-            self.visitors[role] = visitor(self.browser, self.town.origin, session=session)
+            self.visitors[role] = visitor(self.browser, self.system.origin, session=session)
         one = self.visitors[role]
         one.prefer(LANGUAGES[language], elder)
         one.resize(DESKTOP)
@@ -83,9 +83,9 @@ class Crowd:
 
 
 @pytest.fixture(scope="module")
-def crowd(browser: Browser, town: Town, scene: Scene) -> Iterator[Crowd]:
+def crowd(browser: Browser, system: System, scene: Scene) -> Iterator[Crowd]:
     """Everybody whom the tests need."""
-    made = Crowd(browser, town, scene)
+    made = Crowd(browser, system, scene)
     yield made
     for one in made.visitors.values():
         one.context.close()

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
-from tests.browser.town import A_PDF, Case, Town
+from tests.browser.system import A_PDF, Case, System
 from tests.browser.visitor import Visit, Visitor
 from tests.support.installation import GAP, Citizen
 
@@ -38,15 +38,15 @@ def tab_to(page: Page, wanted: Locator, most: int = 30) -> None:
     pytest.fail(f"{wanted} is further away than {most} times Tab")
 
 
-def test_from_the_first_page_to_what_was_missing(town: Town, visit: Visit) -> None:
-    one, who = visit(javascript=False), town.citizen(GAP)
+def test_from_the_first_page_to_what_was_missing(system: System, visit: Visit) -> None:
+    one, who = visit(javascript=False), system.citizen(GAP)
     page = one.page
     log_in(one, who)
     heading(page, "我的办件")
     expect(page.get_by_text("您还没有办件。")).to_be_visible()
 
-    case = town.apply(who)
-    town.until(case.number, "correction_required")
+    case = system.apply(who)
+    system.until(case.number, "correction_required")
     page.reload()
     expect(page.get_by_text("待您补正材料")).to_be_visible()
     page.get_by_role("link", name="居住证申领").click()
@@ -57,20 +57,20 @@ def test_from_the_first_page_to_what_was_missing(town: Town, visit: Visit) -> No
     expect(banner).to_contain_text("还缺 1 项材料")
 
     banner.get_by_label("选择文件").set_input_files(FILE)
-    with town.nobody_works():
+    with system.nobody_works():
         banner.get_by_role("button", name="一次提交全部材料").click()
         expect(page.get_by_text("材料已收到，正在核验。")).to_be_visible()
         expect(banner).to_have_count(0)
-    town.until(case.number, "under_review")
+    system.until(case.number, "under_review")
     page.reload()
     expect(page.get_by_role("status")).to_contain_text("审查中")
     expect(page.locator(".os-timeline")).to_contain_text("您提交了补正材料")
     expect(page.locator(".os-timeline")).to_contain_text("正式受理")
 
 
-def test_the_same_with_the_keyboard_alone(town: Town, visit: Visit) -> None:
-    one, who = visit(), town.citizen(GAP)
-    case = town.apply(who)
+def test_the_same_with_the_keyboard_alone(system: System, visit: Visit) -> None:
+    one, who = visit(), system.citizen(GAP)
+    case = system.apply(who)
     page, keys = one.page, one.page.keyboard
     # Somebody must listen early, or the browser opens a window of its own when a file is to be chosen.
     page.on("filechooser", lambda chooser: None)
@@ -87,7 +87,7 @@ def test_the_same_with_the_keyboard_alone(town: Town, visit: Visit) -> None:
     keys.type(who.id_number)
     keys.press("Enter")
     heading(page, "我的办件")
-    town.until(case.number, "correction_required")
+    system.until(case.number, "correction_required")
     page.reload()
     tab_to(page, page.get_by_role("link", name=case.number))
     keys.press("Enter")
@@ -97,7 +97,7 @@ def test_the_same_with_the_keyboard_alone(town: Town, visit: Visit) -> None:
         keys.press("Enter")
     chooser.value.set_files(FILE)
     tab_to(page, page.get_by_role("button", name="一次提交全部材料"))
-    with town.nobody_works():
+    with system.nobody_works():
         keys.press("Enter")
         expect(page.get_by_text("材料已收到，正在核验。")).to_be_visible()
 
@@ -111,10 +111,10 @@ def test_the_skip_link_needs_no_script(visit: Visit) -> None:
     expect(one.page.get_by_label("办件编号")).to_be_focused()
 
 
-def test_a_file_of_the_wrong_kind_is_told_beside_its_field(town: Town, visit: Visit) -> None:
-    one, who = visit(javascript=False), town.citizen(GAP)
-    case = town.apply(who)
-    town.until(case.number, "correction_required")
+def test_a_file_of_the_wrong_kind_is_told_beside_its_field(system: System, visit: Visit) -> None:
+    one, who = visit(javascript=False), system.citizen(GAP)
+    case = system.apply(who)
+    system.until(case.number, "correction_required")
     log_in(one, who)
     one.go(f"/cases/{case.number}")
     field = one.page.get_by_label("选择文件")
@@ -132,14 +132,14 @@ def test_a_file_of_the_wrong_kind_is_told_beside_its_field(town: Town, visit: Vi
 
 
 @pytest.fixture(scope="module")
-def followed(town: Town) -> Case:
+def followed(system: System) -> Case:
     """A case under review of somebody who has brought everything."""
-    case = town.apply(town.citizen())
-    town.until(case.number, "under_review")
+    case = system.apply(system.citizen())
+    system.until(case.number, "under_review")
     return case
 
 
-def test_number_and_query_code_are_enough(town: Town, visit: Visit, followed: Case) -> None:
+def test_number_and_query_code_are_enough(system: System, visit: Visit, followed: Case) -> None:
     one = visit(javascript=False)
     page = one.page
     one.go("/")
@@ -158,10 +158,12 @@ def test_number_and_query_code_are_enough(town: Town, visit: Visit, followed: Ca
     assert followed.query_code not in page.url
 
 
-def test_what_is_missing_is_told_by_code_too_but_sent_only_by_its_citizen(town: Town, visit: Visit) -> None:
+def test_what_is_missing_is_told_by_code_too_but_sent_only_by_its_citizen(
+    system: System, visit: Visit
+) -> None:
     one = visit(javascript=False)
-    case = town.apply(town.citizen(GAP))
-    town.until(case.number, "correction_required")
+    case = system.apply(system.citizen(GAP))
+    system.until(case.number, "correction_required")
     one.go("/")
     one.page.get_by_label("办件编号").fill(case.number)
     one.page.get_by_label("查询码").fill(case.query_code)
@@ -170,7 +172,9 @@ def test_what_is_missing_is_told_by_code_too_but_sent_only_by_its_citizen(town: 
     expect(one.page.locator("input[type=file]")).to_have_count(0)
 
 
-def test_language_and_large_text_are_kept_from_page_to_page(town: Town, visit: Visit, followed: Case) -> None:
+def test_language_and_large_text_are_kept_from_page_to_page(
+    system: System, visit: Visit, followed: Case
+) -> None:
     one = visit(javascript=False)
     page, root = one.page, one.page.locator("html")
     log_in(one, followed.who)
@@ -196,9 +200,9 @@ def test_language_and_large_text_are_kept_from_page_to_page(town: Town, visit: V
     expect(page.get_by_role("heading", level=1)).to_contain_text("登录")
 
 
-def test_others_see_nothing_of_it(town: Town, visit: Visit, followed: Case) -> None:
+def test_others_see_nothing_of_it(system: System, visit: Visit, followed: Case) -> None:
     one = visit(javascript=False)
-    log_in(one, town.citizen())
+    log_in(one, system.citizen())
     one.go(f"/cases/{followed.number}")
     heading(one.page, "没有找到该办件")
     expect(one.page.locator("body")).not_to_contain_text(followed.who.name)

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.town import Case, Town
+from tests.browser.system import Case, System
 from tests.browser.visitor import Visit, Visitor
 
 pytestmark = pytest.mark.browser
@@ -33,15 +33,15 @@ def claim(page: Page) -> None:
     expect(page.get_by_role("button", name="退回待办")).to_be_visible()
 
 
-def submitted(town: Town) -> Case:
+def submitted(system: System) -> Case:
     """A case in the queue."""
-    case = town.apply(town.citizen())
-    town.until(case.number, "under_review")
+    case = system.apply(system.citizen())
+    system.until(case.number, "under_review")
     return case
 
 
-def test_from_the_queue_to_what_the_citizen_reads(town: Town, visit: Visit) -> None:
-    case = submitted(town)
+def test_from_the_queue_to_what_the_citizen_reads(system: System, visit: Visit) -> None:
+    case = submitted(system)
     desk = visit(javascript=False)
     page = desk.page
     log_in(desk, "1号工作人员")
@@ -51,7 +51,7 @@ def test_from_the_queue_to_what_the_citizen_reads(town: Town, visit: Visit) -> N
     claim(page)
     page.get_by_role("button", name="通过，转下一环节").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("待办任务")
-    town.settle()
+    system.settle()
 
     page.reload()
     open_case(page, case)
@@ -73,17 +73,17 @@ def test_from_the_queue_to_what_the_citizen_reads(town: Town, visit: Visit) -> N
     page.get_by_role("button", name="作出决定").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("待办任务")
     expect(page.get_by_role("link", name=case.number)).to_have_count(0)
-    town.until(case.number, "denied")
+    system.until(case.number, "denied")
 
-    citizen = visit(javascript=False, session=town.session(case.who))
+    citizen = visit(javascript=False, session=system.session(case.who))
     citizen.go(f"/cases/{case.number}")
     expect(citizen.page.get_by_role("status")).to_contain_text("不予许可")
     expect(citizen.page.get_by_role("region", name="不予许可的理由")).to_contain_text(REASON)
     expect(citizen.page.get_by_role("region", name="不予许可的理由")).to_contain_text("行政复议")
 
 
-def test_the_second_who_claims_sees_who_and_when(town: Town, visit: Visit) -> None:
-    case = submitted(town)
+def test_the_second_who_claims_sees_who_and_when(system: System, visit: Visit) -> None:
+    case = submitted(system)
     first, second = visit(), visit(javascript=False)
     for one, name in ((first, "1号工作人员"), (second, "2号工作人员")):
         log_in(one, name)

@@ -29,7 +29,7 @@ BROKEN = [
     ("CLOCK", "shared/bus/tables.py", "sql = f'DEFAULT NOW( ) {x}'\n"),
     ("ENV", "shared/log.py", "import os\nlevel = os.environ['LEVEL']\n"),
     ("ENV", "services/notify/commands.py", "import os\nlevel = os.getenv('LEVEL')\n"),
-    ("ENV", "shared/desk.py", "from os import environ\n"),
+    ("ENV", "shared/context.py", "from os import environ\n"),
     ("VERSION", "services/intake/models.py", "args = {'version_id_col': 1}\n"),
     ("PLACE", "README.md", "see /" + "work/main\n"),
     ("PLACE", "tests/unit/test_x.py", "python = '/" + "tmp/lab/venv'\n"),
@@ -45,7 +45,7 @@ KEPT = [
     ),
     ("shared/bus/broker.py", "def say(channel):\n    channel.basic_publish(b'')\n    fault_point('b')\n"),
     ("shared/settings.py", "import os\nname = os.environ['NAME']\n"),
-    ("deploy/house.py", "import os\nchild = dict(os.environ)\n"),
+    ("deploy/db_installation.py", "import os\nchild = dict(os.environ)\n"),
     (
         "services/intake/models.py",
         '"""Never now()."""\n\nclass Case:\n    """CURRENT_TIMESTAMP is banned."""\n',
@@ -64,16 +64,16 @@ def plant(root: Path, name: str, text: str) -> None:
 
 @pytest.mark.parametrize(("rule", "name", "text"), BROKEN)
 def test_a_broken_rule_is_found_where_it_is_broken(rule: str, name: str, text: str, tmp_path: Path) -> None:
-    plant(tmp_path / "house", name, text)
-    found = check(tmp_path / "house")
+    plant(tmp_path / "db_installation", name, text)
+    found = check(tmp_path / "db_installation")
     assert [(v.rule, v.path) for v in found] == [(rule, name)]
     assert 1 <= found[0].line <= len(text.splitlines())
 
 
 @pytest.mark.parametrize(("name", "text"), KEPT)
 def test_what_is_allowed_is_let_be(name: str, text: str, tmp_path: Path) -> None:
-    plant(tmp_path / "house", name, text)
-    assert check(tmp_path / "house") == []
+    plant(tmp_path / "db_installation", name, text)
+    assert check(tmp_path / "db_installation") == []
 
 
 def test_files_that_are_not_ours_are_not_read(tmp_path: Path) -> None:

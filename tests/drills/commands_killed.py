@@ -17,14 +17,14 @@ from tests.support.installation import (
     ROOT,
     Installation,
     Worker,
-    house,
+    installation,
     secrets_dir,
     template_settings,
     wait_for,
 )
 from tests.support.journey import Journey, all_of, open_hall, trace
 
-__all__ = ["house", "secrets_dir", "template_settings"]
+__all__ = ["installation", "secrets_dir", "template_settings"]
 
 ONCE_A_PROCESS = ("keys.", "matters.")
 """Read at the first need, and never again by a process that lives."""
@@ -96,17 +96,17 @@ class Doors:
         self._web = None
 
 
-def test_a_door_that_is_killed_at_any_point_does_its_work_once(house: Installation) -> None:
-    who = house.citizen(GAP)
-    with open_hall(house) as client:
-        undisturbed = Journey(who, client.request, house.pump)
+def test_a_door_that_is_killed_at_any_point_does_its_work_once(installation: Installation) -> None:
+    who = installation.citizen(GAP)
+    with open_hall(installation) as client:
+        undisturbed = Journey(who, client.request, installation.pump)
         points = [point for point in trace(undisturbed) if not point.startswith(ONCE_A_PROCESS)]
-    expected = all_of(house, undisturbed)
+    expected = all_of(installation, undisturbed)
     for point in points:
-        doors = Doors(house, plan=f"{point}:1:kill")
-        journey = Journey(who, doors.send, house.pump)
+        doors = Doors(installation, plan=f"{point}:1:kill")
+        journey = Journey(who, doors.send, installation.pump)
         journey.run()
         doors.stop()
         assert doors.deaths == 1, f"{point} was not met"
-        found = all_of(house, journey)
+        found = all_of(installation, journey)
         assert (found - expected, expected - found) == ({}, {}), point

@@ -12,10 +12,10 @@ from deploy.services import SERVICES, subscriptions, tables
 from services.notify.rules.delivery import DeliveryState
 from services.notify.rules.notices import IN_APP, plan_notices
 from shared.bus.topology import read_queues
-from shared.desk import build_desk
+from shared.context import build_context
 from shared.settings import Settings, database_url
 from tests.drills.driver import Ledger
-from tests.drills.house import House
+from tests.drills.installation import Installation
 
 Culprits = Mapping[str, Sequence[Any]]
 SMS = "sms"
@@ -56,7 +56,7 @@ class Books:
         return self._engine.connect()
 
     def open_work(self) -> dict[str, int]:
-        """What is still under way, by kind; empty when the house is quiet."""
+        """What is still under way, by kind; empty when the installation is quiet."""
         with self.connect() as c:
             found = {
                 "cases": _count(c, "SELECT count(*) FROM intake.cases WHERE closed_at IS NULL"),
@@ -75,24 +75,24 @@ class Books:
         return {kind: count for kind, count in found.items() if count}
 
 
-def waiting_messages(house: House) -> dict[str, int]:
+def waiting_messages(installation: Installation) -> dict[str, int]:
     """Queues that are not empty, with how many messages wait there."""
-    return {q.name: q.messages for q in read_queues(house.rabbitmq.url, SERVICES) if q.messages}
+    return {q.name: q.messages for q in read_queues(installation.rabbitmq.url, SERVICES) if q.messages}
 
 
-def judge(house: House, ledger: Ledger) -> Verdict:
-    """Compare everything, once the house is quiet or has been given up on."""
-    books = Books(house.settings)
+def judge(installation: Installation, ledger: Ledger) -> Verdict:
+    """Compare everything, once the installation is quiet or has been given up on."""
+    books = Books(installation.settings)
     with books.connect() as c:
         numbers = set(c.execute(text("SELECT number FROM intake.cases")).scalars())
-        due, made = _notices_due(c, house), _notices_made(c)
+        due, made = _notices_due(c, installation), _notices_made(c)
         sms = {id_ for id_, notice in made.items() if notice.channel != IN_APP}
         told = {id_ for id_ in sms if made[id_].state == DeliveryState.SENT}
         doubles, disorder, ends = _doubles(c), _disorder(c), _not_at_their_end(c)
         parked = sum(_count(c, f"SELECT count(*) FROM {s}.inbox WHERE state = 'parked'") for s in SERVICES)
         parked += sum(_count(c, f"SELECT count(*) FROM {s}.undecodable") for s in SERVICES)
     promised = set(ledger.acknowledged.values())
-    sent = Counter(str(taken.out_id) for taken in house.sms.taken())
+    sent = Counter(str(taken.out_id) for taken in installation.sms.taken())
     untold = due - {notice.intent for notice in made.values()}
     beyond = {notice.intent for notice in made.values()} - due
     # Who was never answered may have been served all the same.
@@ -112,7 +112,7 @@ def judge(house: House, ledger: Ledger) -> Verdict:
         "notices": sorted(beyond),
         "sms": sorted(set(sent) - sms),
     }
-    stuck = {**books.open_work(), **ends, **waiting_messages(house)}
+    stuck = {**books.open_work(), **ends, **waiting_messages(installation)}
     return Verdict(
         attempted=len(ledger.attempted),
         acknowledged=len(promised),
@@ -160,9 +160,9 @@ def _notices_made(c: Connection) -> dict[str, Notice]:
     return {str(row.id): Notice(str(row.fact), row.channel, row.template, row.state) for row in rows}
 
 
-def _notices_due(c: Connection, house: House) -> set[tuple[str, str, str]]:
+def _notices_due(c: Connection, installation: Installation) -> set[tuple[str, str, str]]:
     """What every fact that was said has to bring about, by the matter file."""
-    matters = build_desk(house.settings, "notify", tables("notify")).matters
+    matters = build_context(installation.settings, "notify", tables("notify")).matters
     rows = c.execute(text("SELECT number, matter, matter_version FROM intake.cases"))
     cases = {row.number: matters.get(row.matter, row.matter_version) for row in rows}
     due = set()

@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 from deploy.services import tables
 from services.intake.commands import register_person
 from services.materials.commands import NewCertificate, record_certificate
-from shared.db.unit import unit_of
-from shared.desk import build_desk
+from shared.bus.unit import unit_of
+from shared.context import build_context
 from tests.drills.driver import Applicant, Drivers, Ledger, applicants
-from tests.drills.house import House, house
+from tests.drills.installation import Installation, installation
 from tests.drills.oracle import Books, Verdict, judge, waiting_messages
 
 PEOPLE = 200
@@ -28,7 +28,7 @@ may go again."""
 def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
     """Run one; the verdict and how often each was killed."""
     chance = random.Random(seed)
-    with house() as h:
+    with installation() as h:
         people = applicants(PEOPLE)
         _seed(h, people)
         ledger = Ledger(h.folder / "ledger.jsonl")
@@ -48,7 +48,7 @@ def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
     return verdict, killed
 
 
-def _kill(h: House, drivers: Drivers, kills: int, chance: random.Random) -> dict[str, int]:
+def _kill(h: Installation, drivers: Drivers, kills: int, chance: random.Random) -> dict[str, int]:
     pause = threading.Event()
     victims = h.victims()
     killed: Counter[str] = Counter()
@@ -64,7 +64,7 @@ def _kill(h: House, drivers: Drivers, kills: int, chance: random.Random) -> dict
     return dict(sorted(killed.items()))
 
 
-def _wait_until_quiet(h: House, ledger: Ledger, cases: int) -> None:
+def _wait_until_quiet(h: Installation, ledger: Ledger, cases: int) -> None:
     books, pause = Books(h.settings), threading.Event()
     before: tuple[int, dict[str, int]] | None = None
     waited = ticks = 0
@@ -81,9 +81,9 @@ def _wait_until_quiet(h: House, ledger: Ledger, cases: int) -> None:
         pause.wait(1.0)
 
 
-def _seed(h: House, people: list[Applicant]) -> None:
-    intake = build_desk(h.settings, "intake", tables("intake"))
-    materials = build_desk(h.settings, "materials", tables("materials"))
+def _seed(h: Installation, people: list[Applicant]) -> None:
+    intake = build_context(h.settings, "intake", tables("intake"))
+    materials = build_context(h.settings, "materials", tables("materials"))
     with unit_of(intake, "drill.people") as unit:
         refs = [register_person(unit, p.id_number, p.name, p.phone) for p in people]
     with unit_of(materials, "drill.certificates") as unit:

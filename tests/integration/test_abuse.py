@@ -65,12 +65,12 @@ def hall(
 ) -> Iterator[Hall]:
     """The hall, with two more matters, as browsers reach it: over TLS."""
     scratch = tmp_path_factory.mktemp("abuse")
-    with make_installation(postgres, template_settings, scratch, None) as house:
-        publish_matters(house.settings, more_matters(scratch))
-        settings = house.settings.model_copy(update={"dev_identity": True})
+    with make_installation(postgres, template_settings, scratch, None) as db_installation:
+        publish_matters(db_installation.settings, more_matters(scratch))
+        settings = db_installation.settings.model_copy(update={"dev_identity": True})
         app = build(settings, SERVICES)
         with TestClient(app, "https://hall.test", raise_server_exceptions=False) as client:
-            yield Hall(house, client)
+            yield Hall(db_installation, client)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ def open_task(hall: Hall) -> str:
     """A task that waits for an officer of xihu-community."""
     who, headers = hall.citizen()
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
-    return str(hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
+    hall.installation.pump()
+    return str(hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def more_matters(folder: Path) -> list[Path]:
 
 def contents(hall: Hall) -> dict[str, int]:
     """A checksum of every table: each row's place and the transaction that wrote it."""
-    tables = hall.house.rows(
+    tables = hall.installation.rows(
         "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables "
         "WHERE table_schema = ANY(:schemas) AND table_type = 'BASE TABLE'",
         schemas=[*SERVICES, "onestop"],
@@ -128,7 +128,7 @@ def contents(hall: Hall) -> dict[str, int]:
         f"sum(hashtextextended(ctid::text || xmin::text, 0)) AS sum FROM {row.name}"
         for row in tables
     ]
-    return {row.name: int(row.sum or 0) for row in hall.house.rows(" UNION ALL ".join(parts))}
+    return {row.name: int(row.sum or 0) for row in hall.installation.rows(" UNION ALL ".join(parts))}
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def under_review_by_agent(hall: Hall, matter: str = MATTER) -> tuple[str, Header
     sent = hall.apply(headers, acted_for(GRANNY, agent, "elderly", matter))
     assert sent.status_code == 201, sent.text
     number = sent.json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     case = hall.case(headers, number)
     # The agent's own card is one of the materials, and is read; the applicant's are asked for.
     assert {m["material"] for m in case["materials"] if m["source"]} == {"agent_id_card"}
@@ -221,7 +221,7 @@ def under_review_by_agent(hall: Hall, matter: str = MATTER) -> tuple[str, Header
     body = {"uploads": {code: upload(hall, headers, content) for code, content in files.items()}}
     path = f"/api/v1/cases/{number}/supplements"
     assert hall.client.post(path, headers=keyed(headers), json=body).status_code == 202
-    hall.house.pump()
+    hall.installation.pump()
     assert hall.case(headers, number)["state"] == "under_review"
     return number, headers
 
@@ -239,8 +239,8 @@ def test_an_agent_applies_follows_and_supplies(hall: Hall, matter: str) -> None:
 @pytest.mark.parametrize("party", ["applicant", "agent"])
 def test_no_officer_handles_an_application_that_concerns_themselves(hall: Hall, party: str) -> None:
     number, _ = under_review_by_agent(hall)
-    person = str(hall.house.value(f"SELECT {party} FROM intake.cases WHERE number = :n", n=number))
-    task = hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number)
+    person = str(hall.installation.value(f"SELECT {party} FROM intake.cases WHERE number = :n", n=number))
+    task = hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number)
     path = f"/api/v1/tasks/{task}/claim"
     officer = bearer(forged(hall, person_ref=person, departments=["xihu-community"]))
     with untouched(hall):
@@ -279,7 +279,7 @@ def test_nobody_applies_for_others_without_being_named(hall: Hall) -> None:
     other, _ = hall.citizen()
     with untouched(hall):
         assert problem(hall.apply(headers, application(other))) == (403, "case.not-yours-to-file")
-        third = hall.house.people + 1_000
+        third = hall.installation.people + 1_000
         named = acted_for(GRANNY, Citizen("第三人", born(1970, third % 1000), "13800000003"), "elderly")
         assert problem(hall.apply(headers, named)) == (403, "case.not-yours-to-file")
 
@@ -288,13 +288,13 @@ def test_whoever_names_somebody_does_not_change_how_they_are_reached(hall: Hall)
     """Who knows an ID number could otherwise have somebody else's notices sent to themselves."""
     victim, headers = hall.citizen()
     number = hall.apply(headers, application(victim)).json()["number"]
-    person = str(hall.house.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number))
+    person = str(hall.installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number))
     old = Citizen("老者", born(1951, 99), "13812345678")
     body = {"name": old.name, "id_number": old.id_number, "phone": old.phone}
     attacker = bearer(hall.client.post("/dev/tokens/citizen", json=body).json()["token"])
     named = acted_for(body, Citizen(victim.name, victim.id_number, "13899999999"), "elderly")
     assert hall.apply(attacker, named).status_code == 201
-    service = bearer(load_secret(hall.house.settings, SERVICE_TOKEN).hex())
+    service = bearer(load_secret(hall.installation.settings, SERVICE_TOKEN).hex())
     asked = {"person": person, "case": number, "purpose": "test"}
     assert (
         hall.client.post("/internal/v1/contact", headers=service, json=asked).json()["phone"] == victim.phone
@@ -323,7 +323,7 @@ def forged(hall: Hall, *, key: bytes | None = None, header: object = None, **cha
     }
     head = segment(header if header is not None else {"alg": "HS256"})
     signed = f"{head}.{segment({**claims, **changed})}"
-    secret = key if key is not None else load_secret(hall.house.settings, SESSION_KEY)
+    secret = key if key is not None else load_secret(hall.installation.settings, SESSION_KEY)
     return f"{signed}.{segment(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
 
 
@@ -482,7 +482,7 @@ def test_other_peoples_cases_are_not_there(
 ) -> None:
     who, headers = hall.citizen(WITHOUT_LEASE)
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     _, other = hall.citizen()
     sent = {**options, "headers": {**keyed(other), **options.get("headers", {})}}
     with untouched(hall):
@@ -542,9 +542,9 @@ def test_a_file_of_another_case_is_not_there_for_the_officer(hall: Hall) -> None
         file = upload(hall, headers)
         body = {**application(who), "uploads": {"lease_contract": file}}
         cases.append((hall.apply(headers, body).json()["number"], file))
-    hall.house.pump()
+    hall.installation.pump()
     (number, own), (_, other) = cases
-    task = str(hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
+    task = str(hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
     officer = hall.officer("officer-1")
     assert hall.client.get(f"/desk/tasks/{task}/uploads/{own}", headers=officer).content == A_PDF
     nothing = str(uuid4())
@@ -561,7 +561,7 @@ def test_a_file_of_another_case_is_not_there_for_the_officer(hall: Hall) -> None
 def fresh_lookups(hall: Hall) -> Iterator[None]:
     """Misses of one test do not count in the next: all of them come from one address."""
     yield
-    hall.house.change("DELETE FROM intake.lookup_misses")
+    hall.installation.change("DELETE FROM intake.lookup_misses")
 
 
 @pytest.mark.usefixtures("fresh_lookups")
@@ -655,7 +655,7 @@ def test_a_cookie_alone_sends_nothing_to_the_api(
 @pytest.fixture(scope="module")
 def locked(hall: Hall) -> Iterator[TestClient]:
     """The same installation without the development log-in, as in production."""
-    with TestClient(build(hall.house.settings, SERVICES), "https://hall.test") as client:
+    with TestClient(build(hall.installation.settings, SERVICES), "https://hall.test") as client:
         yield client
 
 
@@ -691,8 +691,8 @@ def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(hall: Hall) ->
 
 
 def test_without_tls_the_cookie_is_not_secure_by_setting_only(hall: Hall) -> None:
-    web = hall.house.settings.web.model_copy(update={"cookie_secure": False})
-    settings = hall.house.settings.model_copy(update={"dev_identity": True, "web": web})
+    web = hall.installation.settings.web.model_copy(update={"cookie_secure": False})
+    settings = hall.installation.settings.model_copy(update={"dev_identity": True, "web": web})
     client = TestClient(build(settings, SERVICES))
     answer = client.post("/dev/login", data={"person": "officer-1"}, follow_redirects=False)
     assert "secure" not in answer.headers["set-cookie"].lower()
@@ -704,14 +704,17 @@ def test_while_the_first_runs_the_second_is_told_so_and_later_gets_its_answer(ha
     key, body = str(uuid4()), application(who)
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'intake.cases'::regclass"
     with ThreadPoolExecutor(1) as pool:
-        with hall.house.admin.begin() as connection:
+        with hall.installation.admin.begin() as connection:
             # The first holds its key, and cannot insert its case.
             connection.execute(text("LOCK TABLE intake.cases IN SHARE MODE"))
             first = pool.submit(hall.apply, headers, body, key)
-            wait_for(lambda: hall.house.value(waiting) == 1, "the first request stands at the lock", 4)
+            wait_for(lambda: hall.installation.value(waiting) == 1, "the first request stands at the lock", 4)
             assert problem(hall.apply(headers, body, key)) == (409, "idempotency.still-running")
             # The key is this person's: the same key of somebody else is another one.
-            assert hall.house.value("SELECT count(*) FROM intake.idempotency_keys WHERE key = :k", k=key) == 0
+            assert (
+                hall.installation.value("SELECT count(*) FROM intake.idempotency_keys WHERE key = :k", k=key)
+                == 0
+            )
         done = first.result()
     assert done.status_code == 201
     again = hall.apply(headers, body, key)
@@ -767,13 +770,15 @@ def test_a_strange_key_is_refused_and_never_repeated(
 def stuck(hall: Hall, number: str) -> list[int]:
     """Facts about a case that no service gets done with."""
     left = "SELECT count(*) FROM {}.inbox WHERE case_no = :n AND state <> 'done'"
-    return [count for service in SERVICES if (count := hall.house.value(left.format(service), n=number))]
+    return [
+        count for service in SERVICES if (count := hall.installation.value(left.format(service), n=number))
+    ]
 
 
 def test_supplying_twice_before_anybody_looked_holds_nothing_up(hall: Hall) -> None:
     who, headers = hall.citizen(WITHOUT_LEASE)
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     path = f"/api/v1/cases/{number}/supplements"
     answers = []
     for _ in range(2):
@@ -781,7 +786,7 @@ def test_supplying_twice_before_anybody_looked_holds_nothing_up(hall: Hall) -> N
         answers.append(hall.client.post(path, headers=keyed(headers), json=body))
     assert answers[0].status_code == 202
     assert problem(answers[1]) == (409, "case.nothing-asked")
-    hall.house.pump()
+    hall.installation.pump()
     assert hall.case(headers, number)["state"] == "under_review"
     assert stuck(hall, number) == []
 
@@ -790,22 +795,24 @@ def test_a_certificate_that_ends_while_something_else_is_supplied(hall: Hall) ->
     """Nobody can be asked a second time, so the case goes on; but nothing is approved on what has ended."""
     who, headers = hall.citizen(WITHOUT_LEASE)
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
-    person = hall.house.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
-    hall.house.change(
+    hall.installation.pump()
+    person = hall.installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
+    hall.installation.change(
         "UPDATE materials.certificates SET state = 'revoked' WHERE holder = :p AND type_code = 'id_card'",
         p=person,
     )
     body = {"uploads": {"lease_contract": upload(hall, headers)}}
     path = f"/api/v1/cases/{number}/supplements"
     assert hall.client.post(path, headers=keyed(headers), json=body).status_code == 202
-    hall.house.pump()
+    hall.installation.pump()
     assert hall.case(headers, number)["state"] == "under_review"
     assert stuck(hall, number) == []
-    hall.house.work_task(number)
-    hall.house.pump()
+    hall.installation.work_task(number)
+    hall.installation.pump()
     officer = hall.officer("officer-1")
-    task = str(hall.house.value("SELECT id FROM approval.tasks WHERE case_no = :n AND decides", n=number))
+    task = str(
+        hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n AND decides", n=number)
+    )
     claimed = hall.client.post(f"/api/v1/tasks/{task}/claim", headers=officer)
     seen = {**officer, "If-Match": claimed.headers["etag"]}
     answer = hall.client.post(f"/api/v1/tasks/{task}/decision", headers=seen, json={"outcome": "approved"})
@@ -816,13 +823,13 @@ def test_a_certificate_that_ends_while_something_else_is_supplied(hall: Hall) ->
 def test_of_two_missing_materials_one_is_not_enough_and_nobody_is_asked_again(hall: Hall) -> None:
     who, headers = hall.citizen(("id_card", "social_insurance_record"))
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     path = f"/api/v1/cases/{number}/supplements"
 
     def supply(code: str, content: bytes) -> httpx.Response:
         body = {"uploads": {code: upload(hall, headers, content)}}
         answer: httpx.Response = hall.client.post(path, headers=keyed(headers), json=body)
-        hall.house.pump()
+        hall.installation.pump()
         return answer
 
     told = hall.client.get("/api/v1/messages", headers=headers).json()["messages"]
@@ -926,10 +933,10 @@ def test_a_name_of_no_alphabet_is_kept_as_far_as_it_goes(
 
 def test_a_file_of_full_size_passes_between_services(hall: Hall) -> None:
     """A page hands files on as base64, a third longer than what the page itself may take."""
-    most = hall.house.settings.web.max_upload_bytes
+    most = hall.installation.settings.web.max_upload_bytes
     content = A_PDF.replace(b"endobj\n", b"endobj\n" + b"%" * (most - 4096))
     body = {"owner": str(uuid4()), "name": "f", "content": base64.b64encode(content).decode()}
-    service = bearer(load_secret(hall.house.settings, SERVICE_TOKEN).hex())
+    service = bearer(load_secret(hall.installation.settings, SERVICE_TOKEN).hex())
     assert hall.client.post("/internal/v1/keep_upload", headers=service, json=body).status_code == 200
 
 
@@ -1006,7 +1013,7 @@ def test_thirty_one_megabytes_are_refused_and_not_kept(
         "client": ("192.0.2.1", 1),
         "server": ("hall.test", 443),
     }
-    limit = hall.house.settings.web.max_upload_bytes
+    limit = hall.installation.settings.web.max_upload_bytes
     tracemalloc.start()
     try:
         asyncio.run(app_of(hall)(scope, receive, send))

@@ -32,7 +32,7 @@ from deploy.services import SERVICES
 from deploy.standins.launch import SmsStandin
 from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.topology import EXCHANGE
-from shared.db.unit import new_id, unit_of
+from shared.bus.unit import new_id, unit_of
 from shared.settings import Settings
 from tests.support.installation import (
     GAP,
@@ -145,7 +145,7 @@ def traces(values: Mapping[str, str], where: Mapping[str, bytes]) -> set[str]:
 
 @dataclass
 class Aftermath:
-    """What one town has left behind."""
+    """What one system has left behind."""
 
     told: dict[str, str]
     stray: dict[str, str]
@@ -163,7 +163,7 @@ class Aftermath:
 
 
 @dataclass
-class Town:
+class System:
     """One installation with its processes, and what came out of its doors."""
 
     made: Installation
@@ -227,38 +227,38 @@ def application(who: Canary, **changed: Any) -> dict[str, Any]:
     return {"matter": MATTER, "form": form}
 
 
-def live_through(town: Town) -> tuple[str, str, str]:
+def live_through(system: System) -> tuple[str, str, str]:
     """Everything that people do; number and query code of the case, and the number of one that stuck."""
-    who = town.canary
+    who = system.canary
     body = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
-    citizen = town.log_in("citizen", body)
-    officer = town.log_in("officer", {"subject": "officer-1", "departments": DEPARTMENTS})
-    let_the_state_hold(town, GAP)
-    be_refused(town, citizen)
-    case = town.ask("POST", "/api/v1/cases", 201, headers=keyed(citizen), json=application(who)).json()
+    citizen = system.log_in("citizen", body)
+    officer = system.log_in("officer", {"subject": "officer-1", "departments": DEPARTMENTS})
+    let_the_state_hold(system, GAP)
+    be_refused(system, citizen)
+    case = system.ask("POST", "/api/v1/cases", 201, headers=keyed(citizen), json=application(who)).json()
     number = case["number"]
-    town.until(number, "correction_required")
-    supply(town, citizen, number)
-    town.until(number, "under_review")
-    decide(town, officer, number)
-    town.until(number, "denied")
-    look_again(town, citizen, case)
-    lost = let_a_fact_fail(town, citizen)
+    system.until(number, "correction_required")
+    supply(system, citizen, number)
+    system.until(number, "under_review")
+    decide(system, officer, number)
+    system.until(number, "denied")
+    look_again(system, citizen, case)
+    lost = let_a_fact_fail(system, citizen)
     return number, case["query_code"], lost
 
 
-def let_the_state_hold(town: Town, certificates: Iterable[str]) -> None:
+def let_the_state_hold(system: System, certificates: Iterable[str]) -> None:
     """The certificates of the one person whom intake knows."""
-    ref: UUID = town.made.value("SELECT person_ref FROM intake.persons")
-    with unit_of(town.made.desk("materials"), "test.certificates") as unit:
+    ref: UUID = system.made.value("SELECT person_ref FROM intake.persons")
+    with unit_of(system.made.context("materials"), "test.certificates") as unit:
         for code in certificates:
             new = NewCertificate(f"test.{ref}.{code}", code, ref, "公安机关", "A", date(2020, 1, 1), None)
             record_certificate(unit, new)
 
 
-def be_refused(town: Town, citizen: dict[str, str]) -> None:
+def be_refused(system: System, citizen: dict[str, str]) -> None:
     """Everything in the wrong place."""
-    who = town.canary
+    who = system.canary
     name, number, phone, address = who.name, who.id_number, who.phone, who.address
     person = {"name": name, "id_number": number, "phone": phone}
     for wrong in (
@@ -274,49 +274,49 @@ def be_refused(town: Town, citizen: dict[str, str]) -> None:
         {**application(who), "version": phone + name},
         {**application(who), "uploads": {"lease_contract": name}},
     ):
-        town.refused("POST", "/api/v1/cases", 422, headers=keyed(citizen), json=wrong)
+        system.refused("POST", "/api/v1/cases", 422, headers=keyed(citizen), json=wrong)
     for wrong in (
         # The sender's own keys come back as pointers to what is wrong, so these answers are not kept.
         application(who, **{name: number}),
         {**application(who), address: phone},
         {**application(who), "uploads": {name: str(uuid4())}},
     ):
-        town.ask("POST", "/api/v1/cases", 422, headers=keyed(citizen), json=wrong)
-    town.refused("POST", "/api/v1/cases", 404, headers=keyed(citizen), json={"matter": name, "form": {}})
+        system.ask("POST", "/api/v1/cases", 422, headers=keyed(citizen), json=wrong)
+    system.refused("POST", "/api/v1/cases", 404, headers=keyed(citizen), json={"matter": name, "form": {}})
     half = json.dumps(application(who), ensure_ascii=False)[:-1].encode()
     as_json = {**keyed(citizen), "Content-Type": "application/json"}
-    town.refused("POST", "/api/v1/cases", 400, headers=as_json, content=half)
+    system.refused("POST", "/api/v1/cases", 400, headers=as_json, content=half)
     for path in (
         f"/api/v1/cases/{number}",
         f"/api/v1/cases/{name}",
         f"/cases/{address}",
         f"/{name}?q={phone}",
     ):
-        town.refused("GET", path, 404, headers=citizen)
-        town.refused("GET", path, 404, headers={**cookie(citizen), "Accept": "text/html"})
+        system.refused("GET", path, 404, headers=citizen)
+        system.refused("GET", path, 404, headers={**cookie(citizen), "Accept": "text/html"})
     for path in (f"/cases/{number}?name={name}", "/cases"):
-        town.refused("GET", path, 401, headers={"Accept": "text/html"})
+        system.refused("GET", path, 401, headers={"Accept": "text/html"})
     lookup = {"number": name, "query_code": number}
-    town.refused("POST", "/api/v1/cases/lookup", 404, json=lookup)
+    system.refused("POST", "/api/v1/cases/lookup", 404, json=lookup)
     # A page shows again what was typed into it.
-    town.ask("POST", "/lookup", 404, data=lookup)
-    town.refused("GET", f"/api/v1/tasks/{name}", 403, headers=citizen)
+    system.ask("POST", "/lookup", 404, data=lookup)
+    system.refused("GET", f"/api/v1/tasks/{name}", 403, headers=citizen)
     named = {
         "Accept-Language": phone,
         "User-Agent": number,
         "Referer": f"http://x/?{phone}",
         "traceparent": number,
     }
-    town.refused("GET", "/api/v1/cases", 401, headers={**named, "Authorization": f"Bearer {number}"})
+    system.refused("GET", "/api/v1/cases", 401, headers={**named, "Authorization": f"Bearer {number}"})
     picture = {"file": (f"{name}.gif", f"GIF89a {number}".encode(), f"image/{phone}")}
-    town.refused("POST", "/api/v1/uploads", 422, headers=keyed(citizen), files=picture)
-    town.refused("POST", "/dev/tokens/citizen", 422, json={"name": number * 4, "id_number": phone})
+    system.refused("POST", "/api/v1/uploads", 422, headers=keyed(citizen), files=picture)
+    system.refused("POST", "/dev/tokens/citizen", 422, json={"name": number * 4, "id_number": phone})
 
 
-def supply(town: Town, citizen: dict[str, str], number: str) -> None:
+def supply(system: System, citizen: dict[str, str], number: str) -> None:
     """Through the page, first a file that nobody takes."""
-    who = town.canary
-    page = town.ask("GET", f"/cases/{number}", 200, headers=cookie(citizen))
+    who = system.canary
+    page = system.ask("GET", f"/cases/{number}", 200, headers=cookie(citizen))
     [asked] = re.findall(r'type="file" id="file-([a-z_]+)"', page.text)
     about = " ".join(who.values().values()).encode()
     pdf = (
@@ -327,56 +327,56 @@ def supply(town: Town, citizen: dict[str, str], number: str) -> None:
     for content, expect in ((b"no PDF: " + about, 422), (pdf, 303)):
         sent = {**hidden(page), f"as.{asked}": "lease_contract"}
         files = {f"file.{asked}": (who.file_name, content, "application/pdf")}
-        town.ask("POST", f"/cases/{number}/supply", expect, headers=cookie(citizen), data=sent, files=files)
+        system.ask("POST", f"/cases/{number}/supply", expect, headers=cookie(citizen), data=sent, files=files)
 
 
-def decide(town: Town, officer: dict[str, str], number: str) -> None:
+def decide(system: System, officer: dict[str, str], number: str) -> None:
     """The first step over the API, the second one on the page; somebody is refused in between."""
-    who = town.canary
+    who = system.canary
     for last in (False, True):
-        [task] = town.ask("GET", "/api/v1/tasks", 200, headers=officer).json()["tasks"]
+        [task] = system.ask("GET", "/api/v1/tasks", 200, headers=officer).json()["tasks"]
         path = f"/api/v1/tasks/{task['id']}"
-        etag = town.ask("POST", f"{path}/claim", 200, headers=officer).headers["etag"]
+        etag = system.ask("POST", f"{path}/claim", 200, headers=officer).headers["etag"]
         said = {"outcome": "denied" if last else "passed", "reason": who.reason}
-        town.refused("POST", f"{path}/decision", 412, headers={**officer, "If-Match": '"99"'}, json=said)
+        system.refused("POST", f"{path}/decision", 412, headers={**officer, "If-Match": '"99"'}, json=said)
         wrong = {"outcome": who.name, "reason": who.reason * 300}
-        town.refused("POST", f"{path}/decision", 422, headers={**officer, "If-Match": etag}, json=wrong)
+        system.refused("POST", f"{path}/decision", 422, headers={**officer, "If-Match": etag}, json=wrong)
         if not last:
-            town.ask("POST", f"{path}/decision", 200, headers={**officer, "If-Match": etag}, json=said)
+            system.ask("POST", f"{path}/decision", 200, headers={**officer, "If-Match": etag}, json=said)
             wait_for(
-                lambda: len(town.made.rows("SELECT 1 FROM approval.tasks")) == 2,
+                lambda: len(system.made.rows("SELECT 1 FROM approval.tasks")) == 2,
                 "the last step",
-                of=town.made,
+                of=system.made,
             )
-    town.ask("GET", "/desk", 200, headers=cookie(officer))
-    page = town.ask("GET", f"/desk/tasks/{task['id']}", 200, headers=cookie(officer))
+    system.ask("GET", "/desk", 200, headers=cookie(officer))
+    page = system.ask("GET", f"/desk/tasks/{task['id']}", 200, headers=cookie(officer))
     assert all(value in page.text for value in (who.name, who.id_number, who.address)), "nothing was told"
     [upload] = re.findall(r'href="(/desk/tasks/[^"]*/uploads/[^"]*)"', page.text)
-    assert who.address.encode() in town.ask("GET", upload, 200, headers=cookie(officer)).content
+    assert who.address.encode() in system.ask("GET", upload, 200, headers=cookie(officer)).content
     form = {**hidden(page), **said}
     path = f"/desk/tasks/{task['id']}/decision"
     # Nothing to read in it: the page comes again.
-    town.ask("POST", path, 422, headers=cookie(officer), data={**form, "reason": "  "})
-    town.ask("POST", path, 303, headers=cookie(officer), data=form)
+    system.ask("POST", path, 422, headers=cookie(officer), data={**form, "reason": "  "})
+    system.ask("POST", path, 303, headers=cookie(officer), data=form)
 
 
-def look_again(town: Town, citizen: dict[str, str], case: dict[str, Any]) -> None:
+def look_again(system: System, citizen: dict[str, str], case: dict[str, Any]) -> None:
     """Whoever asks is shown the reasons."""
     asked = {"number": case["number"], "query_code": case["query_code"]}
-    page = town.ask("GET", f"/cases/{case['number']}", 200, headers=cookie(citizen))
-    found = town.ask("POST", "/lookup", 200, data=asked)
-    assert town.canary.reason in page.text
-    assert town.canary.reason in found.text
-    town.ask("POST", "/api/v1/cases/lookup", 200, json=asked)
-    town.ask("GET", f"/api/v1/cases/{case['number']}", 200, headers=citizen)
-    town.ask("GET", "/cases", 200, headers=cookie(citizen))
-    town.ask("GET", "/api/v1/messages", 200, headers=citizen)
-    wait_for(lambda: len(town.sms.taken()) >= 3, "notices by SMS", of=town.made)
+    page = system.ask("GET", f"/cases/{case['number']}", 200, headers=cookie(citizen))
+    found = system.ask("POST", "/lookup", 200, data=asked)
+    assert system.canary.reason in page.text
+    assert system.canary.reason in found.text
+    system.ask("POST", "/api/v1/cases/lookup", 200, json=asked)
+    system.ask("GET", f"/api/v1/cases/{case['number']}", 200, headers=citizen)
+    system.ask("GET", "/cases", 200, headers=cookie(citizen))
+    system.ask("GET", "/api/v1/messages", 200, headers=citizen)
+    wait_for(lambda: len(system.sms.taken()) >= 3, "notices by SMS", of=system.made)
 
 
-def let_a_fact_fail(town: Town, citizen: dict[str, str]) -> str:
+def let_a_fact_fail(system: System, citizen: dict[str, str]) -> str:
     """Errors of the database that quote what we were about to write: in a consumer, then under a request."""
-    who, made = town.canary, town.made
+    who, made = system.canary, system.made
     row = adapt(f"Failing row contains ({who.name}, {who.id_number},\n{who.address}, {who.phone})."[::-1])
     row.encoding = "utf-8"
     made.change(
@@ -386,7 +386,7 @@ def let_a_fact_fail(town: Town, citizen: dict[str, str]) -> str:
     trigger = "CREATE TRIGGER quote BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION public.quote()"
     made.change(trigger.format("approval.cases"))
     sent = application(who)
-    number: str = town.ask("POST", "/api/v1/cases", 201, headers=keyed(citizen), json=sent).json()["number"]
+    number: str = system.ask("POST", "/api/v1/cases", 201, headers=keyed(citizen), json=sent).json()["number"]
 
     def is_parked() -> bool:
         # As if four attempts were over. One row at a time: its worker is at work on others.
@@ -400,13 +400,13 @@ def let_a_fact_fail(town: Town, citizen: dict[str, str]) -> str:
 
     wait_for(is_parked, "a fact that fails is parked", of=made)
     made.change(trigger.format("intake.cases"))
-    town.refused("POST", "/api/v1/cases", 500, headers=keyed(citizen), json=sent)
+    system.refused("POST", "/api/v1/cases", 500, headers=keyed(citizen), json=sent)
     return number
 
 
-def send_strays(town: Town) -> None:
+def send_strays(system: System) -> None:
     """A sender that knows no law: a payload that does not fit its class, and bytes that are no fact."""
-    who, made = town.stray, town.made
+    who, made = system.stray, system.made
     ident, number = str(new_id()), "330106269999990001X"
     fact = {
         "id": ident,
@@ -430,7 +430,7 @@ def send_strays(town: Town) -> None:
         "received_at": who.phone,
     }
     if made.settings.broker_url is None:
-        with made.desk("intake").engine.begin() as connection:
+        with made.context("intake").engine.begin() as connection:
             connection.exec_driver_sql(
                 "SELECT approval.deliver(%s)",
                 (json.dumps({"received_at": fact["time"], "events": [{**fact, "data": data}]}),),
@@ -464,7 +464,7 @@ def postgres() -> Iterator[PostgresServer]:
 def aftermath(
     request: pytest.FixtureRequest, postgres: PostgresServer, template_settings: Settings
 ) -> Iterator[Aftermath]:
-    """Open a town, live through everything, end its processes, and gather what is left."""
+    """Open a system, live through everything, end its processes, and gather what is left."""
     delivery: str = request.param
     node: RabbitNode | None = request.getfixturevalue("rabbitmq") if delivery == "rabbitmq" else None
     with ExitStack() as stack:
@@ -477,17 +477,17 @@ def aftermath(
         web_port, worker_port = start(made, sms)
         url = f"http://127.0.0.1:{web_port}"
         client = stack.enter_context(httpx.Client(base_url=url, timeout=10, trust_env=False))
-        town = Town(made, TOLD[delivery], STRAY[delivery], client, sms)
+        system = System(made, TOLD[delivery], STRAY[delivery], client, sms)
         wait_for(lambda: answers(web_port) and answers(worker_port), "everything is up", 60, of=made)
-        number, query_code, lost = live_through(town)
-        send_strays(town)
+        number, query_code, lost = live_through(system)
+        send_strays(system)
         metrics = [client.get(f"http://127.0.0.1:{port}/metrics").content for port in (web_port, worker_port)]
         for process in made.workers:
             process.kill()
         made.change("CHECKPOINT")
         yield Aftermath(
-            told={**town.canary.values(), "query_code": query_code},
-            stray={f"stray {what}": value for what, value in town.stray.values().items()},
+            told={**system.canary.values(), "query_code": query_code},
+            stray={f"stray {what}": value for what, value in system.stray.values().items()},
             number=number,
             lost=lost,
             logs=contents(
@@ -497,8 +497,8 @@ def aftermath(
             reasons=reasons(made),
             facts=spy.facts(),
             metrics=dict(zip(("web", "worker"), metrics, strict=True)),
-            addresses={"addresses": "\n".join(town.addresses).encode()},
-            refusals={"refusals": "\n".join(town.refusals).encode()},
+            addresses={"addresses": "\n".join(system.addresses).encode()},
+            refusals={"refusals": "\n".join(system.refusals).encode()},
             database=postgres.data_dir,
             broker=node.data_dir if node else None,
         )

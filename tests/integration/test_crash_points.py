@@ -29,15 +29,15 @@ from tests.support.installation import (
     Delivery,
     Installation,
     Worker,
+    db_installation,
     delivery,
-    house,
     installation,
     secrets_dir,
     template_settings,
     wait_for,
 )
 
-__all__ = ["delivery", "house", "installation", "secrets_dir", "template_settings"]
+__all__ = ["db_installation", "delivery", "installation", "secrets_dir", "template_settings"]
 
 pytestmark = pytest.mark.slow
 
@@ -341,10 +341,10 @@ def web_of(made: Installation, port: int) -> Worker:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_jobs(house: Installation, gateway: SmsStandin, kind: Kind) -> None:
+def test_jobs(db_installation: Installation, gateway: SmsStandin, kind: Kind) -> None:
     """Inside the database only: jobs know nothing of deliveries."""
     port = free_port()
-    web_of(house, port)
+    web_of(db_installation, port)
     sms = gateway.settings()
     extra = {
         "ONESTOP_PEERS": f'{{"intake":"http://127.0.0.1:{port}"}}',
@@ -353,7 +353,7 @@ def test_jobs(house: Installation, gateway: SmsStandin, kind: Kind) -> None:
         "ONESTOP_SMS__ACCESS_KEY_SECRET": sms.access_key_secret.get_secret_value(),
         "ONESTOP_SMS__SIGN_NAME": sms.sign_name,
     }
-    walk = begin(house, "notify", extra)
+    walk = begin(db_installation, "notify", extra)
     for chain in JOBS:
         walk.walk(chain, kind)
     taken = [line.out_id for line in gateway.taken()]

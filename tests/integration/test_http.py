@@ -15,12 +15,12 @@ from tests.support.installation import (
     HELD,
     Citizen,
     Installation,
-    house,
+    db_installation,
     secrets_dir,
     template_settings,
 )
 
-__all__ = ["house", "secrets_dir", "template_settings"]
+__all__ = ["db_installation", "secrets_dir", "template_settings"]
 
 DEPARTMENTS = ["xihu-community", "xihu-police"]
 A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
@@ -31,13 +31,13 @@ WITHOUT_LEASE = tuple(code for code in HELD if code != "lease_record")
 class Hall:
     """The service hall over HTTP."""
 
-    house: Installation
+    installation: Installation
     client: TestClient
     tokens: dict[str, str] = field(default_factory=dict)
 
     def citizen(self, certificates: tuple[str, ...] = tuple(HELD)) -> tuple[Citizen, dict[str, str]]:
         """Somebody who has logged in, with their headers."""
-        who = self.house.citizen(certificates)
+        who = self.installation.citizen(certificates)
         body = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
         token = self.client.post("/dev/tokens/citizen", json=body).json()["token"]
         return who, {"Authorization": f"Bearer {token}"}
@@ -60,20 +60,20 @@ class Hall:
 
     def counts(self) -> dict[str, int]:
         """Rows of every table, to see that nothing was written."""
-        tables = self.house.rows(
+        tables = self.installation.rows(
             "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables "
             "WHERE table_schema = ANY(:schemas) AND table_type = 'BASE TABLE'",
             schemas=list(SERVICES),
         )
-        return {row.name: self.house.value(f"SELECT count(*) FROM {row.name}") for row in tables}
+        return {row.name: self.installation.value(f"SELECT count(*) FROM {row.name}") for row in tables}
 
 
 @pytest.fixture
-def hall(house: Installation) -> Iterator[Hall]:
-    web = house.settings.web.model_copy(update={"cookie_secure": False})
-    settings = house.settings.model_copy(update={"dev_identity": True, "web": web})
+def hall(db_installation: Installation) -> Iterator[Hall]:
+    web = db_installation.settings.web.model_copy(update={"cookie_secure": False})
+    settings = db_installation.settings.model_copy(update={"dev_identity": True, "web": web})
     with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:
-        yield Hall(house, client)
+        yield Hall(db_installation, client)
 
 
 def application(who: Citizen, **changed: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def application(who: Citizen, **changed: Any) -> dict[str, Any]:
 def test_nothing_is_asked_of_whom_the_state_knows_all_about(hall: Hall) -> None:
     who, headers = hall.citizen()
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     officer = hall.officer("officer-1")
     for outcome in ("passed", "approved"):
         task = hall.client.get("/api/v1/tasks", headers=officer).json()["tasks"][0]
@@ -99,7 +99,7 @@ def test_nothing_is_asked_of_whom_the_state_knows_all_about(hall: Hall) -> None:
         seen = {**officer, "If-Match": claimed.headers["etag"]}
         path = f"/api/v1/tasks/{task['id']}/decision"
         assert hall.client.post(path, headers=seen, json={"outcome": outcome}).status_code == 200
-        hall.house.pump()
+        hall.installation.pump()
     case = hall.case(headers, number)
     assert (case["outcome"], case["visits"], case["asked"]) == ("approved", 0, [])
     assert {material["source"] for material in case["materials"]} == {"certificate"}
@@ -111,7 +111,7 @@ def test_nothing_is_asked_of_whom_the_state_knows_all_about(hall: Hall) -> None:
 def test_citizen_and_officer_see_the_materials_in_the_order_of_the_matter(hall: Hall) -> None:
     who, headers = hall.citizen()
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     order = ["id_card", "photo", "residence_proof", "ground_proof"]
     assert [material["material"] for material in hall.case(headers, number)["materials"]] == order
     officer = hall.officer("officer-1")
@@ -123,7 +123,7 @@ def test_citizen_and_officer_see_the_materials_in_the_order_of_the_matter(hall: 
 def test_a_gap_is_asked_for_once_and_supplied(hall: Hall) -> None:
     who, headers = hall.citizen(WITHOUT_LEASE)
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     case = hall.case(headers, number)
     assert [item["material"] for item in case["asked"]] == ["residence_proof"]
     once = {**headers, "Idempotency-Key": str(uuid4())}
@@ -133,7 +133,7 @@ def test_a_gap_is_asked_for_once_and_supplied(hall: Hall) -> None:
     path = f"/api/v1/cases/{number}/supplements"
     answer = hall.client.post(path, headers=supply, json={"uploads": {"lease_contract": upload}})
     assert answer.status_code == 202
-    hall.house.pump()
+    hall.installation.pump()
     case = hall.case(headers, number)
     assert case["state"] == "under_review"
     assert sum(entry["fact"] == "correction-required" for entry in case["timeline"]) == 1
@@ -142,14 +142,14 @@ def test_a_gap_is_asked_for_once_and_supplied(hall: Hall) -> None:
 def test_a_refusal_gives_its_reasons_and_what_can_be_done(hall: Hall) -> None:
     who, headers = hall.citizen()
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     officer = hall.officer("officer-1")
     for decision in ({"outcome": "passed"}, {"outcome": "denied", "reason": "居住未满半年"}):
         task = hall.client.get("/api/v1/tasks", headers=officer).json()["tasks"][0]
         claimed = hall.client.post(f"/api/v1/tasks/{task['id']}/claim", headers=officer)
         seen = {**officer, "If-Match": claimed.headers["etag"]}
         hall.client.post(f"/api/v1/tasks/{task['id']}/decision", headers=seen, json=decision)
-        hall.house.pump()
+        hall.installation.pump()
     case = hall.case(headers, number)
     assert case["outcome"] == "denied"
     assert [reason["reason"] for reason in case["reasons"]] == ["居住未满半年"]
@@ -211,7 +211,7 @@ def test_an_idempotency_key_makes_one_case(hall: Hall) -> None:
     with ThreadPoolExecutor(8) as pool:
         again = list(pool.map(lambda _: hall.apply(headers, body, key), range(8)))
     assert {answer.status_code for answer in again} <= {201, 409}
-    assert hall.house.value("SELECT count(*) FROM intake.cases") == 1
+    assert hall.installation.value("SELECT count(*) FROM intake.cases") == 1
 
 
 def test_somebody_elses_case_is_like_one_that_is_not_there(hall: Hall) -> None:
@@ -241,7 +241,7 @@ def test_of_two_officers_exactly_one_gets_the_task(hall: Hall) -> None:
     officers = [hall.officer("officer-1"), hall.officer("officer-2")]
     for _ in range(5):
         hall.apply(headers, application(who))
-    hall.house.pump()
+    hall.installation.pump()
     for task in hall.client.get("/api/v1/tasks", headers=officers[0]).json()["tasks"]:
         path = f"/api/v1/tasks/{task['id']}/claim"
         with ThreadPoolExecutor(2) as pool:
@@ -255,7 +255,7 @@ def test_of_two_officers_exactly_one_gets_the_task(hall: Hall) -> None:
 def test_officers_see_their_departments_only(hall: Hall) -> None:
     who, headers = hall.citizen()
     hall.apply(headers, application(who))
-    hall.house.pump()
+    hall.installation.pump()
     task = hall.client.get("/api/v1/tasks", headers=hall.officer("a")).json()["tasks"][0]
     stranger = hall.officer("b", ["somewhere-else"])
     assert hall.client.get("/api/v1/tasks", headers=stranger).json()["tasks"] == []
@@ -265,7 +265,7 @@ def test_officers_see_their_departments_only(hall: Hall) -> None:
 def test_a_decision_needs_the_version_that_was_seen(hall: Hall) -> None:
     who, headers = hall.citizen()
     hall.apply(headers, application(who))
-    hall.house.pump()
+    hall.installation.pump()
     officer = hall.officer("officer-1")
     task = hall.client.get("/api/v1/tasks", headers=officer).json()["tasks"][0]
     hall.client.post(f"/api/v1/tasks/{task['id']}/claim", headers=officer)
@@ -278,18 +278,18 @@ def test_a_decision_needs_the_version_that_was_seen(hall: Hall) -> None:
 def test_no_consent_no_reading(hall: Hall) -> None:
     who, headers = hall.citizen()
     number = hall.apply(headers, application(who, fetch_consent=False)).json()["number"]
-    hall.house.pump()
-    assert hall.house.value("SELECT count(*) FROM materials.use_records") == 0
+    hall.installation.pump()
+    assert hall.installation.value("SELECT count(*) FROM materials.use_records") == 0
     assert {m["outcome"] for m in hall.case(headers, number)["materials"]} == {"needs_consent"}
 
 
 def test_every_certificate_read_leaves_a_grant_and_a_use(hall: Hall) -> None:
     who, headers = hall.citizen()
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     of_case = {"n": number}
-    uses = hall.house.rows('SELECT "grant" FROM materials.use_records WHERE case_no = :n', **of_case)
-    grants = hall.house.rows("SELECT id FROM materials.use_grants WHERE case_no = :n", **of_case)
+    uses = hall.installation.rows('SELECT "grant" FROM materials.use_records WHERE case_no = :n', **of_case)
+    grants = hall.installation.rows("SELECT id FROM materials.use_grants WHERE case_no = :n", **of_case)
     assert len(uses) == len(HELD)
     assert {use.grant for use in uses} == {grant.id for grant in grants}
 
@@ -297,10 +297,12 @@ def test_every_certificate_read_leaves_a_grant_and_a_use(hall: Hall) -> None:
 def test_nothing_is_approved_on_a_certificate_that_was_revoked_meanwhile(hall: Hall) -> None:
     who, headers = hall.citizen()
     number = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
-    hall.house.work_task(number)
-    hall.house.pump()
-    hall.house.change("UPDATE materials.certificates SET state = 'revoked' WHERE type_code = 'lease_record'")
+    hall.installation.pump()
+    hall.installation.work_task(number)
+    hall.installation.pump()
+    hall.installation.change(
+        "UPDATE materials.certificates SET state = 'revoked' WHERE type_code = 'lease_record'"
+    )
     officer = hall.officer("officer-1")
     task = hall.client.get("/api/v1/tasks", headers=officer).json()["tasks"][0]
     claimed = hall.client.post(f"/api/v1/tasks/{task['id']}/claim", headers=officer)
@@ -309,7 +311,7 @@ def test_nothing_is_approved_on_a_certificate_that_was_revoked_meanwhile(hall: H
     answer = hall.client.post(path, headers=seen, json={"outcome": "approved"})
     assert (answer.status_code, answer.json()["code"]) == (409, "decision.certificate-lost")
     # The officer's look on that day is a use like the first.
-    uses = hall.house.rows(
+    uses = hall.installation.rows(
         'SELECT u.reader, u.purpose, u."grant" = g.id AS granted FROM materials.use_records u '
         "JOIN materials.use_grants g USING (case_no) WHERE case_no = :n AND reader <> 'materials.match'",
         n=number,

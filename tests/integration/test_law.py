@@ -47,25 +47,25 @@ def hall(
 ) -> Iterator[Hall]:
     """One hall for all: a test that reads the clock moves it first, and looks at its own cases only."""
     scratch = tmp_path_factory.mktemp("law")
-    with make_installation(postgres, template_settings, scratch, None) as house:
-        settings = house.settings.model_copy(update={"dev_identity": True})
+    with make_installation(postgres, template_settings, scratch, None) as db_installation:
+        settings = db_installation.settings.model_copy(update={"dev_identity": True})
         with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:
-            yield Hall(house, client)
+            yield Hall(db_installation, client)
 
 
 def turn_to(hall: Hall, year: int, month: int, day: int, hour: int = 10, minute: int = 0) -> None:
     """Let it be this time in Beijing, in law."""
     wanted = datetime(year, month, day, hour, minute, tzinfo=LEGAL_ZONE)
-    with hall.house.admin.begin() as connection:
+    with hall.installation.admin.begin() as connection:
         wall = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-        move_legal_clock(connection, wanted - wall, allowed=hall.house.settings.clock_offset_allowed)
+        move_legal_clock(connection, wanted - wall, allowed=hall.installation.settings.clock_offset_allowed)
 
 
 @contextmanager
 def imported(hall: Hall, days: Mapping[date, bool], region: str = REGION) -> Iterator[None]:
     """A region's own calendar, while the block lasts: day -> whether it is worked."""
     for day, working in days.items():
-        hall.house.change(
+        hall.installation.change(
             "INSERT INTO approval.work_calendar VALUES (:region, :day, :working, false, 'test')",
             region=region,
             day=day,
@@ -74,14 +74,14 @@ def imported(hall: Hall, days: Mapping[date, bool], region: str = REGION) -> Ite
     try:
         yield
     finally:
-        hall.house.change("DELETE FROM approval.work_calendar")
+        hall.installation.change("DELETE FROM approval.work_calendar")
 
 
 def apply(hall: Hall, certificates: Sequence[str] = HELD) -> tuple[dict[str, str], str]:
     """Somebody's headers, and the number of their case after all that follows from it at once."""
     who, headers = hall.citizen(tuple(certificates))
     number: str = hall.apply(headers, application(who)).json()["number"]
-    hall.house.pump()
+    hall.installation.pump()
     return headers, number
 
 
@@ -95,7 +95,7 @@ def supply(hall: Hall, headers: dict[str, str], number: str, **files: bytes) -> 
     keyed = {**headers, "Idempotency-Key": str(uuid4())}
     path = f"/api/v1/cases/{number}/supplements"
     assert hall.client.post(path, headers=keyed, json={"uploads": uploads}).status_code == 202
-    hall.house.pump()
+    hall.installation.pump()
 
 
 def day_of(moment: str) -> date:
@@ -123,7 +123,7 @@ def end_step(hall: Hall, officer: dict[str, str], number: str, outcome: str) -> 
     seen = {**officer, "If-Match": claimed.headers["etag"]}
     done = hall.client.post(f"{path}/decision", headers=seen, json={"outcome": outcome})
     assert done.status_code == 200
-    hall.house.pump()
+    hall.installation.pump()
     line: dict[str, Any] = done.json()
     return line
 

@@ -71,7 +71,7 @@ def node() -> Iterator[RabbitNode]:
 
 
 @dataclass(slots=True)
-class Town:
+class System:
     """An installation with all its processes, and somebody who applies over HTTP."""
 
     made: Installation
@@ -132,7 +132,7 @@ def form_of(who: Citizen) -> dict[str, Any]:
     }
 
 
-def open_town(made: Installation) -> Town:
+def open_system(made: Installation) -> System:
     """Start everything and wait until it works."""
     port = free_port()
     log = made.scratch / "web.log"
@@ -151,11 +151,11 @@ def open_town(made: Installation) -> Town:
     [person] = made.rows("SELECT person_ref FROM intake.persons")
     tokens = Tokens(load_secret(made.settings, SESSION_KEY), lambda: datetime.now(UTC))
     citizen = Principal(PrincipalKind.CITIZEN, "citizen-1", person.person_ref)
-    town = Town(made, port, web, workers, who, tokens.issue(citizen, 3600))
+    system = System(made, port, web, workers, who, tokens.issue(citizen, 3600))
     wait_for(lambda: answers(port), f"the web process; see {log}", 60)
     for worker in workers:
         wait_for(partial(has_started, worker), f"a worker; see {worker.log}", 60)
-    return town
+    return system
 
 
 def answers(port: int) -> bool:
@@ -177,73 +177,73 @@ def keep_what_is_answered(postgres: PostgresServer, made: Installation) -> None:
 @pytest.fixture
 def brokered(
     postgres: PostgresServer, template_settings: Settings, node: RabbitNode, tmp_path: Path
-) -> Iterator[Town]:
+) -> Iterator[System]:
     """Delivery over the broker."""
     with make_installation(postgres, template_settings, tmp_path, node.url) as made:
         keep_what_is_answered(postgres, made)
-        town = open_town(made)
-        yield town
-        town.client.close()
+        system = open_system(made)
+        yield system
+        system.client.close()
 
 
 @pytest.fixture
-def brokerless(postgres: PostgresServer, template_settings: Settings, tmp_path: Path) -> Iterator[Town]:
+def brokerless(postgres: PostgresServer, template_settings: Settings, tmp_path: Path) -> Iterator[System]:
     """Delivery inside the database."""
     with make_installation(postgres, template_settings, tmp_path, None) as made:
         keep_what_is_answered(postgres, made)
-        town = open_town(made)
-        yield town
-        town.client.close()
+        system = open_system(made)
+        yield system
+        system.client.close()
 
 
-def test_people_do_not_notice_that_the_broker_is_away(brokered: Town, node: RabbitNode) -> None:
-    town, numbers, pids = brokered, set[str](), brokered.pids()
+def test_people_do_not_notice_that_the_broker_is_away(brokered: System, node: RabbitNode) -> None:
+    system, numbers, pids = brokered, set[str](), brokered.pids()
 
     def one_more() -> bool:
-        answer = town.apply(str(uuid4()))
+        answer = system.apply(str(uuid4()))
         assert answer.status_code == 201, answer.text
         numbers.add(answer.json()["number"])
         return False
 
     one_more()
     node.kill()
-    town.slowest_s = 0.0
+    system.slowest_s = 0.0
     wait_until(one_more, BROKER_AWAY_S, every_s=0.2)
     assert len(numbers) > BROKER_AWAY_S, "too few applications to say anything"
-    assert town.slowest_s < ANSWER_S
+    assert system.slowest_s < ANSWER_S
     node.start()
 
-    wait_for(lambda: town.are_complete(numbers), f"{len(numbers)} cases complete", 60, of=town.made)
-    town.check_once(numbers)
-    assert town.pids() == pids, "a process died of the outage"
+    wait_for(lambda: system.are_complete(numbers), f"{len(numbers)} cases complete", 60, of=system.made)
+    system.check_once(numbers)
+    assert system.pids() == pids, "a process died of the outage"
 
 
-def test_the_database_is_away(brokerless: Town, postgres: PostgresServer) -> None:
+def test_the_database_is_away(brokerless: System, postgres: PostgresServer) -> None:
     check_database_outage(brokerless, postgres)
 
 
-def test_the_database_is_away_with_a_broker(brokered: Town, postgres: PostgresServer) -> None:
+def test_the_database_is_away_with_a_broker(brokered: System, postgres: PostgresServer) -> None:
     check_database_outage(brokered, postgres)
 
 
-def check_database_outage(town: Town, postgres: PostgresServer) -> None:
-    before, during, pids = str(uuid4()), [str(uuid4()) for _ in range(5)], town.pids()
-    first = town.apply(before)
+def check_database_outage(system: System, postgres: PostgresServer) -> None:
+    before, during, pids = str(uuid4()), [str(uuid4()) for _ in range(5)], system.pids()
+    first = system.apply(before)
     assert first.status_code == 201, first.text
     numbers = {first.json()["number"]}
 
     postgres.kill()
-    town.slowest_s = 0.0
+    system.slowest_s = 0.0
     refused: list[httpx.Response] = []
 
     def knock() -> bool:
-        refused.append(town.apply(during[len(refused) % len(during)]))
+        refused.append(system.apply(during[len(refused) % len(during)]))
         return False
 
     wait_until(knock, DATABASE_AWAY_S, every_s=0.1)
-    slowest_s = town.slowest_s
+    slowest_s = system.slowest_s
     # Pooled connections of this very process died with the server as well.
-    town.made.admin.dispose()
+    system.made.admin.dispose()
     postgres.start()
 
     assert {answer.status_code for answer in refused} == {503}
@@ -251,38 +251,38 @@ def check_database_outage(town: Town, postgres: PostgresServer) -> None:
         assert answer.headers["content-type"].startswith("application/problem+json")
         assert int(answer.headers["retry-after"]) >= 1
     assert slowest_s < ANSWER_S
-    assert town.pids() == pids, "a process died of the outage"
+    assert system.pids() == pids, "a process died of the outage"
     for key in [before, *during, *during]:
-        answer = until_taken(town, key)
+        answer = until_taken(system, key)
         numbers.add(answer.json()["number"])
     assert len(numbers) == 1 + len(during)
 
-    wait_for(lambda: town.are_complete(numbers), f"{len(numbers)} cases complete", 60, of=town.made)
-    town.check_once(numbers)
-    assert town.pids() == pids, "a process died after the outage"
+    wait_for(lambda: system.are_complete(numbers), f"{len(numbers)} cases complete", 60, of=system.made)
+    system.check_once(numbers)
+    assert system.pids() == pids, "a process died after the outage"
 
 
-def until_taken(town: Town, key: str) -> httpx.Response:
+def until_taken(system: System, key: str) -> httpx.Response:
     """The same request until it is taken."""
     found: list[httpx.Response] = []
 
     def taken() -> bool:
-        found.append(town.apply(key))
+        found.append(system.apply(key))
         return found[-1].status_code == 201
 
     wait_for(taken, "an application is taken", 20)
     return found[-1]
 
 
-def stop_within(town: Town) -> None:
-    for worker in (*town.workers, town.web):
+def stop_within(system: System) -> None:
+    for worker in (*system.workers, system.web):
         began = time.monotonic()
         code = worker.terminate(STOP_S + 10)
         assert code == 0, worker.output()[-3000:]
         assert time.monotonic() - began < STOP_S
 
 
-def test_sigterm_ends_in_order(brokered: Town) -> None:
+def test_sigterm_ends_in_order(brokered: System) -> None:
     number = brokered.apply(str(uuid4())).json()["number"]
     stop_within(brokered)
     brokered.workers = [brokered.made.worker(service) for service in SERVICES]
@@ -290,7 +290,7 @@ def test_sigterm_ends_in_order(brokered: Town) -> None:
     brokered.check_once({number})
 
 
-def test_sigterm_during_a_broker_outage_ends_in_order(brokered: Town, node: RabbitNode) -> None:
+def test_sigterm_during_a_broker_outage_ends_in_order(brokered: System, node: RabbitNode) -> None:
     node.kill()
     try:
         numbers = {brokered.apply(str(uuid4())).json()["number"] for _ in range(3)}
@@ -302,7 +302,7 @@ def test_sigterm_during_a_broker_outage_ends_in_order(brokered: Town, node: Rabb
     brokered.check_once(numbers)
 
 
-def test_sigterm_during_a_database_outage_ends_in_order(brokerless: Town, postgres: PostgresServer) -> None:
+def test_sigterm_during_a_database_outage_ends_in_order(brokerless: System, postgres: PostgresServer) -> None:
     postgres.kill()
     try:
         stop_within(brokerless)

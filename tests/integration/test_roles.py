@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from deploy.migrate import _LIMITS, TablesInUse, migrate
 from deploy.services import SERVICES, subscriptions
 from shared.db.bus_v1 import BUS_FUNCTIONS
-from shared.desk import app_role, owner_role
+from shared.db.roles import app_role, owner_role
 from shared.settings import Settings, database_url
 from tests.support.installation import secrets_dir, template_settings
 
@@ -40,7 +40,7 @@ LOGS = {
 
 
 @dataclass(slots=True)
-class Castle:
+class RoleProbe:
     """A migrated database of its own, and who knocks at its doors."""
 
     settings: Settings
@@ -104,8 +104,8 @@ def _is_allowed(connection: Connection, statement: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def castle(template_settings: Settings) -> Iterator[Castle]:
-    found = Castle(template_settings)
+def roles(template_settings: Settings) -> Iterator[RoleProbe]:
+    found = RoleProbe(template_settings)
     with found.login(template_settings.db.admin_user).begin() as connection:
         for service, other in PAIRS:
             # So a release before this one left the doors; what an upgrade makes of them counts.
@@ -117,21 +117,21 @@ def castle(template_settings: Settings) -> Iterator[Castle]:
         engine.dispose()
 
 
-def touching(castle: Castle, service: str) -> Iterator[str]:
+def touching(roles: RoleProbe, service: str) -> Iterator[str]:
     """Every way to see or to change anything of a service."""
-    for table in castle.tables(service):
+    for table in roles.tables(service):
         yield f"SELECT 1 FROM {table} LIMIT 0"
         yield f"INSERT INTO {table} DEFAULT VALUES"
         yield f"DELETE FROM {table}"
         yield f"TRUNCATE {table}"
         yield f"LOCK TABLE {table} IN ACCESS SHARE MODE"
         yield f"COPY {table} TO STDOUT"
-    for sequence in castle.sequences(service):
+    for sequence in roles.sequences(service):
         yield f"SELECT nextval('{sequence}')"
         yield f"SELECT last_value FROM {sequence}"
 
 
-def changing_the_house(castle: Castle, service: str) -> Iterator[str]:
+def changing_the_schema(roles: RoleProbe, service: str) -> Iterator[str]:
     """Every kind of DDL in a service's own schema, on each of its tables."""
     yield f"CREATE TABLE {service}.another (id int)"
     yield f"CREATE VIEW {service}.another AS SELECT 1"
@@ -140,7 +140,7 @@ def changing_the_house(castle: Castle, service: str) -> Iterator[str]:
     yield f"DROP SCHEMA {service} CASCADE"
     yield f"ALTER FUNCTION {service}.deliver(jsonb) SECURITY INVOKER"
     yield f"DROP FUNCTION {service}.deliver(jsonb)"
-    for table in castle.tables(service):
+    for table in roles.tables(service):
         yield f"ALTER TABLE {table} ADD COLUMN another int"
         yield f"CREATE INDEX ON {table} ((1))"
         yield f"CREATE RULE another AS ON DELETE TO {table} DO INSTEAD NOTHING"
@@ -164,40 +164,42 @@ ANYWHERE_ELSE = (
 
 
 @pytest.mark.parametrize(("service", "other"), PAIRS)
-def test_no_service_sees_or_changes_anything_of_another_one(castle: Castle, service: str, other: str) -> None:
-    statements = list(touching(castle, other))
+def test_no_service_sees_or_changes_anything_of_another_one(
+    roles: RoleProbe, service: str, other: str
+) -> None:
+    statements = list(touching(roles, other))
     assert len(statements) > 80, "the catalogue was not read"
-    assert castle.may(app_role(service), statements) == []
+    assert roles.may(app_role(service), statements) == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_works_in_its_own_schema(castle: Castle, service: str) -> None:
-    tables = [name for name in castle.tables(service) if not name.startswith(f"{service}.outbox_")]
+def test_a_service_works_in_its_own_schema(roles: RoleProbe, service: str) -> None:
+    tables = [name for name in roles.tables(service) if not name.startswith(f"{service}.outbox_")]
     reads = [f"SELECT 1 FROM {table} LIMIT 0" for table in tables]
-    assert castle.may(app_role(service), reads) == reads
+    assert roles.may(app_role(service), reads) == reads
     calls = [f"SELECT {service}.open_gates('{{}}')", f"SELECT nextval('{service}.outbox_id')"]
-    assert castle.may(app_role(service), calls) == calls
+    assert roles.may(app_role(service), calls) == calls
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_cannot_change_what_its_house_is_made_of(castle: Castle, service: str) -> None:
-    statements = [*changing_the_house(castle, service), *ANYWHERE_ELSE]
-    assert castle.may(app_role(service), statements) == []
+def test_a_service_cannot_change_what_its_house_is_made_of(roles: RoleProbe, service: str) -> None:
+    statements = [*changing_the_schema(roles, service), *ANYWHERE_ELSE]
+    assert roles.may(app_role(service), statements) == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_log_can_only_grow(castle: Castle, service: str) -> None:
+def test_a_log_can_only_grow(roles: RoleProbe, service: str) -> None:
     for name in LOGS[service]:
         table = f"{service}.{name}"
-        [column, *_] = castle.names(
+        [column, *_] = roles.names(
             service,
             "SELECT column_name FROM information_schema.columns WHERE table_schema = :schema "
             f"AND table_name = '{name}' ORDER BY ordinal_position",
         )
         same = column.partition(".")[2]
         changes = [f"UPDATE {table} SET {same} = {same}", f"DELETE FROM {table}", f"TRUNCATE {table}"]
-        assert castle.may(app_role(service), changes) == []
-        with castle.login(app_role(service)).connect() as connection:
+        assert roles.may(app_role(service), changes) == []
+        with roles.login(app_role(service)).connect() as connection:
             grows = connection.execute(
                 text("SELECT has_table_privilege(:t, 'SELECT') AND has_table_privilege(:t, 'INSERT')"),
                 {"t": table},
@@ -206,15 +208,15 @@ def test_a_log_can_only_grow(castle: Castle, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_session_has_limits(castle: Castle, service: str) -> None:
-    with castle.login(app_role(service)).connect() as connection:
+def test_every_session_has_limits(roles: RoleProbe, service: str) -> None:
+    with roles.login(app_role(service)).connect() as connection:
         found = {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in LIMITS}
     assert found == LIMITS
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_cannot_become_somebody_else(castle: Castle, service: str) -> None:
-    me, admin = app_role(service), castle.settings.db.admin_user
+def test_a_service_cannot_become_somebody_else(roles: RoleProbe, service: str) -> None:
+    me, admin = app_role(service), roles.settings.db.admin_user
     others = [owner_role(s) for s in SERVICES] + [app_role(s) for s in SERVICES if s != service]
     statements = [
         *(f"SET ROLE {role}" for role in (admin, *others)),
@@ -223,7 +225,7 @@ def test_a_service_cannot_become_somebody_else(castle: Castle, service: str) -> 
         *(f"ALTER ROLE {me} {right}" for right in ("SUPERUSER", "CREATEROLE", "CREATEDB", "BYPASSRLS")),
         *(f"ALTER ROLE {role} PASSWORD 'mine'" for role in (admin, *others)),
         "CREATE ROLE another LOGIN",
-        f"ALTER DATABASE {castle.settings.db.name} SET statement_timeout = 0",
+        f"ALTER DATABASE {roles.settings.db.name} SET statement_timeout = 0",
         f"ALTER SCHEMA {service} OWNER TO {me}",
         "CREATE EXTENSION pg_trgm",
         "COPY (SELECT 1) TO PROGRAM 'true'",
@@ -231,8 +233,8 @@ def test_a_service_cannot_become_somebody_else(castle: Castle, service: str) -> 
         "SELECT pg_ls_dir('.')",
         "SELECT rolpassword FROM pg_authid",
     ]
-    assert castle.may(me, statements) == []
-    with castle.login(me).connect() as connection:
+    assert roles.may(me, statements) == []
+    with roles.login(me).connect() as connection:
         rights = connection.exec_driver_sql(
             "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, "
             "(SELECT count(*) FROM pg_auth_members WHERE member = r.oid) "
@@ -242,9 +244,9 @@ def test_a_service_cannot_become_somebody_else(castle: Castle, service: str) -> 
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_nobody_logs_in_as_an_owner(castle: Castle, service: str) -> None:
+def test_nobody_logs_in_as_an_owner(roles: RoleProbe, service: str) -> None:
     # Owners may do everything in their schemas, and many installations give all roles one password.
-    with castle.login(castle.settings.db.admin_user).connect() as connection:
+    with roles.login(roles.settings.db.admin_user).connect() as connection:
         found = connection.execute(
             text("SELECT rolcanlogin FROM pg_roles WHERE rolname = :r"), {"r": owner_role(service)}
         )
@@ -252,10 +254,10 @@ def test_nobody_logs_in_as_an_owner(castle: Castle, service: str) -> None:
 
 
 @pytest.mark.parametrize(("speaker", "subscriber"), PAIRS)
-def test_the_doors_are_open_to_those_who_are_heard(castle: Castle, speaker: str, subscriber: str) -> None:
+def test_the_doors_are_open_to_those_who_are_heard(roles: RoleProbe, speaker: str, subscriber: str) -> None:
     knock = f"""SELECT {subscriber}.deliver('{{"events": []}}')"""
     heard = speaker in subscriptions()[subscriber]
-    assert castle.may(app_role(speaker), [knock]) == ([knock] if heard else [])
+    assert roles.may(app_role(speaker), [knock]) == ([knock] if heard else [])
 
 
 def knock_as(source: str, subscriber: str) -> str:
@@ -266,33 +268,33 @@ def knock_as(source: str, subscriber: str) -> str:
 
 
 @pytest.mark.parametrize(("speaker", "subscriber"), PAIRS)
-def test_a_service_speaks_for_itself_only(castle: Castle, speaker: str, subscriber: str) -> None:
+def test_a_service_speaks_for_itself_only(roles: RoleProbe, speaker: str, subscriber: str) -> None:
     """Who breaks into one service cannot let another one say that a case is decided."""
     heard = speaker in subscriptions()[subscriber]
     own = knock_as(f"/onestop/{speaker}", subscriber)
     others = [knock_as(f"/onestop/{service}", subscriber) for service in SERVICES if service != speaker]
-    assert castle.may(app_role(speaker), [own, *others]) == ([own] if heard else [])
+    assert roles.may(app_role(speaker), [own, *others]) == ([own] if heard else [])
 
 
-def test_somebody_is_not_heard(castle: Castle) -> None:
+def test_somebody_is_not_heard(roles: RoleProbe) -> None:
     """Else the test above would say nothing about closed doors."""
     assert {speaker for speaker, subscriber in PAIRS if speaker not in subscriptions()[subscriber]}
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_calls_its_own_functions_and_the_doors(castle: Castle, service: str) -> None:
+def test_a_service_calls_its_own_functions_and_the_doors(roles: RoleProbe, service: str) -> None:
     doors = {f"{s}.deliver(jsonb)" for s, speakers in subscriptions().items() if service in speakers}
     own = {_short(f"{service}.{name}") for name in BUS_FUNCTIONS}
-    assert castle.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,text[],jsonb)"}
+    assert roles.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,text[],jsonb)"}
 
 
 def test_a_migration_that_finds_a_table_locked_gives_up_and_says_so(
-    castle: Castle, monkeypatch: pytest.MonkeyPatch
+    roles: RoleProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(_LIMITS, "lock_timeout", "200ms")
-    with castle.login(castle.settings.db.admin_user).begin() as somebody:
+    with roles.login(roles.settings.db.admin_user).begin() as somebody:
         somebody.execute(text("LOCK TABLE onestop.subscriptions IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(TablesInUse, match="run onestop migrate again"):
-            migrate(castle.settings)
+            migrate(roles.settings)
     monkeypatch.undo()
-    assert migrate(castle.settings) == []
+    assert migrate(roles.settings) == []

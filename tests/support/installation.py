@@ -1,4 +1,4 @@
-"""A whole installation for one test: a fresh database, desks, matters, people, and workers if it wants them.
+"""A whole installation for one test: a fresh database, matters, people, and workers if it wants them.
 
 The database is a copy of a template that was migrated once. Delivery goes inside the database or over
 RabbitMQ; `Installation.settings` says which. Nothing here waits by the clock: conditions are polled, and time
@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 
 import pika
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, Row, create_engine, text
 
 from deploy.catalogue import publish_matters
@@ -30,23 +31,24 @@ from deploy.rabbitmq import RabbitNode
 from deploy.services import SERVICES, part, subscriptions, tables
 from services.approval import commands as approval
 from services.approval import queries as approval_queries
-from services.approval.commands import StepOutcome
+from services.approval.commands import StepResult
 from services.intake import commands as intake
 from services.intake import queries as intake_queries
 from services.intake.commands import Receipt, Submission
 from services.materials.commands import NewCertificate, record_certificate
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.broker import BrokerPublisher
+from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
 from shared.bus.inbox import Handler, Inbox
 from shared.bus.outbox import BrokerRelay, DatabaseRelay, Relay
 from shared.bus.topology import PARK_QUEUE, apply_topology, queue_name, read_queues
+from shared.bus.unit import unit_of
 from shared.catalogue.loader import BUILT_IN
-from shared.db.unit import Desk, unit_of
-from shared.desk import build_desk
+from shared.context import build_context
 from shared.privacy.secret_files import init_secrets
-from shared.settings import DbSettings, Settings, WorkerSettings, database_url
+from shared.settings import DbSettings, Settings, SmsSettings, WorkerSettings, database_url
 
 Delivery = Literal["database", "rabbitmq"]
 
@@ -58,6 +60,12 @@ HELD = ("id_card", "id_photo", "social_insurance_record", "lease_record")
 """The certificates with which nothing has to be asked for."""
 GAP = ("id_card", "id_photo", "social_insurance_record")
 """Without the lease record one material is missing."""
+UNREACHABLE_SMS = SmsSettings(
+    endpoint="http://127.0.0.1:9",
+    access_key_id="test",
+    access_key_secret=SecretStr("test"),
+    sign_name="测试",
+)
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 
 
@@ -127,31 +135,37 @@ class Installation:
     settings: Settings
     scratch: Path
     admin: Engine
-    desks: dict[str, Desk] = field(default_factory=dict)
+    contexts: dict[str, ServiceContext] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
     publishers: list[BrokerPublisher] = field(default_factory=list)
     people: int = 0
 
-    def desk(self, service: str) -> Desk:
-        """The desk of a service in this process; its hints reach nobody."""
-        if service not in self.desks:
-            desk = build_desk(self.settings, service, tables(service))
-            desk.hints = Deaf(desk.hints.engine)
-            self.desks[service] = desk
-        return self.desks[service]
+    def context(self, service: str) -> ServiceContext:
+        """The context of a service in this process; its hints reach nobody."""
+        if service not in self.contexts:
+            context = build_context(self.settings, service, tables(service))
+            context.hints = Deaf(context.hints.engine)
+            self.contexts[service] = context
+        return self.contexts[service]
+
+    def set_up_channels(self, *names: str) -> None:
+        """Let notify in this process plan deliveries by these channels, and by no others."""
+        context = self.context("notify")
+        chosen = {"sms": UNREACHABLE_SMS if "sms" in names else None}
+        context.settings = context.settings.model_copy(update=chosen)
 
     def inbox(self, service: str, handlers: Mapping[str, Handler] | None = None) -> Inbox:
         """The inbox of a service, with the commands of its worker class unless others are given."""
-        return Inbox(self.desk(service), handlers or handlers_of(part(service, "worker").Worker))
+        return Inbox(self.context(service), handlers or handlers_of(part(service, "worker").Worker))
 
     def relay(self, service: str) -> Relay:
-        """The relay of a service, on the road that the settings say."""
-        desk = self.desk(service)
+        """The relay of a service, on the transport that the settings say."""
+        context = self.context(service)
         if not self.settings.broker_url:
-            return DatabaseRelay(desk.engine, service)
+            return DatabaseRelay(context.engine, service)
         publisher = BrokerPublisher(self.settings.broker_url)
         self.publishers.append(publisher)
-        return BrokerRelay(desk.engine, service, publisher)
+        return BrokerRelay(context.engine, service, publisher)
 
     def rows(self, statement: str, **values: Any) -> list[Row[Any]]:
         """What a query of the admin finds."""
@@ -199,9 +213,9 @@ class Installation:
         """A person whom intake knows, and of whom the state holds these certificates."""
         self.people += 1
         who = Citizen(f"测试{self.people}", id_number(self.people), f"139{self.people:08d}")
-        with unit_of(self.desk("intake"), "test.person") as unit:
+        with unit_of(self.context("intake"), "test.person") as unit:
             ref = intake.register_person(unit, who.id_number, who.name, who.phone)
-        with unit_of(self.desk("materials"), "test.certificates") as unit:
+        with unit_of(self.context("materials"), "test.certificates") as unit:
             for type_code in certificates:
                 record_certificate(
                     unit,
@@ -219,7 +233,7 @@ class Installation:
 
     def submit(self, who: Citizen) -> Receipt:
         """Apply for a residence permit."""
-        desk = self.desk("intake")
+        context = self.context("intake")
         form = {
             "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
             "residence": {"address": "文三路 1 号", "kind": "rented", "since": "2024-03-01"},
@@ -227,7 +241,7 @@ class Installation:
             "fetch_consent": True,
         }
         submission = Submission(
-            matter=desk.matters.latest(MATTER),
+            matter=context.matters.latest(MATTER),
             form=form,
             uploads={},
             channel="web",
@@ -235,39 +249,39 @@ class Installation:
             locale="zh-CN",
             submitter=None,
         )
-        with unit_of(desk, "case.submit") as unit:
+        with unit_of(context, "case.submit") as unit:
             return intake.submit_case(unit, submission)
 
     def supply(self, number: str, *materials: str) -> None:
         """Supply uploads for what was asked for."""
-        desk = self.desk("intake")
-        with unit_of(desk, "case.supply") as unit:
+        context = self.context("intake")
+        with unit_of(context, "case.supply") as unit:
             case = intake_queries.lock_cases(unit.session, {number})[number]
             intake.supply_materials(unit, case, {code: uuid4() for code in materials})
 
-    def work_task(self, number: str, outcome: StepOutcome = StepOutcome.APPROVED) -> bool:
+    def work_task(self, number: str, outcome: StepResult = StepResult.APPROVED) -> bool:
         """Claim and end the open task of a case; True when that decided the case."""
         officer = Principal(
             PrincipalKind.OFFICER, "officer-1", None, ("xihu-community", "xihu-police"), "officer-1"
         )
         task_id = self.value("SELECT id FROM approval.tasks WHERE case_no = :n AND state = 'open'", n=number)
-        with unit_of(self.desk("approval"), "task.decide") as unit:
+        with unit_of(self.context("approval"), "task.decide") as unit:
             found = approval_queries.lock_task(unit.session, task_id)
             assert found is not None
             task, case = found
             approval.claim_task(unit, task, case, officer)
-            then = outcome if task.decides else StepOutcome.PASSED
+            then = outcome if task.decides else StepResult.PASSED
             approval.decide_task(unit, task, case, officer, then, "理由", [])
             return task.decides
 
-    def decide(self, number: str, outcome: StepOutcome = StepOutcome.APPROVED) -> None:
+    def decide(self, number: str, outcome: StepResult = StepResult.APPROVED) -> None:
         """Work every step of a case until it is decided."""
         while not self.work_task(number, outcome):
             continue
 
     def pump(self) -> None:
         """Hand on and handle in this process, inside the database, until nothing moves any more."""
-        relays = [DatabaseRelay(self.desk(service).engine, service) for service in SERVICES]
+        relays = [DatabaseRelay(self.context(service).engine, service) for service in SERVICES]
         inboxes = [self.inbox(service) for service in SERVICES]
         moved = True
         while moved:
@@ -332,9 +346,9 @@ class Installation:
             worker.kill()
         for publisher in self.publishers:
             publisher.close()
-        for desk in self.desks.values():
-            desk.engine.dispose()
-            desk.hints.engine.dispose()
+        for context in self.contexts.values():
+            context.engine.dispose()
+            context.hints.engine.dispose()
         self.admin.dispose()
 
 
@@ -392,7 +406,9 @@ def installation(
 
 
 @pytest.fixture
-def house(postgres: PostgresServer, template_settings: Settings, tmp_path: Path) -> Iterator[Installation]:
+def db_installation(
+    postgres: PostgresServer, template_settings: Settings, tmp_path: Path
+) -> Iterator[Installation]:
     """A fresh installation with delivery inside the database, for what no delivery changes."""
     with make_installation(postgres, template_settings, tmp_path, None) as made:
         yield made

@@ -11,7 +11,7 @@ from deploy import worker  # before all else: it patches the standard library
 
 from services.notify import commands  # isort: skip
 from services.notify.commands import Addressees  # isort: skip
-from shared.db.unit import Unit  # isort: skip
+from shared.bus.unit import Unit  # isort: skip
 from shared.events.fact import Event  # isort: skip
 from shared.settings import Settings  # isort: skip
 

@@ -28,7 +28,7 @@ class CertificateState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-class Outcome(StrEnum):
+class MatchOutcome(StrEnum):
     """How one required material, or one-of group, was met or why not."""
 
     MATCHED = "matched"
@@ -47,13 +47,13 @@ class Outcome(StrEnum):
 
 # The reason to tell of a group is that of the member nearest to being met.
 _TELLING = (
-    Outcome.NEEDS_CONSENT,
-    Outcome.SOURCE_UNAVAILABLE,
-    Outcome.EXPIRED,
-    Outcome.REVOKED,
-    Outcome.HOLDER_MISMATCH,
-    Outcome.NOT_FOUND,
-    Outcome.SELF_PROVIDE,
+    MatchOutcome.NEEDS_CONSENT,
+    MatchOutcome.SOURCE_UNAVAILABLE,
+    MatchOutcome.EXPIRED,
+    MatchOutcome.REVOKED,
+    MatchOutcome.HOLDER_MISMATCH,
+    MatchOutcome.NOT_FOUND,
+    MatchOutcome.SELF_PROVIDE,
 )
 
 
@@ -76,7 +76,7 @@ class MaterialOutcome:
     """The outcome of a material or one-of group; `met_by` is the material that met it."""
 
     material: str
-    outcome: Outcome
+    outcome: MatchOutcome
     source: Literal["certificate", "upload"] | None = None
     certificate: UUID | None = None
     upload: UUID | None = None
@@ -165,12 +165,14 @@ def _outcome(name: str, members: Sequence[Material], scene: _Scene) -> MaterialO
         found = _certificate_for(member, scene)
         if found is not None:
             return MaterialOutcome(
-                name, Outcome.MATCHED, "certificate", certificate=found.id, met_by=member.code
+                name, MatchOutcome.MATCHED, "certificate", certificate=found.id, met_by=member.code
             )
     for member in members:
         upload = scene.uploads.get(member.code)
         if upload is not None and member.uploadable:
-            return MaterialOutcome(name, Outcome.SELF_PROVIDED, "upload", upload=upload, met_by=member.code)
+            return MaterialOutcome(
+                name, MatchOutcome.SELF_PROVIDED, "upload", upload=upload, met_by=member.code
+            )
     return MaterialOutcome(name, min((_reason(member, scene) for member in members), key=_TELLING.index))
 
 
@@ -195,30 +197,30 @@ def _reachable(material: Material, scene: _Scene) -> frozenset[str]:
     return frozenset(material.certificate_types if material.shareable else ()).difference(scene.unavailable)
 
 
-def _reason(material: Material, scene: _Scene) -> Outcome:
+def _reason(material: Material, scene: _Scene) -> MatchOutcome:
     """Why no certificate met a material: the state of the holder's own best one, if there is any."""
     if not material.shareable or not material.certificate_types:
-        return Outcome.SELF_PROVIDE
+        return MatchOutcome.SELF_PROVIDE
     if not scene.consented:
-        return Outcome.NEEDS_CONSENT
+        return MatchOutcome.NEEDS_CONSENT
     reachable = _reachable(material, scene)
     if len(reachable) < len(set(material.certificate_types)):
-        return Outcome.SOURCE_UNAVAILABLE
+        return MatchOutcome.SOURCE_UNAVAILABLE
     holder = scene.holders.get(material.holder_role)
     of_type = [c for c in scene.certificates if c.type_code in reachable]
     reasons = [_flaw(c, scene.on) for c in of_type if c.holder_ref == holder]
     if reasons:
         return min(reasons, key=_TELLING.index)
-    return Outcome.HOLDER_MISMATCH if of_type else Outcome.NOT_FOUND
+    return MatchOutcome.HOLDER_MISMATCH if of_type else MatchOutcome.NOT_FOUND
 
 
-def _flaw(certificate: CertificateView, on: date) -> Outcome:
+def _flaw(certificate: CertificateView, on: date) -> MatchOutcome:
     if certificate.state is not CertificateState.NORMAL:
-        return Outcome.REVOKED
+        return MatchOutcome.REVOKED
     if certificate.valid_until is not None and certificate.valid_until < on:
-        return Outcome.EXPIRED
+        return MatchOutcome.EXPIRED
     # Not yet valid, or only a copy that nobody verified: there is nothing to use yet, and nobody's fault.
-    return Outcome.NOT_FOUND
+    return MatchOutcome.NOT_FOUND
 
 
 def _by_preference(certificates: Iterable[CertificateView]) -> tuple[CertificateView, ...]:

@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 from typing import Protocol
 from uuid import UUID
 
-from services.notify.rules.delivery import Answer
+from services.notify.rules.delivery import SendResult
 from shared.settings import Settings
 
 
@@ -35,7 +35,7 @@ class OutsideMessage:
 class Told:
     """What is known after a call; `reason` is a code, `provider_ref` the provider's own number."""
 
-    answer: Answer
+    answer: SendResult
     reason: str | None = None
     provider_ref: str | None = None
     retry_after_s: float = 0.0
@@ -65,6 +65,11 @@ class Channel(Protocol):
 def channel_names() -> tuple[str, ...]:
     """Every channel that there is a file for."""
     return tuple(sorted(found.name for found in iter_modules(__path__) if not found.name.startswith("_")))
+
+
+def set_up_channels(settings: Settings) -> tuple[str, ...]:
+    """The names of the channels that this installation has set up; nothing is opened."""
+    return tuple(name for name in channel_names() if getattr(settings, name) is not None)
 
 
 def open_channels(settings: Settings) -> list[Channel]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from services.notify.channels import OutsideMessage, Told
 from services.notify.channels._aliyun import AliyunRpc, Answered, Doubt
-from services.notify.rules.delivery import Answer
+from services.notify.rules.delivery import SendResult
 from services.notify.templates import sms_params
 from shared.faults import fault_point
 from shared.legal_time import legal_day
@@ -68,25 +68,25 @@ class SmsChannel:
             "OutId": str(message.key),
         }
         if message.deadline is not None and time.monotonic() > message.deadline:
-            return Told(Answer.UNKNOWN, "claim-too-old")
+            return Told(SendResult.UNKNOWN, "claim-too-old")
         fault_point("sms.send.before")
         got = self._gateway.call("SendSms", params)
         fault_point("sms.send.after")
         if isinstance(got, Answered):
             return _sent(got)
         if isinstance(got, Doubt):
-            return Told(Answer.UNKNOWN, got.reason)
-        return Told(Answer.NOT_SENT, got.reason, retry_after_s=got.retry_after_s)
+            return Told(SendResult.UNKNOWN, got.reason)
+        return Told(SendResult.NOT_SENT, got.reason, retry_after_s=got.retry_after_s)
 
     def ask(self, message: OutsideMessage, sent_on: date) -> Told:
         """What became of our OutId. A failed receipt is final: the provider had it."""
         # What left us just before midnight may stand in the gateway's next day.
         days = {sent_on, min(sent_on + timedelta(days=1), max(sent_on, legal_day(self._now())))}
         fault_point("sms.ask.before")
-        told = Told(Answer.UNKNOWN, "not-asked")
+        told = Told(SendResult.UNKNOWN, "not-asked")
         for day in sorted(days):
             told = self._ask_day(message, day)
-            if told.answer is not Answer.NEVER_TAKEN:
+            if told.answer is not SendResult.NEVER_TAKEN:
                 break
         fault_point("sms.ask.after")
         return told
@@ -108,7 +108,7 @@ class SmsChannel:
         )
         if isinstance(got, Answered):
             return _receipt(got, str(message.key))
-        return Told(Answer.UNKNOWN, got.reason)
+        return Told(SendResult.UNKNOWN, got.reason)
 
     def _template_code(self, message: OutsideMessage) -> str:
         """The code for this language, else for both; gateways that let us choose codes know our own name."""
@@ -127,46 +127,46 @@ def _sent(got: Answered) -> Told:
     if code == "OK":
         reference = _reference(got.body.get("BizId"))
         if got.status == 200 and reference:
-            return Told(Answer.ACCEPTED, provider_ref=reference)
-        return Told(Answer.UNKNOWN, "unreadable-answer")
+            return Told(SendResult.ACCEPTED, provider_ref=reference)
+        return Told(SendResult.UNKNOWN, "unreadable-answer")
     reason = _code(code)
     if reason is None:
-        return Told(Answer.UNKNOWN, "unreadable-answer")
+        return Told(SendResult.UNKNOWN, "unreadable-answer")
     if reason.startswith(_STUMBLED):
-        return Told(Answer.UNKNOWN, reason)
+        return Told(SendResult.UNKNOWN, reason)
     for start, wait in _NOT_NOW:
         if reason.startswith(start):
-            return Told(Answer.NOT_SENT, reason, retry_after_s=wait)
-    return Told(Answer.REFUSED, reason)
+            return Told(SendResult.NOT_SENT, reason, retry_after_s=wait)
+    return Told(SendResult.REFUSED, reason)
 
 
 def _receipt(got: Answered, key: str) -> Told:
     details = got.body.get("SmsSendDetailDTOs")
     found = details.get("SmsSendDetailDTO") if isinstance(details, dict) else None
     if got.status != 200 or got.body.get("Code") != "OK" or not isinstance(found, list):
-        return Told(Answer.UNKNOWN, _code(got.body.get("Code")) or "unreadable-receipt")
+        return Told(SendResult.UNKNOWN, _code(got.body.get("Code")) or "unreadable-receipt")
     ours = [detail for detail in found if isinstance(detail, dict) and detail.get("OutId") == key]
     if ours:
         return _best([_told_by(detail) for detail in ours])
     total = got.body.get("TotalCount")
     if not isinstance(total, int | str) or str(total) != str(len(found)):
         # Ours may stand on a page that we did not see.
-        return Told(Answer.UNKNOWN, "receipts-incomplete")
-    return Told(Answer.NEVER_TAKEN, "no-receipt")
+        return Told(SendResult.UNKNOWN, "receipts-incomplete")
+    return Told(SendResult.NEVER_TAKEN, "no-receipt")
 
 
 def _told_by(detail: dict[str, Any]) -> Told:
     status = detail.get("SendStatus")
     if status in (_WAITING, _DELIVERED):
-        return Told(Answer.ACCEPTED, provider_ref=_reference(detail.get("BizId")))
+        return Told(SendResult.ACCEPTED, provider_ref=_reference(detail.get("BizId")))
     if status == _FAILED:
-        return Told(Answer.REFUSED, f"receipt-failed:{_code(detail.get('ErrCode')) or 'no-code'}")
-    return Told(Answer.UNKNOWN, "unreadable-receipt")
+        return Told(SendResult.REFUSED, f"receipt-failed:{_code(detail.get('ErrCode')) or 'no-code'}")
+    return Told(SendResult.UNKNOWN, "unreadable-receipt")
 
 
 def _best(told: list[Told]) -> Told:
     """Of several receipts for one key the one that says most: it reached somebody."""
-    order = (Answer.ACCEPTED, Answer.UNKNOWN, Answer.REFUSED)
+    order = (SendResult.ACCEPTED, SendResult.UNKNOWN, SendResult.REFUSED)
     return min(told, key=lambda one: order.index(one.answer))
 
 

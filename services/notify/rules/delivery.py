@@ -33,7 +33,7 @@ SETTLED = frozenset((DeliveryState.SENT, DeliveryState.FAILED))
 """Nothing changes a delivery any more once it is here."""
 
 
-class Answer(StrEnum):
+class SendResult(StrEnum):
     """What is known after one call."""
 
     ACCEPTED = "accepted"
@@ -63,7 +63,7 @@ def must_ask(state: DeliveryState) -> bool:
 
 
 def after_answer(
-    answer: Answer,
+    answer: SendResult,
     *,
     sends: int,
     asks: int,
@@ -77,17 +77,17 @@ def after_answer(
     not come back at once and none comes back early. `retry_after_s` is the provider's own wish.
     """
     match answer:
-        case Answer.ACCEPTED:
+        case SendResult.ACCEPTED:
             return Next(DeliveryState.SENT, None)
-        case Answer.REFUSED:
+        case SendResult.REFUSED:
             return Next(DeliveryState.FAILED, None, reason)
-        case Answer.NEVER_TAKEN if asks < BELIEVED_AFTER:
+        case SendResult.NEVER_TAKEN if asks < BELIEVED_AFTER:
             return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter), reason or "never-taken")
-        case Answer.NOT_SENT | Answer.NEVER_TAKEN:
+        case SendResult.NOT_SENT | SendResult.NEVER_TAKEN:
             if sends >= MAX_SENDS:
                 return Next(DeliveryState.FAILED, None, reason or "gave-up")
             return Next(DeliveryState.PLANNED, _spread(_SEND_AFTER, sends, jitter, retry_after_s), reason)
-        case Answer.UNKNOWN:
+        case SendResult.UNKNOWN:
             if asks >= MAX_ASKS:
                 return Next(DeliveryState.IN_DOUBT, None, reason or "in-doubt")
             return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter, retry_after_s), reason)

@@ -8,15 +8,15 @@ from deploy.postgres import PostgresServer
 from shared.settings import Settings
 from tests.integration.bus.history import History, record_history
 from tests.support.installation import (
+    db_installation,
     delivery,
-    house,
     installation,
     make_installation,
     secrets_dir,
     template_settings,
 )
 
-__all__ = ["delivery", "house", "installation", "secrets_dir", "template_settings"]
+__all__ = ["db_installation", "delivery", "installation", "secrets_dir", "template_settings"]
 
 
 @pytest.fixture(scope="session")

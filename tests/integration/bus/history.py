@@ -16,10 +16,10 @@ from deploy.services import part, subscriptions
 from shared.bus.consumer import QueueConsumer
 from shared.bus.inbox import Inbox
 from shared.bus.topology import queue_name
+from shared.bus.unit import new_id
 from shared.bus.wire import from_json, to_message
 from shared.db.transaction import transaction
 from shared.db.types import AwareDateTime
-from shared.db.unit import new_id
 from shared.events.fact import Event
 from tests.support.installation import GAP, Citizen, Installation, wait_for
 
@@ -111,7 +111,7 @@ class Stage:
 def make_stage(installation: Installation, service: str, history: History) -> Stage:
     """A person with certificates, and the service on its own."""
     who = installation.citizen(GAP)
-    installation.desk("notify").channels = frozenset({"sms"})
+    installation.set_up_channels("sms")
     applicant = installation.value("SELECT person_ref FROM intake.persons ORDER BY created_at DESC LIMIT 1")
     return Stage(installation, service, history, who, applicant)
 
@@ -172,7 +172,7 @@ class DatabaseLine:
             speaker = str(source).removeprefix("/onestop/")
             heard = subscriptions()[self.service]
             caller = speaker if speaker in heard else next(iter(heard))
-            with transaction(self.installation.desk(caller).engine, "test.deliver") as connection:
+            with transaction(self.installation.context(caller).engine, "test.deliver") as connection:
                 connection.execute(
                     text(f"SELECT {self.service}.deliver(CAST(:body AS jsonb))"),
                     {"body": json.dumps({"received_at": "2026-11-23T00:00:00Z", "events": list(said)})},
@@ -247,7 +247,7 @@ def open_line(installation: Installation, service: str, inbox: Inbox, batch: int
     if url is None:
         yield DatabaseLine(installation, service, inbox, batch)
         return
-    consumer = _Counting(url, service, inbox, batch=batch, patience_s=0.01, run_batch=lambda work: work())
+    consumer = _Counting(url, service, inbox, batch=batch, linger_s=0.01, run_batch=lambda work: work())
     line = BrokerLine(url, service, consumer)
     line.threads = [
         threading.Thread(target=run, name=run.__name__, daemon=True)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from services.notify.channels import OutsideMessage, Told
-from services.notify.rules.delivery import BELIEVED_AFTER, Answer
-from services.notify.worker import jobs
+from services.notify.commands import SEND_JOB
+from services.notify.rules.delivery import BELIEVED_AFTER, SendResult
+from services.notify.sending import SendNotice
 from shared import faults
 from shared.bus.jobs import Again, Done, GiveUp, Job, JobRunner, Verdict
-from shared.db.unit import Unit, unit_of
+from shared.bus.unit import Unit, unit_of
 from shared.faults import InjectedFault
 from shared.http.ask import Asker
 from tests.support.installation import Installation
@@ -69,82 +70,86 @@ class FakeSms:
         return answer
 
 
-def leave(house: Installation, *keys: str) -> None:
-    with unit_of(house.desk("notify"), "test.leave") as unit:
+def leave(db_installation: Installation, *keys: str) -> None:
+    with unit_of(db_installation.context("notify"), "test.leave") as unit:
         for n, key in enumerate(keys):
             unit.later(KIND, key, {"n": n})
 
 
 @pytest.fixture
-def runner(house: Installation) -> Iterator[tuple[JobRunner, Scripted]]:
+def runner(db_installation: Installation) -> Iterator[tuple[JobRunner, Scripted]]:
     handler = Scripted()
-    made = JobRunner(house.desk("notify"), {KIND: handler})
+    made = JobRunner(db_installation.context("notify"), {KIND: handler})
     yield made, handler
     made.close()
 
 
-def row(house: Installation) -> Any:
-    return house.rows("SELECT state, epoch, attempts, reason, lease_until FROM notify.jobs")[0]
+def row(db_installation: Installation) -> Any:
+    return db_installation.rows("SELECT state, epoch, attempts, reason, lease_until FROM notify.jobs")[0]
 
 
 def test_the_same_job_is_left_once_and_done_once(
-    house: Installation, runner: tuple[JobRunner, Scripted]
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
 ) -> None:
-    leave(house, "a", "b")
-    leave(house, "b", "c")
+    leave(db_installation, "a", "b")
+    leave(db_installation, "b", "c")
 
     assert runner[0].run_once() == 3
     assert runner[0].run_once() == 0
-    assert house.rows("SELECT DISTINCT state FROM notify.jobs") == [("done",)]
+    assert db_installation.rows("SELECT DISTINCT state FROM notify.jobs") == [("done",)]
 
 
-def test_again_and_giving_up(house: Installation, runner: tuple[JobRunner, Scripted]) -> None:
+def test_again_and_giving_up(db_installation: Installation, runner: tuple[JobRunner, Scripted]) -> None:
     jobs_, handler = runner
-    leave(house, "a")
-    later = house.value("SELECT clock_timestamp()") + timedelta(hours=1)
+    leave(db_installation, "a")
+    later = db_installation.value("SELECT clock_timestamp()") + timedelta(hours=1)
     handler.verdicts = [Again(later, "busy"), GiveUp("no-contact")]
 
     assert jobs_.run_once() == 1
-    assert (row(house).state, row(house).reason) == ("due", "busy")
+    assert (row(db_installation).state, row(db_installation).reason) == ("due", "busy")
     assert jobs_.run_once() == 0, "not before its time"
-    house.change("UPDATE notify.jobs SET due_at = due_at - interval '2 hours'")
+    db_installation.change("UPDATE notify.jobs SET due_at = due_at - interval '2 hours'")
     assert jobs_.run_once() == 1
 
-    assert (row(house).state, row(house).reason, row(house).attempts) == ("failed", "no-contact", 2)
+    assert (row(db_installation).state, row(db_installation).reason, row(db_installation).attempts) == (
+        "failed",
+        "no-contact",
+        2,
+    )
     assert jobs_.run_once() == 0
 
 
 def test_a_claim_whose_holder_died_is_taken_over_under_a_new_epoch(
-    house: Installation, runner: tuple[JobRunner, Scripted]
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
 ) -> None:
     jobs_, handler = runner
-    leave(house, "a")
+    leave(db_installation, "a")
     faults.plan_faults("jobs.claim.commit.after:1:raise")
     with pytest.raises(InjectedFault):
         jobs_.run_once()
-    assert (row(house).state, row(house).epoch) == ("claimed", 1)
+    assert (row(db_installation).state, row(db_installation).epoch) == ("claimed", 1)
     assert jobs_.run_once() == 0, "the lease of a live holder is respected"
 
-    house.change("UPDATE notify.jobs SET lease_until = lease_until - interval '1 hour'")
+    db_installation.change("UPDATE notify.jobs SET lease_until = lease_until - interval '1 hour'")
     assert jobs_.run_once() == 1
 
     assert [(job.epoch, job.attempts, job.taken_over) for job in handler.prepared] == [
         (1, 1, False),
         (2, 2, True),
     ]
-    assert row(house).state == "done"
+    assert row(db_installation).state == "done"
 
 
 def test_the_result_of_a_holder_that_comes_back_late_is_dropped(
-    house: Installation, runner: tuple[JobRunner, Scripted]
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
 ) -> None:
     slow, handler = runner
     heir_handler = Scripted(verdicts=[GiveUp("heir")])
-    heir = JobRunner(house.desk("notify"), {KIND: heir_handler})
-    leave(house, "a")
+    heir = JobRunner(db_installation.context("notify"), {KIND: heir_handler})
+    leave(db_installation, "a")
 
     def overtaken() -> str:
-        house.change("UPDATE notify.jobs SET lease_until = lease_until - interval '1 hour'")
+        db_installation.change("UPDATE notify.jobs SET lease_until = lease_until - interval '1 hour'")
         heir.run_once()
         return "too late"
 
@@ -154,14 +159,14 @@ def test_the_result_of_a_holder_that_comes_back_late_is_dropped(
 
     assert handler.finished == []
     assert heir_handler.finished == [0]
-    assert (row(house).state, row(house).reason) == ("failed", "heir")
+    assert (row(db_installation).state, row(db_installation).reason) == ("failed", "heir")
 
 
 def test_an_exception_of_the_call_is_its_answer(
-    house: Installation, runner: tuple[JobRunner, Scripted]
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
 ) -> None:
     jobs_, handler = runner
-    leave(house, "a")
+    leave(db_installation, "a")
 
     def fail() -> None:
         raise ConnectionResetError
@@ -173,10 +178,13 @@ def test_an_exception_of_the_call_is_its_answer(
 
 @pytest.mark.parametrize("where", ["prepare", "finish"])
 def test_a_job_whose_own_code_fails_does_not_stop_its_neighbours(
-    house: Installation, runner: tuple[JobRunner, Scripted], where: str, monkeypatch: pytest.MonkeyPatch
+    db_installation: Installation,
+    runner: tuple[JobRunner, Scripted],
+    where: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     jobs_, handler = runner
-    leave(house, "a", "b", "c")
+    leave(db_installation, "a", "b", "c")
     good = getattr(handler, where)
 
     def broken(unit: Unit, job: Job, *rest: Any) -> Any:
@@ -186,50 +194,50 @@ def test_a_job_whose_own_code_fails_does_not_stop_its_neighbours(
 
     monkeypatch.setattr(handler, where, broken)
     jobs_.run_once()
-    assert house.value("SELECT count(*) FROM notify.jobs WHERE state = 'done'") == 2
+    assert db_installation.value("SELECT count(*) FROM notify.jobs WHERE state = 'done'") == 2
 
 
 @dataclass
-class Desk:
+class SmsDelivery:
     """One SMS about one case, its channel scripted."""
 
-    house: Installation
+    installation: Installation
     channel: FakeSms
     runner: JobRunner
 
     def step(self) -> None:
         """Let the job be due, and run it."""
-        self.house.change(
+        self.installation.change(
             "UPDATE notify.jobs SET due_at = due_at - interval '1 day', "
             "lease_until = lease_until - interval '1 day'"
         )
         assert self.runner.run_once() == 1
 
     def delivery(self) -> Any:
-        return self.house.rows("SELECT * FROM notify.deliveries WHERE channel = 'sms'")[0]
+        return self.installation.rows("SELECT * FROM notify.deliveries WHERE channel = 'sms'")[0]
 
     def told(self) -> list[str]:
         """What was said about the SMS."""
-        rows = self.house.rows("SELECT event->'data' AS data FROM notify.outbox ORDER BY id")
+        rows = self.installation.rows("SELECT event->'data' AS data FROM notify.outbox ORDER BY id")
         return [row.data["status"] for row in rows if row.data["channel"] == "sms"]
 
 
 @pytest.fixture
-def sms(house: Installation) -> Iterator[Desk]:
-    house.desk("notify").channels = frozenset({"sms"})
-    house.submit(house.citizen())
-    house.relay("intake").run_once()
-    house.inbox("notify").run_batch(10)
+def sms(db_installation: Installation) -> Iterator[SmsDelivery]:
+    db_installation.set_up_channels("sms")
+    db_installation.submit(db_installation.citizen())
+    db_installation.relay("intake").run_once()
+    db_installation.inbox("notify").run_batch(10)
     channel = FakeSms([])
-    asker = Asker(house.settings, {"intake": {"contact": lambda params: {"phone": "13900000001"}}})
-    runner = JobRunner(house.desk("notify"), jobs([channel], asker))
-    yield Desk(house, channel, runner)
+    asker = Asker(db_installation.settings, {"intake": {"contact": lambda params: {"phone": "13900000001"}}})
+    runner = JobRunner(db_installation.context("notify"), {f"{SEND_JOB}.sms": SendNotice(channel, asker)})
+    yield SmsDelivery(db_installation, channel, runner)
     runner.close()
     asker.close()
 
 
-def test_an_sms_that_is_taken_is_sent_once_and_said_once(sms: Desk) -> None:
-    sms.channel.answers = [Told(Answer.ACCEPTED, provider_ref="ref-1")]
+def test_an_sms_that_is_taken_is_sent_once_and_said_once(sms: SmsDelivery) -> None:
+    sms.channel.answers = [Told(SendResult.ACCEPTED, provider_ref="ref-1")]
     sms.step()
 
     assert (sms.delivery().state, sms.delivery().provider_ref) == ("sent", "ref-1")
@@ -237,11 +245,11 @@ def test_an_sms_that_is_taken_is_sent_once_and_said_once(sms: Desk) -> None:
     assert [message.key for message in sms.channel.sent] == [sms.delivery().id]
 
 
-@pytest.mark.parametrize("doubt", [Told(Answer.UNKNOWN, "timeout"), ConnectionResetError()])
+@pytest.mark.parametrize("doubt", [Told(SendResult.UNKNOWN, "timeout"), ConnectionResetError()])
 def test_an_sms_in_doubt_is_asked_for_and_never_sent_again_blindly(
-    sms: Desk, doubt: Told | Exception
+    sms: SmsDelivery, doubt: Told | Exception
 ) -> None:
-    sms.channel.answers = [doubt, Told(Answer.UNKNOWN, "timeout"), Told(Answer.ACCEPTED)]
+    sms.channel.answers = [doubt, Told(SendResult.UNKNOWN, "timeout"), Told(SendResult.ACCEPTED)]
     sms.step()
     assert sms.delivery().state == "in_doubt"
     assert sms.told() == []
@@ -254,8 +262,8 @@ def test_an_sms_in_doubt_is_asked_for_and_never_sent_again_blindly(
     assert sms.told() == ["sent"]
 
 
-def test_a_death_after_the_call_is_a_doubt(sms: Desk) -> None:
-    sms.channel.answers = [Told(Answer.ACCEPTED), Told(Answer.ACCEPTED)]
+def test_a_death_after_the_call_is_a_doubt(sms: SmsDelivery) -> None:
+    sms.channel.answers = [Told(SendResult.ACCEPTED), Told(SendResult.ACCEPTED)]
     faults.plan_faults("job.notify.send.sms.result.commit.before:1:raise")
     with pytest.raises(InjectedFault):
         sms.step()
@@ -267,8 +275,8 @@ def test_a_death_after_the_call_is_a_doubt(sms: Desk) -> None:
     assert sms.delivery().state == "sent"
 
 
-def test_what_did_not_leave_us_is_sent_again(sms: Desk) -> None:
-    sms.channel.answers = [Told(Answer.NOT_SENT, "refused-connection"), Told(Answer.ACCEPTED)]
+def test_what_did_not_leave_us_is_sent_again(sms: SmsDelivery) -> None:
+    sms.channel.answers = [Told(SendResult.NOT_SENT, "refused-connection"), Told(SendResult.ACCEPTED)]
     sms.step()
     assert sms.delivery().state == "planned"
     sms.step()
@@ -277,25 +285,25 @@ def test_what_did_not_leave_us_is_sent_again(sms: Desk) -> None:
     assert sms.told() == ["sent"]
 
 
-def test_what_was_never_taken_goes_again_soon(sms: Desk) -> None:
+def test_what_was_never_taken_goes_again_soon(sms: SmsDelivery) -> None:
     sms.channel.answers = [
-        Told(Answer.UNKNOWN, "timeout"),
-        *[Told(Answer.NEVER_TAKEN, "no-receipt")] * (BELIEVED_AFTER - 1),
-        Told(Answer.ACCEPTED),
+        Told(SendResult.UNKNOWN, "timeout"),
+        *[Told(SendResult.NEVER_TAKEN, "no-receipt")] * (BELIEVED_AFTER - 1),
+        Told(SendResult.ACCEPTED),
     ]
     for _ in range(BELIEVED_AFTER):
         sms.step()
     assert sms.delivery().state == "planned"
     # All the asking is no reason to wait: it is the first send that failed.
     wait = "SELECT extract(epoch FROM due_at - now()) FROM notify.jobs WHERE kind = 'notify.send.sms'"
-    assert sms.house.value(wait) < 5
+    assert sms.installation.value(wait) < 5
     sms.step()
 
     assert (len(sms.channel.sent), sms.delivery().sends, sms.delivery().state) == (2, 2, "sent")
 
 
-def test_a_refusal_is_final_and_said(sms: Desk) -> None:
-    sms.channel.answers = [Told(Answer.REFUSED, "blocked")]
+def test_a_refusal_is_final_and_said(sms: SmsDelivery) -> None:
+    sms.channel.answers = [Told(SendResult.REFUSED, "blocked")]
     sms.step()
 
     assert (sms.delivery().state, sms.delivery().reason) == ("failed", "blocked")

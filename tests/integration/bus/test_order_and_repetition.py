@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.services import SERVICES
-from shared.bus.keeping import keep_house
+from shared.bus.housekeeping import keep_tables
 from tests.integration.bus.history import (
     History,
     Stage,
@@ -73,7 +73,7 @@ def test_the_same_facts_five_times_and_again_much_later(
         installation.change(
             f"UPDATE {service}.outbox SET emitted_at = emitted_at {ago}, sent_at = emitted_at"
         )
-        keep_house(installation.desk(service))
+        keep_tables(installation.context(service))
         line.send(facts)
         line.take()
         settle(installation, service, inbox)
@@ -93,11 +93,13 @@ def arrivals(draw: st.DrawFn, count: int) -> tuple[list[int], list[int]]:
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("way", ["received", "claimed"])
-def test_a_cases_facts_in_any_order(house: Installation, history: History, service: str, way: str) -> None:
-    stage = make_stage(house, service, history)
+def test_a_cases_facts_in_any_order(
+    db_installation: Installation, history: History, service: str, way: str
+) -> None:
+    stage = make_stage(db_installation, service, history)
     expected = tell_in_order(stage)
     count = len(decided_late(stage, stage.new_case()[1])[0])
-    inbox = house.inbox(service)
+    inbox = db_installation.inbox(service)
 
     @settings(
         max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -110,12 +112,12 @@ def test_a_cases_facts_in_any_order(house: Installation, history: History, servi
         told = [early[place] for place in order]
         for start, end in zip([0, *cuts], [*cuts, len(told)], strict=True):
             give(told[start:end])
-        settle(house, service, inbox)
+        settle(db_installation, service, inbox)
         if late:
-            house.decide(number)
+            db_installation.decide(number)
             give(late + early)
-            settle(house, service, inbox)
-        assert house.unfinished(service) == 0
+            settle(db_installation, service, inbox)
+        assert db_installation.unfinished(service) == 0
         assert stage.outcome(number) == expected
 
     def give(batch: list[Stored]) -> None:
@@ -127,5 +129,5 @@ def test_a_cases_facts_in_any_order(house: Installation, history: History, servi
             line.send(batch)
             line.take()
 
-    with open_line(house, service, inbox) as line:
+    with open_line(db_installation, service, inbox) as line:
         any_order_ends_the_same()

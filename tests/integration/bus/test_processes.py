@@ -20,7 +20,7 @@ WORKERS = 3
 def stage(installation: Installation, history: History) -> Stage:
     """Notify, without any channel to the outside."""
     stage = make_stage(installation, "notify", history)
-    installation.desk("notify").channels = frozenset()
+    installation.set_up_channels()
     return stage
 
 

@@ -14,8 +14,8 @@ from shared.bus import broker
 from shared.bus.broker import NotPublished
 from shared.bus.outbox import BUSY
 from shared.bus.topology import EXCHANGE, queue_name, routing_pattern
+from shared.bus.unit import unit_of
 from shared.db.transaction import transaction
-from shared.db.unit import unit_of
 from shared.faults import InjectedFault
 from tests.support.installation import Installation, settle
 
@@ -124,9 +124,9 @@ def test_a_crash_between_publish_and_mark_repeats_and_the_inbox_absorbs(installa
 
 def test_a_second_relay_is_busy_while_the_first_hands_on(installation: Installation) -> None:
     installation.submit(installation.citizen())
-    desk = installation.desk("intake")
+    context = installation.context("intake")
     relay = installation.relay("intake")
-    with transaction(desk.engine, "test.lock") as connection:
+    with transaction(context.engine, "test.lock") as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('onestop.intake.relay'))"))
         assert relay.run_once() == BUSY
     assert relay.run_once() == 1
@@ -134,9 +134,9 @@ def test_a_second_relay_is_busy_while_the_first_hands_on(installation: Installat
 
 def test_two_relays_never_reorder_a_case(installation: Installation) -> None:
     number = installation.submit(installation.citizen()).number
-    desk = installation.desk("intake")
+    context = installation.context("intake")
     count = 500
-    with unit_of(desk, "test.say") as unit:
+    with unit_of(context, "test.say") as unit:
         event = unit.connection.execute(text("SELECT event FROM intake.outbox")).scalar_one()
         unit.connection.execute(
             text(
@@ -185,7 +185,7 @@ def _sequences(installation: Installation) -> list[int]:
 
 def keep(installation: Installation, today: date) -> set[str]:
     """The partitions after the owner's housekeeping of one day."""
-    with unit_of(installation.desk("intake"), "keeping") as unit:
+    with unit_of(installation.context("intake"), "keeping") as unit:
         unit.connection.execute(text("SELECT intake.keep_outbox(CAST(:today AS date))"), {"today": today})
     rows = installation.rows(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -194,28 +194,28 @@ def keep(installation: Installation, today: date) -> set[str]:
     return {row.relname for row in rows}
 
 
-def test_partitions_are_made_ahead_and_only_sent_old_ones_dropped(house: Installation) -> None:
-    house.submit(house.citizen())
-    today: date = house.value("SELECT emitted_on FROM intake.outbox")
+def test_partitions_are_made_ahead_and_only_sent_old_ones_dropped(db_installation: Installation) -> None:
+    db_installation.submit(db_installation.citizen())
+    today: date = db_installation.value("SELECT emitted_on FROM intake.outbox")
     name = f"outbox_{today:%Y%m%d}"
-    assert {f"outbox_{today + timedelta(n):%Y%m%d}" for n in range(4)} <= keep(house, today)
-    assert house.value(f"SELECT count(*) FROM intake.{name}") == 1
+    assert {f"outbox_{today + timedelta(n):%Y%m%d}" for n in range(4)} <= keep(db_installation, today)
+    assert db_installation.value(f"SELECT count(*) FROM intake.{name}") == 1
 
     later = today + timedelta(8)
-    assert name in keep(house, today + timedelta(7)), "a week is kept"
-    assert name in keep(house, later), "what is not sent is kept"
+    assert name in keep(db_installation, today + timedelta(7)), "a week is kept"
+    assert name in keep(db_installation, later), "what is not sent is kept"
 
-    house.relay("intake").run_once()
-    assert name not in keep(house, later)
-    assert f"outbox_{later + timedelta(3):%Y%m%d}" in keep(house, later)
+    db_installation.relay("intake").run_once()
+    assert name not in keep(db_installation, later)
+    assert f"outbox_{later + timedelta(3):%Y%m%d}" in keep(db_installation, later)
 
 
-def test_a_day_without_a_partition_loses_nothing(house: Installation) -> None:
-    today: date = house.value("SELECT CAST(clock_timestamp() AS date)")
-    house.change(f"DROP TABLE intake.outbox_{today:%Y%m%d}")
-    house.submit(house.citizen())
-    assert house.value("SELECT count(*) FROM intake.outbox_other") == 1
+def test_a_day_without_a_partition_loses_nothing(db_installation: Installation) -> None:
+    today: date = db_installation.value("SELECT CAST(clock_timestamp() AS date)")
+    db_installation.change(f"DROP TABLE intake.outbox_{today:%Y%m%d}")
+    db_installation.submit(db_installation.citizen())
+    assert db_installation.value("SELECT count(*) FROM intake.outbox_other") == 1
 
-    keep(house, today)
+    keep(db_installation, today)
 
-    assert house.relay("intake").run_once() == 1
+    assert db_installation.relay("intake").run_once() == 1

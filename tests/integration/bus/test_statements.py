@@ -37,28 +37,30 @@ def warm_up(stage: Stage) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("count", [10, 100])
-def test_a_batch_of_one_kind_of_fact(house: Installation, history: History, service: str, count: int) -> None:
-    stage = make_stage(house, service, history)
+def test_a_batch_of_one_kind_of_fact(
+    db_installation: Installation, history: History, service: str, count: int
+) -> None:
+    stage = make_stage(db_installation, service, history)
     warm_up(stage)
     cases = [stage.new_case()[1] for _ in range(count)]
-    inbox = house.inbox(service)
+    inbox = db_installation.inbox(service)
     early = [fact for fact in cases[0] if kind(fact) != "certificate-issued"]
     for place in range(len(early)):
         batch = events(sorted((facts[place] for facts in cases), key=lambda fact: str(fact["id"])))
-        with counted(house.desk(service).engine) as seen:
+        with counted(db_installation.context(service).engine) as seen:
             inbox.receive(batch)
         assert len(seen) <= MOST, f"{kind(early[place])}: {seen}"
-    assert house.unfinished(service) == 0
+    assert db_installation.unfinished(service) == 0
 
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("count", [10, 100])
 def test_a_batch_of_all_kinds_of_facts(
-    house: Installation, history: History, service: str, count: int
+    db_installation: Installation, history: History, service: str, count: int
 ) -> None:
-    stage = make_stage(house, service, history)
+    stage = make_stage(db_installation, service, history)
     warm_up(stage)
-    inbox = house.inbox(service)
+    inbox = db_installation.inbox(service)
     cases = [stage.new_case()[1] for _ in range(count)]
     # Each case is at another place of its history, so that the rows of one batch change in different ways.
     batch = []
@@ -69,18 +71,20 @@ def test_a_batch_of_all_kinds_of_facts(
         batch.append(usable[place])
     ready = events(batch)
 
-    with counted(house.desk(service).engine) as seen:
+    with counted(db_installation.context(service).engine) as seen:
         inbox.receive(ready)
 
     assert len(seen) <= MOST, seen
-    assert house.unfinished(service) == 0
+    assert db_installation.unfinished(service) == 0
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_batch_that_releases_what_waited(house: Installation, history: History, service: str) -> None:
-    stage = make_stage(house, service, history)
+def test_a_batch_that_releases_what_waited(
+    db_installation: Installation, history: History, service: str
+) -> None:
+    stage = make_stage(db_installation, service, history)
     warm_up(stage)
-    inbox = house.inbox(service)
+    inbox = db_installation.inbox(service)
     batch = []
     for _ in range(30):
         _, facts = stage.new_case()
@@ -89,7 +93,7 @@ def test_a_batch_that_releases_what_waited(house: Installation, history: History
         inbox.receive(events(others))
     ready = events(batch)
 
-    with counted(house.desk(service).engine) as seen:
+    with counted(db_installation.context(service).engine) as seen:
         inbox.receive(ready)
 
     assert len(seen) <= MOST, seen

@@ -27,8 +27,8 @@ from shared.bus.parking import (
     show_parked,
 )
 from shared.bus.store import MAX_ATTEMPTS
+from shared.bus.unit import Unit, new_id, unit_of
 from shared.db.transaction import transaction
-from shared.db.unit import Unit, new_id, unit_of
 from shared.events.fact import Event
 from tests.integration.bus.history import (
     BrokerLine,
@@ -121,7 +121,7 @@ def test_one_that_always_fails_is_parked_alone_and_replayed_after_a_fix(
     number, facts = stage.new_case()
     neighbour, others = stage.new_case()
     bad = of_kind(facts, "case-accepted")
-    desk = stage.installation.desk("notify")
+    context = stage.installation.context("notify")
     trouble = Trouble("notify", {ident(bad): 1000})
     inbox = stage.installation.inbox("notify", trouble.handlers())
 
@@ -137,20 +137,20 @@ def test_one_that_always_fails_is_parked_alone_and_replayed_after_a_fix(
     behind = approval[approval.index(bad) + 1 :]
     assert {kind(fact) for fact in facts if states[ident(fact)] == "parked"} == {"case-accepted"}
     assert {ident(fact) for fact in behind} == {key for key, state in states.items() if state == "waiting"}
-    [parked] = list_parked(desk)
+    [parked] = list_parked(context)
     assert (parked.id, parked.case, parked.attempts) == (bad["id"], number, MAX_ATTEMPTS)
     assert parked.waiting_behind == len(behind)
     assert parked.reason.startswith("RuntimeError at ")
-    assert SECRET not in json.dumps(show_parked(desk, bad["id"]), ensure_ascii=False)
+    assert SECRET not in json.dumps(show_parked(context, bad["id"]), ensure_ascii=False)
 
-    replay_parked(desk, bad["id"], "operator")
+    replay_parked(context, bad["id"], "operator")
     settle(stage.installation, "notify", stage.installation.inbox("notify"))
 
     assert stage.outcome(number) == expected
     assert stage.installation.unfinished("notify") == 0
     assert stage.installation.rows("SELECT act, actor FROM notify.parked_acts") == [("replayed", "operator")]
     with pytest.raises(ParkedNotFound):
-        replay_parked(desk, bad["id"], "operator")
+        replay_parked(context, bad["id"], "operator")
 
 
 def test_dropping_lets_the_case_go_on(stage: Stage) -> None:
@@ -167,7 +167,7 @@ def test_dropping_lets_the_case_go_on(stage: Stage) -> None:
         line.take()
         settle(stage.installation, "notify", inbox)
 
-    drop_parked(stage.installation.desk("notify"), bad["id"], "operator")
+    drop_parked(stage.installation.context("notify"), bad["id"], "operator")
     settle(stage.installation, "notify", inbox)
 
     assert stage.outcome(number) == without
@@ -184,7 +184,7 @@ def test_dropping_before_its_turn_lets_the_case_go_on(stage: Stage) -> None:
         line.send([fact for fact in facts if fact is not early])
         line.take()
         settle(stage.installation, "notify", inbox)
-        drop_parked(stage.installation.desk("notify"), gone["id"], "operator")
+        drop_parked(stage.installation.context("notify"), gone["id"], "operator")
         line.send([early])
         line.take()
         settle(stage.installation, "notify", inbox)
@@ -219,9 +219,9 @@ def test_what_this_release_cannot_read_is_parked_sealed_and_holds_back_its_own_c
     assert SECRET not in row.reason
     assert row.event is None
     assert SECRET.encode() not in bytes(row.sealed)
-    assert show_parked(stage.installation.desk("notify"), bad["id"])["event"]["data"] == bad["data"]
+    assert show_parked(stage.installation.context("notify"), bad["id"])["event"]["data"] == bad["data"]
     with pytest.raises(StillUnreadable):
-        replay_parked(stage.installation.desk("notify"), bad["id"], "operator")
+        replay_parked(stage.installation.context("notify"), bad["id"], "operator")
 
 
 UNDECODABLE = {
@@ -248,7 +248,7 @@ def test_bytes_that_are_no_fact_are_parked_under_their_hash(
 ) -> None:
     body, changed = UNDECODABLE[what]
     number, facts = stage.new_case()
-    desk = stage.installation.desk("notify")
+    context = stage.installation.context("notify")
     headers = {
         "ce-specversion": "1.0",
         "ce-id": str(new_id()),
@@ -272,9 +272,9 @@ def test_bytes_that_are_no_fact_are_parked_under_their_hash(
     assert row.sha256 == hashlib.sha256(body).hexdigest()
     assert (row.size, row.times, row.state) == (len(body), 2, "parked")
     assert not body or body not in bytes(row.sealed)
-    assert desk.vault.open_bytes(row.sealed, table="undecodable", row=row.sha256, column="sealed") == body
-    drop_parked(desk, row.sha256, "operator")
-    assert list_parked(desk) == []
+    assert context.vault.open_bytes(row.sealed, table="undecodable", row=row.sha256, column="sealed") == body
+    drop_parked(context, row.sha256, "operator")
+    assert list_parked(context) == []
 
 
 @pytest.mark.parametrize("delivery", ["database"], indirect=True)
@@ -306,7 +306,7 @@ def test_another_fact_under_a_sequence_that_ran_is_parked(stage: Stage, expected
 
     assert stage.outcome(number) == expected
     assert reason(stage, other) == CONFLICT
-    drop_parked(stage.installation.desk("notify"), other["id"], "operator")
+    drop_parked(stage.installation.context("notify"), other["id"], "operator")
     assert stage.installation.unfinished("notify") == 0
 
 
@@ -398,7 +398,7 @@ class TestClaims:
     are that came again."""
 
     def claim(self, stage: Stage, inbox: Inbox) -> tuple[list[Event], UUID]:
-        taken = inbox._store.claim_new(stage.installation.desk("notify"), 100)
+        taken = inbox._store.claim_new(stage.installation.context("notify"), 100)
         return taken.events, taken.holder
 
     def test_a_zombie_whose_claim_was_taken_over_changes_nothing(
@@ -442,7 +442,7 @@ class TestClaims:
         self.claim(stage, inbox)
         for death in range(1, MAX_DEATHS):
             stage.installation.make_due("notify")
-            with unit_of(stage.installation.desk("notify"), "test.claim") as unit:
+            with unit_of(stage.installation.context("notify"), "test.claim") as unit:
                 assert len(inbox._store.claim_one(unit, max_deaths=MAX_DEATHS).events) == 1
             row = stage.installation.rows(
                 "SELECT state, deaths FROM notify.inbox WHERE id = :id", id=facts[0]["id"]
@@ -451,10 +451,10 @@ class TestClaims:
         stage.installation.make_due("notify")
         assert inbox.run_alone() == 1
 
-        [parked] = list_parked(stage.installation.desk("notify"))
+        [parked] = list_parked(stage.installation.context("notify"))
         assert (parked.id, parked.deaths) == (facts[0]["id"], MAX_DEATHS)
         assert parked.reason.startswith("process-died")
-        replay_parked(stage.installation.desk("notify"), parked.id, "operator")
+        replay_parked(stage.installation.context("notify"), parked.id, "operator")
         with open_line(stage.installation, "notify", inbox) as line:
             line.send(facts)
         settle(stage.installation, "notify", inbox)
@@ -489,15 +489,15 @@ class TestClaims:
 
 
 def test_parked_ids_that_are_not_there(stage: Stage) -> None:
-    desk = stage.installation.desk("notify")
+    context = stage.installation.context("notify")
     for unknown in (str(uuid4()), "0" * 64, "nonsense"):
         with pytest.raises(ParkedNotFound):
-            drop_parked(desk, unknown, "operator")
+            drop_parked(context, unknown, "operator")
 
 
-def test_every_loss_of_the_connection_has_one_name(house: Installation) -> None:
+def test_every_loss_of_the_connection_has_one_name(db_installation: Installation) -> None:
     # What psycopg2 says when the server dies in the middle of an answer; it is no OperationalError.
     said = Exception("error with status PGRES_TUPLES_OK and no message from the libpq")
     torn = DatabaseError("SELECT 1", None, said, connection_invalidated=True)
-    with pytest.raises(OperationalError), transaction(house.desk("notify").engine, "test.torn"):
+    with pytest.raises(OperationalError), transaction(db_installation.context("notify").engine, "test.torn"):
         raise torn

@@ -14,7 +14,7 @@ from deploy.standins.fault_switch import Door, Fault, Garbage, Kind, Lie
 from deploy.standins.launch import SmsStandin
 from services.notify.channels import OutsideMessage
 from services.notify.channels.sms import SmsChannel
-from services.notify.rules.delivery import Answer, DeliveryState, after_answer, must_ask
+from services.notify.rules.delivery import DeliveryState, SendResult, after_answer, must_ask
 from shared.legal_time import legal_day
 
 PHONE = "13800008000"
@@ -53,10 +53,10 @@ def times_taken(standin: SmsStandin, sent: OutsideMessage) -> int:
 def test_a_message_is_taken_once_and_its_receipt_says_so(standin: SmsStandin, channel: SmsChannel) -> None:
     sent = message()
     told = channel.send(sent)
-    assert told.answer is Answer.ACCEPTED
+    assert told.answer is SendResult.ACCEPTED
     assert told.provider_ref
     assert times_taken(standin, sent) == 1
-    assert channel.ask(sent, today()).answer is Answer.ACCEPTED
+    assert channel.ask(sent, today()).answer is SendResult.ACCEPTED
 
 
 def test_the_ledger_holds_no_phone_and_only_the_allowed_parameters(
@@ -73,7 +73,7 @@ def test_the_ledger_holds_no_phone_and_only_the_allowed_parameters(
 def test_a_wrong_phone_is_refused_for_good(standin: SmsStandin, channel: SmsChannel) -> None:
     sent = message(phone="12345")
     told = channel.send(sent)
-    assert (told.answer, told.reason) == (Answer.REFUSED, "isv.MOBILE_NUMBER_ILLEGAL")
+    assert (told.answer, told.reason) == (SendResult.REFUSED, "isv.MOBILE_NUMBER_ILLEGAL")
     assert times_taken(standin, sent) == 0
 
 
@@ -84,7 +84,7 @@ def test_a_wrong_secret_is_ours_to_mend_and_costs_nobody_a_message(standin: SmsS
     sent = message()
     told = channel.send(sent)
     channel.close()
-    assert (told.answer, told.reason) == (Answer.NOT_SENT, "SignatureDoesNotMatch")
+    assert (told.answer, told.reason) == (SendResult.NOT_SENT, "SignatureDoesNotMatch")
     assert times_taken(standin, sent) == 0
 
 
@@ -92,8 +92,8 @@ def test_nobody_listening_means_not_sent(standin: SmsStandin) -> None:
     settings = standin.settings().model_copy(update={"endpoint": f"http://127.0.0.1:{free_port()}"})
     channel = SmsChannel(settings)
     told = channel.send(message())
-    assert (told.answer, told.reason) == (Answer.NOT_SENT, "not-connected")
-    assert channel.ask(message(), today()).answer is Answer.UNKNOWN
+    assert (told.answer, told.reason) == (SendResult.NOT_SENT, "not-connected")
+    assert channel.ask(message(), today()).answer is SendResult.UNKNOWN
     channel.close()
 
 
@@ -118,14 +118,14 @@ def test_what_may_have_been_taken_is_a_doubt_and_the_receipt_tells(
     sent = message()
     started = time.monotonic()
     told = channel.send(sent)
-    assert told.answer is Answer.UNKNOWN
+    assert told.answer is SendResult.UNKNOWN
     assert time.monotonic() - started < 2 * TIMEOUT_S + 0.5
     deadline = time.monotonic() + 5
     while times_taken(standin, sent) < taken and time.monotonic() < deadline:
         threading.Event().wait(0.02)
     assert times_taken(standin, sent) == taken
     asked = channel.ask(sent, today())
-    assert asked.answer is (Answer.ACCEPTED if taken else Answer.NEVER_TAKEN)
+    assert asked.answer is (SendResult.ACCEPTED if taken else SendResult.NEVER_TAKEN)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_too_often_is_not_sent_and_says_when_to_come_back(
     standin.plan(fault)
     sent = message()
     told = channel.send(sent)
-    assert (told.answer, told.reason, told.retry_after_s) == (Answer.NOT_SENT, reason, wait_s)
+    assert (told.answer, told.reason, told.retry_after_s) == (SendResult.NOT_SENT, reason, wait_s)
     assert times_taken(standin, sent) == 0
 
 
@@ -150,25 +150,25 @@ def test_a_gateway_that_stops_listening_is_not_sent_to_and_comes_back(
 ) -> None:
     standin.plan(Fault(kind=Kind.REFUSE, next=1, seconds=1.5))
     first, second = message(), message()
-    assert channel.send(first).answer is Answer.UNKNOWN
-    assert channel.send(second).answer in (Answer.NOT_SENT, Answer.UNKNOWN)
+    assert channel.send(first).answer is SendResult.UNKNOWN
+    assert channel.send(second).answer in (SendResult.NOT_SENT, SendResult.UNKNOWN)
     deadline = time.monotonic() + 10
-    while (told := channel.send(second)).answer is not Answer.ACCEPTED and time.monotonic() < deadline:
+    while (told := channel.send(second)).answer is not SendResult.ACCEPTED and time.monotonic() < deadline:
         threading.Event().wait(0.05)
-    assert told.answer is Answer.ACCEPTED
+    assert told.answer is SendResult.ACCEPTED
     assert (times_taken(standin, first), times_taken(standin, second)) == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("lie", "answer", "reason"),
     [
-        (Lie.FAILED, Answer.REFUSED, "receipt-failed:MOBILE_SEND_LIMIT"),
-        (Lie.MISSING, Answer.NEVER_TAKEN, "no-receipt"),
-        (Lie.WAITING, Answer.ACCEPTED, None),
+        (Lie.FAILED, SendResult.REFUSED, "receipt-failed:MOBILE_SEND_LIMIT"),
+        (Lie.MISSING, SendResult.NEVER_TAKEN, "no-receipt"),
+        (Lie.WAITING, SendResult.ACCEPTED, None),
     ],
 )
 def test_a_lying_receipt_is_told_as_it_is(
-    standin: SmsStandin, channel: SmsChannel, lie: Lie, answer: Answer, reason: str | None
+    standin: SmsStandin, channel: SmsChannel, lie: Lie, answer: SendResult, reason: str | None
 ) -> None:
     sent = message()
     channel.send(sent)
@@ -182,15 +182,15 @@ def test_a_lying_receipt_is_told_as_it_is(
 )
 def test_an_ill_receipt_door_leaves_the_doubt(standin: SmsStandin, channel: SmsChannel, kind: Kind) -> None:
     standin.plan(Fault(kind=kind, door=Door.RECEIPT, next=1, seconds=1.0))
-    assert channel.ask(message(), today()).answer is Answer.UNKNOWN
+    assert channel.ask(message(), today()).answer is SendResult.UNKNOWN
 
 
 def test_what_was_sent_before_midnight_is_found_in_the_next_day(standin: SmsStandin) -> None:
     channel = SmsChannel(standin.settings())
     sent = message()
     channel.send(sent)
-    assert channel.ask(sent, today() - timedelta(days=1)).answer is Answer.ACCEPTED
-    assert channel.ask(sent, today() - timedelta(days=2)).answer is Answer.NEVER_TAKEN
+    assert channel.ask(sent, today() - timedelta(days=1)).answer is SendResult.ACCEPTED
+    assert channel.ask(sent, today() - timedelta(days=2)).answer is SendResult.NEVER_TAKEN
     channel.close()
 
 
@@ -201,7 +201,7 @@ def deliver(channel: SmsChannel, sent: OutsideMessage) -> DeliveryState:
         asking = must_ask(state)
         sends += not asking
         told = channel.ask(sent, today()) if asking else channel.send(sent)
-        asks += told.answer in (Answer.UNKNOWN, Answer.NEVER_TAKEN)
+        asks += told.answer in (SendResult.UNKNOWN, SendResult.NEVER_TAKEN)
         then = after_answer(told.answer, sends=sends, asks=asks, reason=told.reason, jitter=0.5)
         state = then.state
         asks = 0 if state is DeliveryState.PLANNED else asks

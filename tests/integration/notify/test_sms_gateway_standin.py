@@ -12,7 +12,7 @@ from deploy.standins.fault_switch import Door, Fault, FaultSwitch, Kind, Plan
 from deploy.standins.launch import SmsStandin
 from services.notify.channels import OutsideMessage
 from services.notify.channels.sms import SmsChannel
-from services.notify.rules.delivery import Answer
+from services.notify.rules.delivery import SendResult
 from shared.legal_time import legal_day
 
 PARAMS = {"number": "330106261123000001X", "matter": "居住证申领", "date": "2026-12-01"}
@@ -44,13 +44,13 @@ def test_its_books_survive_kill_9_and_a_torn_line(start: Start) -> None:
     sent = message()
     channel.send(sent)
     standin.kill()
-    assert channel.send(message()).answer is not Answer.ACCEPTED
+    assert channel.send(message()).answer is not SendResult.ACCEPTED
     with (standin.folder / "sms.jsonl").open("ab") as ledger:
         ledger.write(b'{"out_id": "torn')
     standin.start()
-    assert channel.ask(sent, legal_day(datetime.now(UTC))).answer is Answer.ACCEPTED
+    assert channel.ask(sent, legal_day(datetime.now(UTC))).answer is SendResult.ACCEPTED
     again = message()
-    assert channel.send(again).answer is Answer.ACCEPTED
+    assert channel.send(again).answer is SendResult.ACCEPTED
     assert [taken.out_id for taken in standin.taken()] == [str(sent.key), str(again.key)]
     channel.close()
 
@@ -64,7 +64,7 @@ def test_a_repeated_key_is_taken_twice_unless_it_honours_it(
     sent = message()
     told = [channel.send(sent).answer for _ in range(2)]
     channel.close()
-    assert told == [Answer.ACCEPTED] * 2
+    assert told == [SendResult.ACCEPTED] * 2
     assert len(standin.taken()) == lines
 
 
@@ -73,7 +73,7 @@ def test_a_receipt_waits_until_delivered(start: Start) -> None:
     channel = SmsChannel(standin.settings())
     sent = message()
     channel.send(sent)
-    assert channel.ask(sent, legal_day(datetime.now(UTC))).answer is Answer.ACCEPTED
+    assert channel.ask(sent, legal_day(datetime.now(UTC))).answer is SendResult.ACCEPTED
     channel.close()
 
 

@@ -19,7 +19,7 @@ from shared.catalogue.catalogue import UnknownMatter, UnknownMatterVersion, fing
 from shared.catalogue.loader import load_catalogue
 from shared.catalogue.matter import Matter
 from shared.catalogue.published import NEWEST_FOR_S, Published, VersionFrozen, publish
-from shared.db.house import metadata
+from shared.db.common import metadata
 from shared.db.transaction import transaction
 
 AT = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -33,7 +33,7 @@ def changed(**values: Any) -> Matter:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Engine]:
-    """A private server with the tables of the house."""
+    """A private server with the tables of the db_installation."""
     folder = Path(tempfile.mkdtemp(prefix="onestop-test-", dir="/tmp"))
     folder.chmod(0o711)
     server = PostgresServer(folder / "data")

@@ -8,7 +8,7 @@ import pytest
 from deploy import kept_data
 from deploy.demo import put_aside_another_builds
 from deploy.errors import MadeByAnotherBuild
-from deploy.house import House, HouseOptions, remember_settings
+from deploy.installation import Installation, InstallationOptions, remember_settings
 from deploy.kept_data import check_kept, fingerprints, note_made_by
 
 MIGRATION = "services/intake/migrations/versions/0001_intake.py"
@@ -98,7 +98,7 @@ def test_a_demo_does_not_move_what_people_made(kept: Path) -> None:
     put_aside_another_builds(kept)
     assert kept.exists()
     with pytest.raises(MadeByAnotherBuild):
-        House(HouseOptions(kept, environment="demo"))
+        Installation(InstallationOptions(kept, environment="demo"))
 
 
 def test_a_demo_on_a_database_elsewhere_moves_nothing(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from services.materials.rules.matching import (
     CertificateState,
     CertificateView,
+    MatchOutcome,
     MatchResult,
-    Outcome,
     is_valid,
     match,
 )
@@ -75,7 +75,7 @@ HOME = (
 def test_a_good_certificate_matches() -> None:
     result = run(matter(ID_CARD), certificate())
     assert [(o.material, o.outcome, o.source, o.certificate, o.met_by) for o in result.outcomes] == [
-        ("id_card", Outcome.MATCHED, "certificate", UUID(int=10), "id_card")
+        ("id_card", MatchOutcome.MATCHED, "certificate", UUID(int=10), "id_card")
     ]
     assert result.gaps == ()
 
@@ -83,17 +83,17 @@ def test_a_good_certificate_matches() -> None:
 @pytest.mark.parametrize(
     ("flaw", "outcome"),
     [
-        ({"valid_until": TODAY - timedelta(1)}, Outcome.EXPIRED),
-        ({"valid_from": TODAY + timedelta(1)}, Outcome.NOT_FOUND),
-        *(({"state": state}, Outcome.REVOKED) for state in CertificateState if state != "normal"),
-        ({"holder_ref": BOB}, Outcome.HOLDER_MISMATCH),
-        ({"trust_level": "C"}, Outcome.NOT_FOUND),
-        ({"trust_level": "D"}, Outcome.NOT_FOUND),
-        ({"trust_level": ""}, Outcome.NOT_FOUND),
-        ({"type_code": "deed"}, Outcome.NOT_FOUND),
+        ({"valid_until": TODAY - timedelta(1)}, MatchOutcome.EXPIRED),
+        ({"valid_from": TODAY + timedelta(1)}, MatchOutcome.NOT_FOUND),
+        *(({"state": state}, MatchOutcome.REVOKED) for state in CertificateState if state != "normal"),
+        ({"holder_ref": BOB}, MatchOutcome.HOLDER_MISMATCH),
+        ({"trust_level": "C"}, MatchOutcome.NOT_FOUND),
+        ({"trust_level": "D"}, MatchOutcome.NOT_FOUND),
+        ({"trust_level": ""}, MatchOutcome.NOT_FOUND),
+        ({"type_code": "deed"}, MatchOutcome.NOT_FOUND),
     ],
 )
-def test_a_flawed_certificate_is_a_gap_with_its_reason(flaw: dict[str, Any], outcome: Outcome) -> None:
+def test_a_flawed_certificate_is_a_gap_with_its_reason(flaw: dict[str, Any], outcome: MatchOutcome) -> None:
     result = run(matter(ID_CARD), certificate(**flaw))
     assert [o.outcome for o in result.outcomes] == [outcome]
     assert result.outcomes[0].certificate is None
@@ -106,17 +106,17 @@ def test_first_and_last_day_of_validity_count() -> None:
 
 def test_without_consent_nothing_is_looked_at() -> None:
     result = run(matter(ID_CARD), certificate(), consented=False)
-    assert (result.outcomes[0].outcome, result.gaps) == (Outcome.NEEDS_CONSENT, ("id_card",))
+    assert (result.outcomes[0].outcome, result.gaps) == (MatchOutcome.NEEDS_CONSENT, ("id_card",))
 
 
 def test_a_silent_source_is_told_apart_from_nothing_found() -> None:
     result = run(matter(ID_CARD), certificate(), unavailable={"id_card"})
-    assert (result.outcomes[0].outcome, result.gaps) == (Outcome.SOURCE_UNAVAILABLE, ("id_card",))
+    assert (result.outcomes[0].outcome, result.gaps) == (MatchOutcome.SOURCE_UNAVAILABLE, ("id_card",))
 
 
 def test_an_upload_meets_what_no_certificate_met() -> None:
     result = run(matter(ID_CARD), uploads={"id_card": UPLOAD})
-    assert (result.outcomes[0].outcome, result.outcomes[0].source) == (Outcome.SELF_PROVIDED, "upload")
+    assert (result.outcomes[0].outcome, result.outcomes[0].source) == (MatchOutcome.SELF_PROVIDED, "upload")
     assert (result.outcomes[0].upload, result.gaps) == (UPLOAD, ())
 
 
@@ -135,7 +135,9 @@ def test_one_outcome_for_a_group_and_certificates_before_uploads() -> None:
     letter = run(matter(*HOME), uploads={"letter": UPLOAD})
     assert (letter.outcomes[0].met_by, letter.gaps) == ("letter", ())
     none = run(matter(*HOME), certificate(11, "lease", valid_until=TODAY - timedelta(1)))
-    assert [(o.material, o.outcome, o.met_by) for o in none.outcomes] == [("home", Outcome.EXPIRED, None)]
+    assert [(o.material, o.outcome, o.met_by) for o in none.outcomes] == [
+        ("home", MatchOutcome.EXPIRED, None)
+    ]
     assert none.gaps == ("home",)
 
 
@@ -270,7 +272,7 @@ def test_never_a_wrong_match_and_gaps_are_complete(
         assert (outcome.source == "certificate") == (outcome.certificate is not None)
         assert (outcome.source == "upload") == (outcome.upload is not None)
         if outcome.source is None:
-            assert outcome.outcome not in {Outcome.MATCHED, Outcome.SELF_PROVIDED}
+            assert outcome.outcome not in {MatchOutcome.MATCHED, MatchOutcome.SELF_PROVIDED}
             continue
         assert outcome.met_by is not None
         member = by_code[outcome.met_by]

@@ -13,7 +13,7 @@ import services.notify.channels as channels
 from services.notify.channels import OutsideMessage, channel_names, open_channels
 from services.notify.channels._aliyun import signature
 from services.notify.channels.sms import SmsChannel
-from services.notify.rules.delivery import Answer
+from services.notify.rules.delivery import SendResult
 from shared.settings import DbSettings, Settings, SmsSettings
 
 SMS = SmsSettings(
@@ -90,6 +90,9 @@ def test_nothing_is_sent_when_the_claim_may_be_somebody_elses() -> None:
     params = {"number": "330106261123000001X", "matter": "居住证申领", "date": "2026-12-01"}
     message = OutsideMessage(uuid4(), "13800008000", "case-accepted", params, "zh-CN", deadline=0.0)
     channel = SmsChannel(SMS)
-    assert (channel.send(message).answer, channel.send(message).reason) == (Answer.UNKNOWN, "claim-too-old")
-    assert channel.ask(message, date(2026, 11, 23)).answer is Answer.UNKNOWN
+    assert (channel.send(message).answer, channel.send(message).reason) == (
+        SendResult.UNKNOWN,
+        "claim-too-old",
+    )
+    assert channel.ask(message, date(2026, 11, 23)).answer is SendResult.UNKNOWN
     channel.close()

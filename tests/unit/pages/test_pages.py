@@ -10,10 +10,10 @@ import pytest
 from jinja2 import Environment, UndefinedError
 from starlette.requests import Request
 
-from services.approval.commands import StepOutcome, TaskState
+from services.approval.commands import StepResult, TaskState
 from services.approval.rules.limits import GREEN, RED, YELLOW
 from services.approval.rules.transitions import State
-from services.materials.rules.matching import Outcome
+from services.materials.rules.matching import MatchOutcome
 from services.notify.channels import channel_names
 from services.notify.rules.delivery import DeliveryState
 from services.notify.rules.notices import IN_APP
@@ -258,9 +258,9 @@ CODES = {
     "state": set(State),
     "fact": {cls.type.split(".")[2] for cls in fact_classes()},
     "service": set(speakers()),
-    "outcome": set(StepOutcome),
-    "material": set(Outcome),
-    "desk_material": set(Outcome),
+    "outcome": set(StepResult),
+    "material": set(MatchOutcome),
+    "desk_material": set(MatchOutcome),
     "notice_status": set(DeliveryState),
     "notice_channel": {IN_APP, *channel_names()},
     "notice": set(template_codes()),

@@ -10,36 +10,40 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuid7
-from sqlalchemy import Connection, Engine, Insert, Table, TextClause, insert, inspect, text
+from sqlalchemy import Connection, Insert, Table, TextClause, insert, inspect, text
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.attributes import flag_modified
 
+from shared.bus.context import ServiceContext
 from shared.bus.gate import Gate
-from shared.bus.hints import Hints, jobs_hint, outbox_hint
-from shared.bus.jobs import JobRow
-from shared.bus.tables import BusTables
+from shared.bus.hints import jobs_hint, outbox_hint
 from shared.bus.wire import to_json
-from shared.catalogue.published import Published
 from shared.clock import Moment, read_clock
 from shared.db.transaction import transaction
 from shared.db.types import CaseRow
 from shared.events.fact import Event, Fact
 from shared.http.trace import current_traceparent
-from shared.privacy.vault import Vault
 
 
-@dataclass(slots=True)
-class Desk:
-    """What one service needs to work in one process. Built once, by the process, and passed down."""
+@dataclass(frozen=True, slots=True)
+class LeftJob:
+    """A job to be left; `key` makes it one job per thing to do."""
 
-    service: str
-    engine: Engine
-    tables: BusTables
-    hints: Hints
-    vault: Vault
-    matters: Published
-    channels: frozenset[str] = frozenset()
-    """Channels to the world outside that this installation has."""
+    kind: str
+    key: str
+    payload: dict[str, Any]
+    case: str | None
+    due_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """As `leave` of the delivery tables takes it."""
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            "payload": self.payload,
+            "case_no": self.case,
+            "due_at": self.due_at.isoformat(),
+        }
 
 
 @dataclass(slots=True)
@@ -51,14 +55,14 @@ class Unit:
     is visible to others before the block ends.
     """
 
-    desk: Desk
+    context: ServiceContext
     connection: Connection
     session: Session
     cause: Event | None = None
     traceparent: str | None = None
     _moment: Moment | None = None
     _said: list[Event] = field(default_factory=list)
-    _jobs: list[JobRow] = field(default_factory=list)
+    _jobs: list[LeftJob] = field(default_factory=list)
     _gates: dict[str, Gate] = field(default_factory=dict)
     _rows: dict[type[DeclarativeBase], list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -91,7 +95,7 @@ class Unit:
         self._said.append(
             Event(
                 id=event_id,
-                speaker=self.desk.service,
+                speaker=self.context.service,
                 type=fact.type,
                 case=case.number,
                 sequence=case.sequence,
@@ -113,7 +117,7 @@ class Unit:
         due_at: datetime | None = None,
     ) -> None:
         """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
-        self._jobs.append(JobRow(kind, key, payload, case, due_at or self.wall))
+        self._jobs.append(LeftJob(kind, key, payload, case, due_at or self.wall))
 
     def append(self, kind: type[DeclarativeBase], **columns: Any) -> None:
         """Add a row that this transaction does not look at again. All of a kind are written at the end in one
@@ -136,7 +140,7 @@ class Unit:
             self.connection.execute(_insert(kind), rows)
         if self._gates or self._jobs or self._said:
             self.connection.execute(
-                _leave(self.desk.service),
+                _leave(self.context.service),
                 {
                     "at": self.wall,
                     "moved": _json([{"case_no": c, "heard": heard} for c, heard in self._gates.items()]),
@@ -150,20 +154,20 @@ class Unit:
     def hint(self) -> None:
         """After the commit: tell whoever hands on and works off."""
         if self._said:
-            self.desk.hints.ring(outbox_hint(self.desk.service))
+            self.context.hints.ring(outbox_hint(self.context.service))
         if self._jobs:
-            self.desk.hints.ring(jobs_hint(self.desk.service))
+            self.context.hints.ring(jobs_hint(self.context.service))
 
 
 @contextmanager
-def unit_of(desk: Desk, label: str) -> Iterator[Unit]:
+def unit_of(context: ServiceContext, label: str) -> Iterator[Unit]:
     """One unit of work, saved and committed when the block ends without an exception.
 
     `label` names its crash points, so every command and every batch has its own.
     """
-    with transaction(desk.engine, label) as connection:
+    with transaction(context.engine, label) as connection:
         session = Session(bind=connection, autoflush=False, expire_on_commit=False)
-        unit = Unit(desk, connection, session, traceparent=current_traceparent())
+        unit = Unit(context, connection, session, traceparent=current_traceparent())
         yield unit
         unit.save()
     unit.hint()

@@ -42,7 +42,7 @@ class Case:
 
 
 @dataclass(slots=True)
-class Town:
+class System:
     """Delivery inside the database, development log-in on."""
 
     made: Installation
@@ -123,7 +123,7 @@ class Town:
 
 
 @contextmanager
-def open_town(postgres: PostgresServer, template: Settings) -> Iterator[Town]:
+def open_system(postgres: PostgresServer, template: Settings) -> Iterator[System]:
     """Start everything and wait until it works."""
     port = free_port()
     extra = {
@@ -145,7 +145,7 @@ def open_town(postgres: PostgresServer, template: Settings) -> Iterator[Town]:
         wait_for(lambda: _answers(port), "the web process", 60, of=made)
         wait_for(lambda: "worker_started" in worker.output(), "the worker", 60, of=made)
         with httpx.Client(timeout=10, trust_env=False) as client:
-            yield Town(made, f"http://127.0.0.1:{port}", worker, client)
+            yield System(made, f"http://127.0.0.1:{port}", worker, client)
 
 
 def _answers(port: int) -> bool:

@@ -1,5 +1,5 @@
-"""Who is woken at once, and what waits for company: a fact that nobody waits for is handled with one that
-somebody waits for, and never later than its patience."""
+"""Who is woken at once, and what lingers: a fact that nobody waits for is handled with one that
+somebody waits for, and never later than it may linger."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.bus.consumer import QueueConsumer
-from shared.bus.hints import company_hint, inbox_hint
+from shared.bus.hints import inbox_hint, linger_hint
 from tests.integration.bus.history import History, Stage, kind, make_stage, post
 from tests.support.installation import Installation, wait_for
 
@@ -23,7 +23,7 @@ def stage(installation: Installation, history: History) -> Stage:
 
 
 @contextmanager
-def consuming(stage: Stage, patience_s: float) -> Iterator[list[int]]:
+def consuming(stage: Stage, linger_s: float) -> Iterator[list[int]]:
     """A consumer of the stage's queue; yields how many facts were handled when each of its batches ended."""
     assert stage.installation.settings.broker_url
     ended: list[int] = []
@@ -38,7 +38,7 @@ def consuming(stage: Stage, patience_s: float) -> Iterator[list[int]]:
         stage.service,
         inbox,
         batch=100,
-        patience_s=patience_s,
+        linger_s=linger_s,
         run_batch=run,
     )
     threads = [threading.Thread(target=run) for run in (consumer.run_reader, consumer.run_batches)]
@@ -67,7 +67,7 @@ def test_what_nobody_waits_for_is_handled_with_what_somebody_waits_for(stage: St
 
 
 @pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
-def test_patience_ends(stage: Stage) -> None:
+def test_lingering_ends(stage: Stage) -> None:
     submitted = stage.new_case()[1][:1]
     assert kind(submitted[0]) == "case-submitted"
 
@@ -89,7 +89,7 @@ def test_a_full_batch_waits_for_nobody(stage: Stage) -> None:
 
 @pytest.mark.parametrize("delivery", ["database"], indirect=True)
 def test_the_relay_wakes_at_once_only_for_whom_a_fact_is_urgent(installation: Installation) -> None:
-    channels = [hint(s) for s in ("materials", "approval", "notify") for hint in (inbox_hint, company_hint)]
+    channels = [hint(s) for s in ("materials", "approval", "notify") for hint in (inbox_hint, linger_hint)]
     with installation.admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for channel in channels:
             connection.execute(text(f"LISTEN {channel}"))
@@ -99,6 +99,4 @@ def test_the_relay_wakes_at_once_only_for_whom_a_fact_is_urgent(installation: In
         heard = [notify.channel for notify in connection.connection.driver_connection.notifies]  # type: ignore[union-attr]
 
     # Only matching begins with the submission; approval and notify have to remember it.
-    assert sorted(heard) == sorted(
-        [inbox_hint("materials"), company_hint("approval"), company_hint("notify")]
-    )
+    assert sorted(heard) == sorted([inbox_hint("materials"), linger_hint("approval"), linger_hint("notify")])

@@ -1,6 +1,6 @@
 """Runs a command that the kernel signals when its parent dies; started as a script, imports nothing of ours.
 
-    python -I -S tether.py SIGNAL PARENT_PID UID GID COMMAND [ARGUMENT ...]
+    python -I -S pdeathsig.py SIGNAL PARENT_PID UID GID COMMAND [ARGUMENT ...]
 
 UID and GID are -1 to stay who we are. The order matters: changing credentials clears the death signal, and a
 parent that died before it was set would never be noticed without the comparison of pids. A launcher instead

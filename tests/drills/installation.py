@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from deploy.catalogue import publish_matters
-from deploy.house import free_ports
+from deploy.installation import free_ports
 from deploy.migrate import migrate
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
@@ -67,7 +67,7 @@ class Process:
 
 
 @dataclass(slots=True)
-class House:
+class Installation:
     """All of it."""
 
     folder: Path
@@ -118,7 +118,7 @@ def _restart(process: Process) -> None:
 
 
 @contextmanager
-def house() -> Iterator[House]:
+def installation() -> Iterator[Installation]:
     """An installation on RabbitMQ in a scratch folder; nothing of it is left at the end."""
     with tempfile.TemporaryDirectory(prefix="onestop-drill-") as scratch:
         folder = Path(scratch)
@@ -138,7 +138,7 @@ def house() -> Iterator[House]:
             postgres.stop()
 
 
-def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms: SmsStandin) -> House:
+def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms: SmsStandin) -> Installation:
     init_secrets(folder / "secrets")
     names = [f"{service}.{n}" for service, count in WORKERS.items() for n in range(1, count + 1)]
     web_port, *ports = free_ports(1 + len(names), set())
@@ -166,7 +166,7 @@ def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms
     settings = Settings()
     migrate(settings)
     publish_matters(settings, sorted(BUILT_IN.glob("*.yaml")))
-    found = House(folder, postgres, rabbitmq, sms, settings, url)
+    found = Installation(folder, postgres, rabbitmq, sms, settings, url)
     environment = dict(os.environ)
     found.processes["web"] = Process("web", ["web"], environment, web_port, folder / "web.log")
     for name, port in zip(names, ports, strict=True):

@@ -197,7 +197,7 @@ def cpu_seconds(children: Sequence[Popen[bytes]]) -> float:
 
 
 @contextmanager
-def house() -> Iterator[Servers]:
+def installation() -> Iterator[Servers]:
     """Both servers, started; ended and removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="onestop-bench-"))
     folder.chmod(0o711)

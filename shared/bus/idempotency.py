@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import text
 
-from shared.db.unit import Unit
+from shared.bus.unit import Unit
 from shared.http.idempotency import KeyReused, StillRunning
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """What was answered, and whether this is the stored answer of an earlier request."""
 
     status: int
@@ -22,13 +22,13 @@ class Answer:
 
 def answer_once(
     unit: Unit, principal: str, key: str, fingerprint: str, make: Callable[[], tuple[int, dict[str, Any]]]
-) -> Answer:
+) -> StoredResponse:
     """Run `make` for the first request with this key of this principal; later ones get its answer.
 
     Raises StillRunning (409) while the first is under way and KeyReused (422) for another request under the
     same key. The stored answer is sealed: it can hold a query code.
     """
-    schema = unit.desk.service
+    schema = unit.context.service
     got = unit.connection.execute(
         text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"),
         {"name": f"{schema}/{principal}/{key}"},
@@ -46,20 +46,20 @@ def answer_once(
     if found is not None:
         if found.fingerprint != fingerprint:
             raise KeyReused
-        stored = unit.desk.vault.open(found.sealed, table="idempotency_keys", row=row, column="sealed")
-        return Answer(found.status, json.loads(stored), replayed=True)
+        stored = unit.context.vault.open(found.sealed, table="idempotency_keys", row=row, column="sealed")
+        return StoredResponse(found.status, json.loads(stored), replayed=True)
     status, body = make()
     unit.connection.execute(
-        unit.desk.tables.idempotency_keys.insert(),
+        unit.context.tables.idempotency_keys.insert(),
         {
             "principal": principal,
             "key": key,
             "fingerprint": fingerprint,
             "status": status,
-            "sealed": unit.desk.vault.seal(
+            "sealed": unit.context.vault.seal(
                 json.dumps(body, ensure_ascii=False), table="idempotency_keys", row=row, column="sealed"
             ),
             "created_at": unit.wall,
         },
     )
-    return Answer(status, body, replayed=False)
+    return StoredResponse(status, body, replayed=False)

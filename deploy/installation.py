@@ -1,4 +1,4 @@
-"""The whole house on one machine, for `onestop up` and the demo: what to start, in which order, and how set.
+"""The installation on one machine, for `onestop up` and the demo: what to start, in which order, and how.
 
 PostgreSQL is our own unless ONESTOP_DB__HOST names one; the broker is none, a private node, or the one named.
 """
@@ -39,7 +39,7 @@ class PortTaken(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class HouseOptions:
+class InstallationOptions:
     """What may be chosen.
 
     `broker`: None delivers inside the database, "local" starts a private RabbitMQ node, else an amqp:// URL.
@@ -55,10 +55,10 @@ class HouseOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class House:
+class Installation:
     """One installation that is about to run: where it will be found, and what it is made of."""
 
-    def __init__(self, options: HouseOptions) -> None:
+    def __init__(self, options: InstallationOptions) -> None:
         self.options = options
         self.data_dir = options.data_dir.absolute()
         if is_held(self.data_dir):
@@ -195,14 +195,14 @@ def free_ports(count: int, taken: set[int]) -> list[int]:
 
 
 def remember_settings(data_dir: Path, settings: Mapping[str, str]) -> None:
-    """Keep the settings for commands that are given while the house runs (0600: a broker URL is a secret)."""
+    """Keep the settings for commands that are given meanwhile (0600: a broker URL is a secret)."""
     descriptor = os.open(data_dir / ENVIRONMENT_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(dict(settings), file, indent=1)
 
 
 def remembered_settings(data_dir: Path) -> dict[str, str]:
-    """What the last house on this directory ran with; empty when there was none."""
+    """What the last installation on this directory ran with; empty when there was none."""
     try:
         found: dict[str, str] = json.loads((data_dir / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,30 +1,22 @@
-"""Builds the desk of one service in one process: engine, vault, hints, published matters."""
+"""Builds what a process hands to a service: engine, vault, hints, published matters."""
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, insert, select
 
+from shared.bus.context import ServiceContext
 from shared.bus.hints import Hints
 from shared.bus.tables import BusTables
 from shared.catalogue.published import Published
 from shared.clock import read_clock
 from shared.db.engine import engine_for
+from shared.db.roles import app_role
 from shared.db.transaction import transaction
-from shared.db.unit import Desk
+from shared.http.ask import Asker
 from shared.privacy.keys import KeyState, WrappedKey
 from shared.privacy.secret_files import MASTER_KEY, load_secret
 from shared.privacy.vault import Vault
 from shared.settings import Settings
-
-
-def app_role(service: str) -> str:
-    """The role that a running service uses: its own schema, no DDL."""
-    return f"onestop_{service}_app"
-
-
-def owner_role(service: str) -> str:
-    """The role that owns a service's schema and runs its migrations."""
-    return f"onestop_{service}_owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +48,29 @@ class DataKeyTable:
             )
 
 
-def build_desk(settings: Settings, service: str, tables: BusTables, *, people_wait: bool = False) -> Desk:
-    """The desk of `service`. Nothing connects before the first use.
+def build_context(
+    settings: Settings,
+    service: str,
+    tables: BusTables,
+    asker: Asker | None = None,
+    *,
+    people_wait: bool = False,
+) -> ServiceContext:
+    """The context of `service` in this process. Nothing connects before the first use.
 
-    `people_wait` is for processes that answer requests: dead pooled connections are replaced beforehand.
+    `asker` is shared by the services of a process that answer each other in it. `people_wait` is for
+    processes that answer requests: dead pooled connections are replaced beforehand.
     """
     role = app_role(service)
     engine = engine_for(settings, role, pre_ping=people_wait)
-    # Listening and hinting each hold a connection for good; they must not take it from the work.
-    hints = Hints(engine_for(settings, role, pool_size=2))
-    vault = Vault(service, load_secret(settings, MASTER_KEY), DataKeyTable(engine, tables))
-    return Desk(service, engine, tables, hints, vault, Published(engine))
+    return ServiceContext(
+        service=service,
+        settings=settings,
+        engine=engine,
+        tables=tables,
+        # Listening and hinting each hold a connection for good; they must not take it from the work.
+        hints=Hints(engine_for(settings, role, pool_size=2)),
+        vault=Vault(service, load_secret(settings, MASTER_KEY), DataKeyTable(engine, tables)),
+        matters=Published(engine),
+        asker=asker or Asker(settings, {}),
+    )

@@ -42,7 +42,7 @@ def upgrade() -> None:
                 ORDER BY subscriber
             LOOP
                 EXECUTE format('SELECT %I.deliver($1)', one.subscriber) USING body;
-                what := CASE WHEN one.at_once THEN 'inbox' ELSE 'company' END;
+                what := CASE WHEN one.at_once THEN 'inbox' ELSE 'linger' END;
                 PERFORM pg_notify(format('onestop_%s_%s', one.subscriber, what), '');
             END LOOP;
         END $$;

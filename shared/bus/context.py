@@ -1,0 +1,26 @@
+"""What a process hands to a service: its settings, database, keys, matters, and the way to ask the others."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from shared.bus.hints import Hints
+from shared.bus.tables import BusTables
+from shared.catalogue.published import Published
+from shared.http.ask import Asker
+from shared.privacy.vault import Vault
+from shared.settings import Settings
+
+
+@dataclass(slots=True)
+class ServiceContext:
+    """What one service needs to work in one process. Built once (`shared.context`) and passed down."""
+
+    service: str
+    settings: Settings
+    engine: Engine
+    tables: BusTables
+    hints: Hints
+    vault: Vault
+    matters: Published
+    asker: Asker
