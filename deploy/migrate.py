@@ -173,6 +173,7 @@ def _grant(connection: Connection, service: str) -> None:
         f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {service} FROM PUBLIC",
         *(f"GRANT EXECUTE ON FUNCTION {service}.{function} TO {app}" for function in BUS_FUNCTIONS),
         f"REVOKE INSERT, UPDATE, DELETE ON {service}.alembic_version FROM {app}",
+        f"REVOKE INSERT, DELETE ON {service}.locks FROM {app}",
         *(f"REVOKE UPDATE, DELETE ON {service}.{log} FROM {app}" for log in _logs(service)),
         # Whom the service does not hear any more loses the door.
         *(f"REVOKE ALL ON SCHEMA {service} FROM {other}" for other in others),

@@ -82,6 +82,9 @@ CREATE TABLE {s}.parked_acts (
     actor varchar(100) NOT NULL,
     acted_at timestamptz NOT NULL
 );
+-- Who has locked a row does what it names; unlike an advisory lock it is out of every other role's reach.
+CREATE TABLE {s}.locks (name varchar(20) PRIMARY KEY);
+INSERT INTO {s}.locks VALUES ('relay'), ('keep_outbox');
 CREATE TABLE {s}.data_keys (
     key_id integer PRIMARY KEY,
     wrapped bytea NOT NULL,
@@ -227,7 +230,13 @@ CREATE FUNCTION {s}.claim_outbox(
     most integer, OUT ours boolean, OUT at timestamptz, OUT first_on date, OUT last_on date, OUT facts jsonb
 ) LANGUAGE plpgsql AS $$
 BEGIN
-    ours := pg_try_advisory_xact_lock(hashtext('onestop.{s}.relay'));
+    -- A row lock is a write: no poll that finds nothing makes one.
+    ours := NOT EXISTS (SELECT 1 FROM {s}.outbox WHERE sent_at IS NULL);
+    IF ours THEN
+        RETURN;
+    END IF;
+    PERFORM 1 FROM {s}.locks WHERE name = 'relay' FOR UPDATE SKIP LOCKED;
+    ours := FOUND;
     IF ours THEN
         SELECT clock_timestamp(), min(o.emitted_on), max(o.emitted_on),
                jsonb_agg(jsonb_build_array(o.id, o.event) ORDER BY o.id)
@@ -256,7 +265,12 @@ DECLARE
     ids bigint[];
     facts jsonb;
 BEGIN
-    ours := pg_try_advisory_xact_lock(hashtext('onestop.{s}.relay'));
+    ours := NOT EXISTS (SELECT 1 FROM {s}.outbox WHERE sent_at IS NULL);
+    IF ours THEN
+        RETURN;
+    END IF;
+    PERFORM 1 FROM {s}.locks WHERE name = 'relay' FOR UPDATE SKIP LOCKED;
+    ours := FOUND;
     IF NOT ours THEN
         RETURN;
     END IF;
@@ -279,7 +293,8 @@ DECLARE
     old record;
     unsent boolean;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtext('onestop.{s}.keep_outbox')) THEN
+    PERFORM 1 FROM {s}.locks WHERE name = 'keep_outbox' FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
         RETURN;
     END IF;
     FOR day IN SELECT today + n FROM generate_series(0, 3) AS n LOOP

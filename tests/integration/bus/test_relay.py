@@ -8,6 +8,7 @@ from typing import Any
 import pika
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from shared import faults
 from shared.bus import broker
@@ -127,9 +128,39 @@ def test_a_second_relay_is_busy_while_the_first_hands_on(installation: Installat
     context = installation.context("intake")
     relay = installation.relay("intake")
     with transaction(context.engine, "test.lock") as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('onestop.intake.relay'))"))
+        connection.execute(text("SELECT 1 FROM intake.locks WHERE name = 'relay' FOR UPDATE"))
         assert relay.run_once() == BUSY
     assert relay.run_once() == 1
+
+
+def test_no_other_role_can_hold_back_a_relay_or_its_housekeeping(db_installation: Installation) -> None:
+    """Advisory locks are open to every role of a database, so none is taken; and rows are closed."""
+    db_installation.submit(db_installation.citizen())
+    advisory = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    calls = (
+        "SELECT ours FROM intake.claim_outbox(1)",
+        "SELECT ours FROM intake.relay(1)",
+        "SELECT intake.keep_outbox(current_date)",
+    )
+    for statement in calls:
+        with transaction(db_installation.context("intake").engine, "test.lock") as connection:
+            connection.execute(text(statement))
+            assert connection.execute(text(advisory)).scalar_one() == 0, statement
+    take = text("SELECT 1 FROM intake.locks FOR UPDATE")
+    for service in SUBSCRIBERS:
+        engine = db_installation.context(service).engine
+        with (
+            pytest.raises(ProgrammingError, match="permission denied"),
+            transaction(engine, "x") as connection,
+        ):
+            connection.execute(take)
+
+
+def test_a_relay_that_finds_nothing_writes_nothing(db_installation: Installation) -> None:
+    with transaction(db_installation.context("intake").engine, "test.idle") as connection:
+        connection.execute(text("SELECT ours FROM intake.claim_outbox(1)"))
+        connection.execute(text("SELECT ours FROM intake.relay(1)"))
+        assert connection.execute(text("SELECT pg_current_xact_id_if_assigned()")).scalar_one() is None
 
 
 def test_two_relays_never_reorder_a_case(installation: Installation) -> None:
