@@ -117,7 +117,7 @@ def _files(root: Path) -> Iterator[Path]:
     # Path.walk came with Python 3.12 only.
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIP and not name.endswith("_cache"))
-        for name in sorted(files):
+        for name in sorted(set(files) - _SKIP):
             path = Path(folder) / name
             if path.suffix in _TEXT and not path.is_symlink():
                 yield path
