@@ -34,7 +34,7 @@ def page_router(context: WebContext) -> APIRouter:
         codes = {task["matter"] for task in found["tasks"]}
         matters = {code: context.service.matters.latest(code) for code in codes}
         values = {**found, "mine": mine, "matters": matters}
-        return page(context.pages, request, "queue.html", values, visitor=officer)
+        return page(context.pages, request, "queue.html", values)
 
     @router.get("/tasks/{task_id}")
     def read(request: Request, task_id: UUID, officer: Officer) -> Response:
@@ -115,4 +115,4 @@ def _task_page(
     }
     status = refused.problem.status if refused else 200
     back = f"/desk/tasks/{task_id}"
-    return page(context.pages, request, "task.html", values, visitor=officer, status=status, back=back)
+    return page(context.pages, request, "task.html", values, status=status, back=back)

@@ -52,13 +52,6 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
     return None
 
 
-def or_not_found(shown: dict[str, Any] | None) -> dict[str, Any]:
-    """Raises CaseNotFound for None: after the miss was committed, not inside its transaction."""
-    if shown is None:
-        raise CaseNotFound
-    return shown
-
-
 def read_phone(unit: Unit, person: UUID, number: str, reader: str, purpose: str) -> str | None:
     """A person's phone number, for a purpose; the reading is noted in the same transaction."""
     found = queries.contact(unit.session, person)

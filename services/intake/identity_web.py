@@ -1,9 +1,9 @@
 """The development log-in: off unless the demo or a setting turns it on, then clearly marked."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
-from pydantic import Field
+from pydantic import Field, ValidationError
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from services.intake import commands
@@ -15,6 +15,9 @@ from shared.bus.unit import unit_of
 from shared.errors import FieldError, Invalid
 from shared.http.body import Body
 from shared.http.context import WebContext
+from shared.http.problems import Problem, problem_of
+from shared.http.rendering import page
+from shared.http.validation import field_errors
 from shared.legal_time import legal_day
 
 TTL_S = 8 * 3600
@@ -55,11 +58,7 @@ def identity_router(context: WebContext) -> APIRouter:
     @router.get("/login")
     def login_page(request: Request) -> Response:
         """Pick a test person."""
-        from services.intake.web_pages import render
-
-        return render(
-            context, request, "login.html", {"people": context.identity.people(), "problem": None, "name": ""}
-        )
+        return page(context.pages, request, "login.html", _log_in_values(context))
 
     @router.post("/login")
     def log_in(request: Request, person: Annotated[str, Form()]) -> Response:
@@ -70,7 +69,33 @@ def identity_router(context: WebContext) -> APIRouter:
         authenticator(request).log_in(response, principal, TTL_S)
         return response
 
+    @router.post("/login/citizen")
+    def log_in_citizen(
+        request: Request, name: Annotated[str, Form()], id_number: Annotated[str, Form()]
+    ) -> Response:
+        """Be this person in this browser, and become known to intake; or the form again."""
+        check_same_origin(request)
+        try:
+            citizen = known_citizen(context, _dev_citizen(name, id_number))
+        except Invalid as error:
+            values = _log_in_values(context, problem_of(request, error), name)
+            return page(context.pages, request, "login.html", values, status=error.status, back="/dev/login")
+        response = RedirectResponse("/cases", 303)
+        authenticator(request).log_in(response, citizen, TTL_S)
+        return response
+
     return router
+
+
+def _log_in_values(context: WebContext, problem: Problem | None = None, name: str = "") -> dict[str, Any]:
+    return {"people": context.identity.people(), "problem": problem, "name": name}
+
+
+def _dev_citizen(name: str, id_number: str) -> DevCitizen:
+    try:
+        return DevCitizen(name=name, id_number=id_number)
+    except ValidationError as error:
+        raise Invalid(fields=field_errors([dict(found) for found in error.errors()])) from None
 
 
 def known_citizen(context: WebContext, body: DevCitizen) -> Principal:

@@ -3,30 +3,26 @@
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import RedirectResponse, Response
 
-from services.intake import access, view
+from services.intake import handling
 from services.intake.errors import CaseNotFound, NotAskedFor, NothingAsked, UploadTypeWrong
+from services.intake.handling import Shown
 from shared.auth.csrf import check_same_origin
-from shared.auth.deps import Citizen, authenticator, visitor_of
+from shared.auth.deps import Citizen, authenticator
 from shared.auth.principal import Principal
-from shared.bus.unit import unit_of
 from shared.errors import AppError, FieldError, Invalid
 from shared.http.context import WebContext
 from shared.http.idempotency import FIELD, KeyReused, StillRunning, require_key
 from shared.http.preferences import preferences_router
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
-from shared.http.validation import field_errors
-from shared.legal_time import legal_day
 
 _MISSING = ("field.missing", "请选择文件。", "Choose a file.")
 # What is wrong with a file, not with us; anything else is no fault of the form.
@@ -41,84 +37,29 @@ class FilesWrong(Invalid):
     title_en = "Please correct this and choose all files again"
 
 
-def render(
-    context: WebContext,
-    request: Request,
-    template: str,
-    values: Mapping[str, Any],
-    *,
-    status: int = 200,
-    back: str | None = None,
-) -> Response:
-    """One page in the visitor's language and mode; see `shared.http.rendering.page`."""
-    given = {**values, "development": context.service.settings.dev_identity}
-    return page(
-        context.pages, request, template, given, visitor=visitor_of(request), status=status, back=back
-    )
-
-
 def page_router(context: WebContext) -> APIRouter:
     """The pages."""
     router = APIRouter(include_in_schema=False)
     router.include_router(preferences_router(cookie_secure=context.service.settings.web.cookie_secure))
     router.include_router(_open_pages(context))
     router.include_router(_case_pages(context))
-    if context.service.settings.dev_identity:
-        router.include_router(_development_pages(context))
-    return router
-
-
-def _development_pages(context: WebContext) -> APIRouter:
-    """The part of the development log-in where an applicant says who they are."""
-    from services.intake.identity_web import TTL_S, DevCitizen, known_citizen
-
-    def _dev_citizen(name: str, id_number: str) -> DevCitizen:
-        try:
-            return DevCitizen(name=name, id_number=id_number)
-        except ValidationError as error:
-            raise Invalid(fields=field_errors([dict(found) for found in error.errors()])) from None
-
-    router = APIRouter(prefix="/dev")
-
-    @router.post("/login/citizen")
-    def log_in_citizen(
-        request: Request, name: Annotated[str, Form()], id_number: Annotated[str, Form()]
-    ) -> Response:
-        """Be this person in this browser, and become known to intake; or the form again."""
-        check_same_origin(request)
-        try:
-            citizen = known_citizen(context, _dev_citizen(name, id_number))
-        except Invalid as error:
-            values = {
-                "people": context.identity.people(),
-                "problem": problem_of(request, error),
-                "name": name,
-            }
-            return render(context, request, "login.html", values, status=error.status, back="/dev/login")
-        response = RedirectResponse("/cases", 303)
-        authenticator(request).log_in(response, citizen, TTL_S)
-        return response
-
     return router
 
 
 def _open_pages(context: WebContext) -> APIRouter:
     """What needs no log-in."""
-    from services.intake.web import asker_of
-
     router = APIRouter()
 
     @router.get("/")
     def home(request: Request) -> Response:
         """What can be done here."""
-        return render(
-            context, request, "home.html", {"matters": context.service.matters.all_latest(), "problem": None}
-        )
+        values = {"matters": context.service.matters.all_latest(), "problem": None}
+        return page(context.pages, request, "home.html", values)
 
     @router.get("/lookup")
     def ask_for_a_case(request: Request) -> Response:
         """The form for number and query code."""
-        return render(context, request, "lookup.html", {"problem": None, "number": ""})
+        return page(context.pages, request, "lookup.html", {"problem": None, "number": ""})
 
     @router.post("/lookup")
     def look_up(
@@ -128,18 +69,12 @@ def _open_pages(context: WebContext) -> APIRouter:
     ) -> Response:
         """The case, or the form again: a wrong number and a wrong code answer alike."""
         check_same_origin(request)
-        with unit_of(context.service, "case.lookup") as unit:
-            found = access.look_up(unit, number.strip(), query_code, asker_of(request))
-            shown = view.case_view(unit, found) if found is not None else None
-            today = legal_day(unit.legal)
-        if shown is None:
-            missed = CaseNotFound(
-                "请核对办件编号和查询码，两者都印在收件凭证上。",
-                "Check the number and the query code; both are printed on your receipt.",
-            )
+        try:
+            shown = handling.look_up(context, request, number.strip(), query_code)
+        except CaseNotFound as missed:
             values = {"problem": problem_of(request, missed), "number": number}
-            return render(context, request, "lookup.html", values, status=missed.status, back="/lookup")
-        return _case_page(context, request, Shown(shown, today, can_supply=False), back="/lookup")
+            return page(context.pages, request, "lookup.html", values, status=missed.status, back="/lookup")
+        return _case_page(context, request, shown, can_supply=False, back="/lookup")
 
     @router.post("/logout")
     def log_out(request: Request) -> Response:
@@ -152,16 +87,6 @@ def _open_pages(context: WebContext) -> APIRouter:
     return router
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A case as the page has it. `today` is the legal day."""
-
-    case: dict[str, Any]
-    today: date
-    can_supply: bool
-    problem: Problem | None = None
-
-
 def _case_pages(context: WebContext) -> APIRouter:
     """What a citizen sees and sends."""
     router = APIRouter()
@@ -169,14 +94,14 @@ def _case_pages(context: WebContext) -> APIRouter:
     @router.get("/cases")
     def my_cases(request: Request, citizen: Citizen) -> Response:
         """One's own cases."""
-        with unit_of(context.service, "cases.mine") as unit:
-            cases = access.own_cases(unit, citizen)
-        return render(context, request, "my_cases.html", {"cases": cases})
+        values = {"cases": handling.my_cases(context, citizen)}
+        return page(context.pages, request, "my_cases.html", values)
 
     @router.get("/cases/{number}")
     def read_case(request: Request, number: str, citizen: Citizen) -> Response:
         """One's own case."""
-        return _case_page(context, request, _own(context, number, citizen))
+        shown = handling.read_case(context, number, citizen)
+        return _case_page(context, request, shown, can_supply=True)
 
     @router.post("/cases/{number}/supply")
     async def supply(request: Request, number: str, citizen: Citizen) -> Response:
@@ -221,16 +146,14 @@ def _supply(
     number: str,
     posted: tuple[str, dict[str, SentFile]],
 ) -> Response:
-    from services.intake import web
-
     key, sent = posted
-    shown = _own(context, number, citizen)
+    shown = handling.read_case(context, number, citizen)
     if not shown.case["asked"]:
         raise NothingAsked
     uploads, wrong = _keep(context, citizen, [item["material"] for item in shown.case["asked"]], sent)
     if not wrong:
         try:
-            web.supply(context, citizen, key, number, uploads)
+            handling.supply(context, citizen, key, number, uploads)
         except (KeyReused, StillRunning):
             # The button was pressed twice: the page's key is one, the files were kept anew under other ids.
             return RedirectResponse(f"/cases/{number}", 303)
@@ -238,8 +161,7 @@ def _supply(
             wrong = _by_asked(error.fields, sent)
     if wrong:
         problem = problem_of(request, FilesWrong(fields=_named(wrong, shown.case)))
-        again = replace(shown, problem=problem)
-        return _case_page(context, request, again, status=problem.status, back=f"/cases/{number}")
+        return _case_page(context, request, shown, can_supply=True, problem=problem, back=f"/cases/{number}")
     return RedirectResponse(f"/cases/{number}", 303)
 
 
@@ -290,28 +212,27 @@ def _named(fields: Iterable[FieldError], case: Mapping[str, Any]) -> list[FieldE
     return named
 
 
-def _own(context: WebContext, number: str, citizen: Principal) -> Shown:
-    with unit_of(context.service, "case.read") as unit:
-        shown = view.case_view(unit, access.own_case(unit, number, citizen))
-        return Shown(shown, legal_day(unit.legal), can_supply=True)
-
-
 def _case_page(
-    context: WebContext, request: Request, shown: Shown, *, status: int = 200, back: str | None = None
+    context: WebContext,
+    request: Request,
+    shown: Shown,
+    *,
+    can_supply: bool,
+    problem: Problem | None = None,
+    back: str | None = None,
 ) -> Response:
-    from services.intake.web import with_reasons
-
-    case = with_reasons(context, shown.case)
+    case = shown.case
     values = {
         "case": case,
         "matter": context.service.matters.get(case["matter"], case["matter_version"]),
         "today": shown.today,
-        "can_supply": shown.can_supply,
+        "can_supply": can_supply,
         "supplied": awaiting_check(case),
         "most_mb": context.service.settings.web.max_upload_bytes // 2**20,
-        "problem": shown.problem,
+        "problem": problem,
     }
-    return render(context, request, "case.html", values, status=status, back=back)
+    status = problem.status if problem else 200
+    return page(context.pages, request, "case.html", values, status=status, back=back)
 
 
 def awaiting_check(case: Mapping[str, Any]) -> bool:

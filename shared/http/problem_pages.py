@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 from jinja2 import Environment
 from starlette.responses import RedirectResponse, Response
 
-from shared.auth.deps import visitor_of
 from shared.errors import error_classes
 from shared.http.rendering import page, page_environment
 
@@ -18,7 +17,7 @@ async def list_problems(request: Request) -> Response:
     """One row a code."""
     pages = _pages(development=bool(getattr(request.app.state, "development", False)))
     values = {"problems": list(error_classes())}
-    return page(pages, request, "problems.html", values, visitor=visitor_of(request))
+    return page(pages, request, "problems.html", values)
 
 
 @router.get("/problems/{code}")

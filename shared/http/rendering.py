@@ -23,7 +23,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from shared.auth.deps import csrf_token, visitor_of
-from shared.auth.principal import Principal
 from shared.http.locale import Locale, locale_of
 from shared.http.preferences import LONGEST_BACK, is_elder
 from shared.http.problems import Problem, RenderHtml
@@ -58,7 +57,6 @@ def page(
     template: str,
     values: Mapping[str, Any],
     *,
-    visitor: Principal | None = None,
     status: int = 200,
     back: str | None = None,
 ) -> Response:
@@ -73,7 +71,7 @@ def page(
             "locale": locale.value,
             "elder": is_elder(request),
             "back": back or _address(request),
-            "visitor": visitor,
+            "visitor": visitor_of(request),
             "csrf_token": csrf_token(request),
             "idempotency_key": str(uuid4()),
         }

@@ -1,0 +1,173 @@
+"""What a citizen does and sees, for API and pages alike: apply, follow, look up, supply."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import Field
+
+from services.intake import access, commands, view
+from services.intake.commands import Submission
+from services.intake.errors import CaseNotFound, UploadNotYours, UploadTypeWrong
+from shared.auth.principal import Principal
+from shared.bus.idempotency import StoredResponse, answer_once
+from shared.bus.unit import unit_of
+from shared.catalogue.matter import Matter
+from shared.errors import FieldError
+from shared.http.body import Body
+from shared.http.context import WebContext
+from shared.http.idempotency import fingerprint
+from shared.legal_time import legal_day
+
+Code = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class CaseForm(Body):
+    """An application. `form` follows the matter's JSON Schema; `uploads` maps material codes to upload ids.
+
+    `channel` is one of the matter's; `client` names the program that sends, without digits: it is kept plain.
+    """
+
+    matter: Code
+    version: Annotated[int, Field(ge=1)] | None = None
+    form: dict[str, Any]
+    uploads: Annotated[dict[str, UUID], Field(default_factory=dict, max_length=50)]
+    channel: Code = "web"
+    client: Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z._-]*$")] = "onestop-web"
+    locale: Annotated[str, Field(pattern="^(zh-CN|en)$")] = "zh-CN"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A case as its citizen may see it, on one legal day."""
+
+    case: dict[str, Any]
+    today: date
+
+
+def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) -> StoredResponse:
+    """Take an application, once for each key. Raises as the command does, UploadNotYours, UploadTypeWrong."""
+    matter = (
+        context.service.matters.get(body.matter, body.version)
+        if body.version
+        else context.service.matters.latest(body.matter)
+    )
+    _check_uploads(context, matter, citizen.person_ref, body.uploads)
+    submission = Submission(
+        matter=matter,
+        form=body.form,
+        uploads=body.uploads,
+        channel=body.channel,
+        client=body.client,
+        locale=body.locale,
+        submitter=citizen.person_ref,
+    )
+    with unit_of(context.service, "case.submit") as unit:
+
+        def make() -> tuple[int, dict[str, Any]]:
+            receipt = commands.submit_case(unit, submission)
+            return 201, {
+                "number": receipt.number,
+                "query_code": receipt.query_code,
+                "received_at": receipt.received_at,
+            }
+
+        said = body.model_dump_json().encode()
+        return answer_once(unit, citizen.subject, key, fingerprint("POST", "/api/v1/cases", said), make)
+
+
+def supply(
+    context: WebContext, citizen: Principal, key: str, number: str, uploads: Mapping[str, UUID]
+) -> StoredResponse:
+    """Take what a correction notice asked for, once for each key.
+
+    Raises CaseNotFound for somebody else's case, as the command does, UploadNotYours, UploadTypeWrong.
+    """
+    with unit_of(context.service, "case.look") as unit:
+        case = access.own_case(unit, number, citizen)
+        matter = context.service.matters.get(case.matter, case.matter_version)
+    _check_uploads(context, matter, citizen.person_ref, uploads)
+    said = "&".join(f"{code}={upload}" for code, upload in sorted(uploads.items()))
+    with unit_of(context.service, "case.supply") as unit:
+        case = access.lock_own_case(unit, number, citizen)
+
+        def make() -> tuple[int, dict[str, Any]]:
+            commands.supply_materials(unit, case, uploads)
+            return 202, {"number": number, "supplied": sorted(uploads)}
+
+        return answer_once(
+            unit,
+            citizen.subject,
+            key,
+            fingerprint("POST", f"/api/v1/cases/{number}/supplements", said.encode()),
+            make,
+        )
+
+
+def my_cases(context: WebContext, citizen: Principal) -> list[dict[str, Any]]:
+    """One's own cases, the newest first."""
+    with unit_of(context.service, "cases.mine") as unit:
+        return access.own_cases(unit, citizen)
+
+
+def read_case(context: WebContext, number: str, citizen: Principal) -> Shown:
+    """One's own case. Raises CaseNotFound, and PeerUnavailable where the reasons of a refusal are away."""
+    with unit_of(context.service, "case.read") as unit:
+        shown = Shown(view.case_view(unit, access.own_case(unit, number, citizen)), legal_day(unit.legal))
+    return _with_reasons(context, shown)
+
+
+def look_up(context: WebContext, request: Request, number: str, query_code: str) -> Shown:
+    """A case by number and query code, without a log-in.
+
+    Raises CaseNotFound, the same for a wrong number and a wrong code, and TooManyLookups.
+    """
+    with unit_of(context.service, "case.lookup") as unit:
+        found = access.look_up(unit, number, query_code, _asker_of(request))
+        shown = Shown(view.case_view(unit, found), legal_day(unit.legal)) if found is not None else None
+    if shown is None:
+        # After the miss was committed, not inside its transaction.
+        raise CaseNotFound(
+            "请核对办件编号和查询码，两者都印在收件凭证上。",
+            "Check the number and the query code; both are printed on your receipt.",
+        )
+    return _with_reasons(context, shown)
+
+
+def _with_reasons(context: WebContext, shown: Shown) -> Shown:
+    """With the reasons that approval keeps, when the case was refused."""
+    asked: dict[str, Any] = {"reasons": []}
+    if shown.case["outcome"] == "denied":
+        asked = context.service.asker.ask("approval", "reasons", {"case": shown.case["number"]})
+    return Shown({**shown.case, "reasons": asked["reasons"]}, shown.today)
+
+
+def _asker_of(request: Request) -> str:
+    """Who looks up without a log-in, as far as we can tell them apart."""
+    return request.client.host if request.client else "unknown"
+
+
+def _check_uploads(
+    context: WebContext, matter: Matter, owner: UUID | None, uploads: Mapping[str, UUID]
+) -> None:
+    """Raises UploadNotYours unless this person gave every upload, UploadTypeWrong for one that the material
+    does not take."""
+    if not uploads:
+        return
+    asked = {"owner": str(owner), "uploads": [str(upload) for upload in uploads.values()]}
+    owned = context.service.asker.ask("materials", "uploads_owned", asked)["uploads"]
+    if {str(upload) for upload in uploads.values()} - set(owned):
+        raise UploadNotYours
+    accepted = {material.code: material.accept for material in matter.materials}
+    wrong = [
+        FieldError(
+            f"/uploads/{code}", "upload-type", "该材料不接受这种文件。", "This material takes other files."
+        )
+        for code, upload in sorted(uploads.items())
+        if accepted.get(code) and owned[str(upload)] not in accepted[code]
+    ]
+    if wrong:
+        raise UploadTypeWrong(fields=wrong)
