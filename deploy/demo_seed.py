@@ -6,7 +6,6 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from deploy.catalogue import publish_matters
 from deploy.demo_people import PEOPLE, DemoPerson
-from deploy.services import tables
 from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.unit import unit_of
 from shared.catalogue.loader import BUILT_IN
@@ -28,7 +27,7 @@ def publish_built_in(settings: Settings) -> None:
 
 def seed_certificates(settings: Settings, refs: Mapping[DemoPerson, UUID]) -> None:
     """Record the certificates of the demo's people; a second run records none again."""
-    context = build_context(settings, "materials", tables("materials"))
+    context = build_context(settings, "materials")
     with unit_of(context, "demo.seed") as unit:
         for person in PEOPLE:
             for type_code in person.certificates:

@@ -50,6 +50,7 @@ _TEXT = {
     ".yaml",
     ".json",
     ".sh",
+    ".sql",
     ".html",
     ".css",
     ".js",
@@ -97,6 +98,8 @@ def check(root: Path = ROOT) -> list[Violation]:
         name = path.relative_to(root).as_posix()
         text = path.read_text(encoding="utf-8", errors="replace")
         found += _machine_paths(name, text)
+        if path.suffix == ".sql":
+            found += _no_now_in_sql(name, text)
         if path.suffix == ".py" and name.startswith(tuple(f"{part}/" for part in CODE)):
             source = _Source(name, ast.parse(text, filename=name))
             for rule in _RULES:
@@ -165,6 +168,13 @@ def _no_now(source: _Source) -> Iterator[Violation]:
             yield source.found(text.node, "CLOCK", message)
 
 
+def _no_now_in_sql(name: str, text: str) -> Iterator[Violation]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        sql = _NOW_SQL.search(line)
+        if sql:
+            yield Violation(name, number, "CLOCK", f"{sql[0]} in a schema: use clock_timestamp()")
+
+
 def _one_environment(source: _Source) -> Iterator[Violation]:
     if source.path == _SETTINGS or source.path.startswith("deploy/"):
         return
@@ -205,7 +215,7 @@ def _machine_paths(name: str, text: str) -> Iterator[Violation]:
 
 def _holds_tables(path: str) -> bool:
     parts = path.split("/")
-    return "migrations" in parts or parts[-1] in ("models.py", "tables.py", "bus_v1.py")
+    return "migrations" in parts or parts[-1] == "models.py"
 
 
 def _calls(tree: ast.AST, function: ast.AST | None = None) -> Iterator[tuple[ast.Call, ast.AST | None]]:

@@ -18,11 +18,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 import shared.db
-from deploy.services import SERVICES, part, subscriptions, tables
+from deploy.services import SERVICES, metadata, part, subscriptions
+from shared.bus import schema as delivery
 from shared.bus.handlers import urgent_types
 from shared.bus.topology import apply_topology
 from shared.context import DataKeyTable
-from shared.db.bus_v1 import BUS_FUNCTIONS, BUS_LOGS
 from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
 from shared.errors import Unavailable
@@ -69,7 +69,7 @@ def migrate(settings: Settings) -> list[str]:
         keys = create_engine(
             database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True
         )
-        Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys, tables(service))).ensure()
+        Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys)).ensure()
     if settings.broker_url:
         apply_topology(settings.broker_url, subscriptions())
     _log.info("migrated", migrations=ran)
@@ -171,7 +171,7 @@ def _grant(connection: Connection, service: str) -> None:
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service} TO {app}",
         f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {service} TO {app}",
         f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {service} FROM PUBLIC",
-        *(f"GRANT EXECUTE ON FUNCTION {service}.{function} TO {app}" for function in BUS_FUNCTIONS),
+        *(f"GRANT EXECUTE ON FUNCTION {service}.{function} TO {app}" for function in delivery.FUNCTIONS),
         f"REVOKE INSERT, UPDATE, DELETE ON {service}.alembic_version FROM {app}",
         f"REVOKE INSERT, DELETE ON {service}.locks FROM {app}",
         *(f"REVOKE UPDATE, DELETE ON {service}.{log} FROM {app}" for log in _logs(service)),
@@ -189,9 +189,8 @@ def _grant(connection: Connection, service: str) -> None:
 
 
 def _logs(service: str) -> list[str]:
-    metadata = tables(service).outbox.metadata
-    said = [table.name for table in metadata.sorted_tables if table.info.get("append_only")]
-    return [*said, *BUS_LOGS]
+    said = [table.name for table in metadata(service).sorted_tables if table.info.get("append_only")]
+    return [*said, *delivery.LOGS]
 
 
 def _subscribe(connection: Connection) -> None:

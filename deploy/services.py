@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shared.bus.tables import BusTables
+    from sqlalchemy import MetaData
 
 SERVICES = ("intake", "materials", "approval", "notify")
 
@@ -15,9 +15,9 @@ def part(service: str, name: str) -> ModuleType:
     return import_module(f"services.{service}.{name}")
 
 
-def tables(service: str) -> "BusTables":
-    """The delivery tables of a service."""
-    found: BusTables = part(service, "models").BUS
+def metadata(service: str) -> "MetaData":
+    """A service's own tables; the delivery tables stand in `shared/bus/schema_v1.sql`."""
+    found: MetaData = part(service, "models").Base.metadata
     return found
 
 

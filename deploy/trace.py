@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from deploy.services import SERVICES, tables
+from deploy.services import SERVICES
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.context import build_context
@@ -80,4 +80,4 @@ def _rows(unit: Any, sql: str, number: str, extra: dict[str, str]) -> list[dict[
 
 
 def _contexts(settings: Settings) -> list[ServiceContext]:
-    return [build_context(settings, service, tables(service)) for service in SERVICES]
+    return [build_context(settings, service) for service in SERVICES]

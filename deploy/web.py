@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from deploy.dev_people import dev_people
 from deploy.pages import environment, render_problem, static_folder
-from deploy.services import part, tables
+from deploy.services import part
 from shared import faults
 from shared.auth.deps import Authenticator
 from shared.auth.identity import DevIdentity
@@ -36,10 +36,7 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
     app = FastAPI(title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None)
     answers: dict[str, dict[str, QuestionHandler]] = {}
     asker = Asker(settings, answers)
-    contexts = {
-        service: build_context(settings, service, tables(service), asker, people_wait=True)
-        for service in services
-    }
+    contexts = {service: build_context(settings, service, asker, people_wait=True) for service in services}
     answers |= {service: part(service, "web").answers(context) for service, context in contexts.items()}
     session_key = load_secret(settings, SESSION_KEY)
     authenticator = Authenticator(

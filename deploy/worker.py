@@ -24,7 +24,7 @@ import structlog  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 
-from deploy.services import part, tables  # noqa: E402
+from deploy.services import part  # noqa: E402
 from shared import faults  # noqa: E402
 from shared.bus.context import ServiceContext  # noqa: E402
 from shared.bus.host import Deliveries  # noqa: E402
@@ -42,7 +42,7 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     """Run the workers of these services until SIGTERM or SIGINT; the exit code."""
     configure(settings, service="+".join(services))
     faults.plan_faults(settings.fault_plan)
-    contexts = {service: build_context(settings, service, tables(service)) for service in services}
+    contexts = {service: build_context(settings, service) for service in services}
     runner = ServiceRunner({"onestop": contexts, "max_workers": 10})
     for service in services:
         runner.add_service(part(service, "worker").Worker)

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, text
 
 from shared.bus.context import ServiceContext
 from shared.bus.hints import Hints
-from shared.bus.tables import BusTables
 from shared.catalogue.published import Published
 from shared.clock import read_clock
 from shared.db.engine import engine_for
@@ -24,14 +23,12 @@ class DataKeyTable:
     """The wrapped data keys of a service, in its own schema."""
 
     engine: Engine
-    tables: BusTables
 
     def load(self, service: str) -> list[WrappedKey]:
         """All keys, oldest first."""
-        table = self.tables.data_keys
         with transaction(self.engine, "keys.load") as connection:
             rows = connection.execute(
-                select(table.c.key_id, table.c.wrapped, table.c.state).order_by(table.c.key_id)
+                text(f"SELECT key_id, wrapped, state FROM {service}.data_keys ORDER BY key_id")
             )
             return [WrappedKey(row.key_id, bytes(row.wrapped), KeyState(row.state)) for row in rows]
 
@@ -39,19 +36,19 @@ class DataKeyTable:
         """Keep a new key."""
         with transaction(self.engine, "keys.add") as connection:
             connection.execute(
-                insert(self.tables.data_keys).values(
-                    key_id=key.key_id,
-                    wrapped=key.wrapped,
-                    state=key.state,
-                    created_at=read_clock(connection).wall,
-                )
+                text(f"INSERT INTO {service}.data_keys VALUES (:key_id, :wrapped, :state, :created_at)"),
+                {
+                    "key_id": key.key_id,
+                    "wrapped": key.wrapped,
+                    "state": key.state,
+                    "created_at": read_clock(connection).wall,
+                },
             )
 
 
 def build_context(
     settings: Settings,
     service: str,
-    tables: BusTables,
     asker: Asker | None = None,
     *,
     people_wait: bool = False,
@@ -67,10 +64,9 @@ def build_context(
         service=service,
         settings=settings,
         engine=engine,
-        tables=tables,
         # Listening and hinting each hold a connection for good; they must not take it from the work.
         hints=Hints(engine_for(settings, role, pool_size=2)),
-        vault=Vault(service, load_secret(settings, MASTER_KEY), DataKeyTable(engine, tables)),
+        vault=Vault(service, load_secret(settings, MASTER_KEY), DataKeyTable(engine)),
         matters=Published(engine),
         asker=asker or Asker(settings, {}),
     )

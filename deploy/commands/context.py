@@ -54,10 +54,9 @@ def choose_services(given: list[str] | None) -> tuple[str, ...]:
 
 def contexts(settings: "Settings", services: tuple[str, ...]) -> "list[ServiceContext]":
     """One context per service."""
-    from deploy.services import tables
     from shared.context import build_context
 
-    return [build_context(settings, service, tables(service)) for service in services]
+    return [build_context(settings, service) for service in services]
 
 
 def actor() -> str:

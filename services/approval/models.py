@@ -8,7 +8,6 @@ from sqlalchemy import Boolean, Date, Index, Integer, LargeBinary, MetaData, Str
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.bus.tables import bus_tables
 from shared.db.types import AwareDateTime, CaseRow
 
 
@@ -16,9 +15,6 @@ class Base(DeclarativeBase):
     """All tables of the schema `approval`."""
 
     metadata = MetaData(schema="approval")
-
-
-BUS = bus_tables(Base.metadata)
 
 
 class Case(CaseRow, Base):

@@ -19,7 +19,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.bus.tables import bus_tables
 from shared.db.types import APPEND_ONLY, AwareDateTime, CaseRow
 
 
@@ -29,7 +28,6 @@ class Base(DeclarativeBase):
     metadata = MetaData(schema="intake")
 
 
-BUS = bus_tables(Base.metadata)
 CASE_SERIAL = Sequence("case_serial", metadata=Base.metadata, minvalue=0, maxvalue=999_999, cycle=True)
 
 

@@ -20,7 +20,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.bus.tables import bus_tables
 from shared.db.types import APPEND_ONLY, AwareDateTime, CaseRow
 
 
@@ -30,7 +29,6 @@ class Base(DeclarativeBase):
     metadata = MetaData(schema="materials")
 
 
-BUS = bus_tables(Base.metadata)
 CERTIFICATE_SERIAL = Sequence("certificate_serial", metadata=Base.metadata)
 
 

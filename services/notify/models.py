@@ -8,7 +8,6 @@ from sqlalchemy import Index, Integer, MetaData, String, Text, UniqueConstraint,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.bus.tables import bus_tables
 from shared.db.types import AwareDateTime, CaseRow
 
 
@@ -16,9 +15,6 @@ class Base(DeclarativeBase):
     """All tables of the schema `notify`."""
 
     metadata = MetaData(schema="notify")
-
-
-BUS = bus_tables(Base.metadata)
 
 
 class Case(CaseRow, Base):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from shared.bus.hints import Hints
-from shared.bus.tables import BusTables
 from shared.catalogue.published import Published
 from shared.http.ask import Asker
 from shared.privacy.vault import Vault
@@ -19,7 +18,6 @@ class ServiceContext:
     service: str
     settings: Settings
     engine: Engine
-    tables: BusTables
     hints: Hints
     vault: Vault
     matters: Published

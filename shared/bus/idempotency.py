@@ -50,7 +50,10 @@ def answer_once(
         return StoredResponse(found.status, json.loads(stored), replayed=True)
     status, body = make()
     unit.connection.execute(
-        unit.context.tables.idempotency_keys.insert(),
+        text(
+            f"INSERT INTO {schema}.idempotency_keys VALUES "
+            "(:principal, :key, :fingerprint, :status, :sealed, :created_at)"
+        ),
         {
             "principal": principal,
             "key": key,

@@ -176,7 +176,10 @@ def _payload(unit: Unit, parked_id: str, row: RowMapping) -> Any:
 
 def _note(unit: Unit, parked_id: str, act: str, actor: str) -> None:
     unit.connection.execute(
-        unit.context.tables.parked_acts.insert(),
+        text(
+            f"INSERT INTO {unit.context.service}.parked_acts (parked, act, actor, acted_at) "
+            "VALUES (:parked, :act, :actor, :acted_at)"
+        ),
         {"parked": parked_id, "act": act, "actor": actor[:100], "acted_at": unit.wall},
     )
 

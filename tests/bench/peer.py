@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deploy.services import SERVICES, part, tables
+from deploy.services import SERVICES, part
 from shared import faults
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
@@ -46,7 +46,7 @@ class Peer:
 
     def __init__(self, settings: Settings, service: str, connections: int) -> None:
         faults.plan_faults(settings.fault_plan)
-        self._context = build_context(settings, service, tables(service))
+        self._context = build_context(settings, service)
         self._context.engine = engine_for(settings, app_role(service), pool_size=connections)
         self._context.hints = _NoHints(self._context.engine)
         self._handlers = handlers_of(part(service, "worker").Worker)

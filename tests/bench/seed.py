@@ -6,7 +6,6 @@ from sqlalchemy import text
 
 from deploy.demo_seed import ISSUERS, publish_built_in
 from deploy.migrate import migrate
-from deploy.services import tables
 from services.intake.commands import Submission, register_person, submit_case
 from services.materials.models import Certificate
 from shared.bus.unit import Unit, new_id, unit_of
@@ -28,8 +27,8 @@ def fill_template(servers: Servers, cases: int) -> None:
     settings = servers.settings(TEMPLATE)
     migrate(settings)
     publish_built_in(settings)
-    intake = build_context(settings, "intake", tables("intake"))
-    materials = build_context(settings, "materials", tables("materials"))
+    intake = build_context(settings, "intake")
+    materials = build_context(settings, "materials")
     # Nobody listens yet, and the template can be copied only while nobody is connected.
     intake.hints.close()
     matter = intake.matters.latest(MATTER)

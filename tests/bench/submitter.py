@@ -3,7 +3,6 @@
 import sys
 import time
 
-from deploy.services import tables
 from shared.bus.unit import unit_of
 from shared.context import build_context
 from shared.settings import Settings
@@ -12,7 +11,7 @@ from tests.bench.seed import MATTER, submit
 
 def main(rate: int, seconds: int) -> None:
     """Each case in its own transaction, at its own moment; never catching up in bursts."""
-    context = build_context(Settings(), "intake", tables("intake"))
+    context = build_context(Settings(), "intake")
     matter = context.matters.latest(MATTER)
     due = time.monotonic()
     for n in range(rate * seconds):

@@ -26,7 +26,7 @@ BROKEN = [
     ("CLOCK", "services/intake/models.py", "default = datetime.utcnow()\n"),
     ("CLOCK", "services/intake/migrations/versions/0001.py", "op.execute('ALTER .. SET DEFAULT now()')\n"),
     ("CLOCK", "shared/db/migrations/versions/0001.py", "text('CURRENT_TIMESTAMP')\n"),
-    ("CLOCK", "shared/bus/tables.py", "sql = f'DEFAULT NOW( ) {x}'\n"),
+    ("CLOCK", "shared/bus/schema_v1.sql", "DEFAULT NOW( )\n"),
     ("ENV", "shared/log.py", "import os\nlevel = os.environ['LEVEL']\n"),
     ("ENV", "services/notify/commands.py", "import os\nlevel = os.getenv('LEVEL')\n"),
     ("ENV", "shared/context.py", "from os import environ\n"),
@@ -45,7 +45,7 @@ KEPT = [
     ),
     ("shared/bus/broker.py", "def say(channel):\n    channel.basic_publish(b'')\n    fault_point('b')\n"),
     ("shared/settings.py", "import os\nname = os.environ['NAME']\n"),
-    ("deploy/db_installation.py", "import os\nchild = dict(os.environ)\n"),
+    ("deploy/installation.py", "import os\nchild = dict(os.environ)\n"),
     (
         "services/intake/models.py",
         '"""Never now()."""\n\nclass Case:\n    """CURRENT_TIMESTAMP is banned."""\n',

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from deploy.services import SERVICES, subscriptions, tables
+from deploy.services import SERVICES, subscriptions
 from services.notify.rules.delivery import DeliveryState
 from services.notify.rules.notices import IN_APP, plan_notices
 from shared.bus.topology import read_queues
@@ -162,7 +162,7 @@ def _notices_made(c: Connection) -> dict[str, Notice]:
 
 def _notices_due(c: Connection, installation: Installation) -> set[tuple[str, str, str]]:
     """What every fact that was said has to bring about, by the matter file."""
-    matters = build_context(installation.settings, "notify", tables("notify")).matters
+    matters = build_context(installation.settings, "notify").matters
     rows = c.execute(text("SELECT number, matter, matter_version FROM intake.cases"))
     cases = {row.number: matters.get(row.matter, row.matter_version) for row in rows}
     due = set()

@@ -8,7 +8,6 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
-from deploy.services import tables
 from services.intake.commands import register_person
 from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.unit import unit_of
@@ -82,8 +81,8 @@ def _wait_until_quiet(h: Installation, ledger: Ledger, cases: int) -> None:
 
 
 def _seed(h: Installation, people: list[Applicant]) -> None:
-    intake = build_context(h.settings, "intake", tables("intake"))
-    materials = build_context(h.settings, "materials", tables("materials"))
+    intake = build_context(h.settings, "intake")
+    materials = build_context(h.settings, "materials")
     with unit_of(intake, "drill.people") as unit:
         refs = [register_person(unit, p.id_number, p.name, p.phone) for p in people]
     with unit_of(materials, "drill.certificates") as unit:

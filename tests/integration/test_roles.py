@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from deploy.migrate import _LIMITS, TablesInUse, migrate
 from deploy.services import SERVICES, subscriptions
-from shared.db.bus_v1 import BUS_FUNCTIONS
+from shared.bus.schema import FUNCTIONS
 from shared.db.roles import app_role, owner_role
 from shared.settings import Settings, database_url
 from tests.support.installation import secrets_dir, template_settings
@@ -284,7 +284,7 @@ def test_somebody_is_not_heard(roles: RoleProbe) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_calls_its_own_functions_and_the_doors(roles: RoleProbe, service: str) -> None:
     doors = {f"{s}.deliver(jsonb)" for s, speakers in subscriptions().items() if service in speakers}
-    own = {_short(f"{service}.{name}") for name in BUS_FUNCTIONS}
+    own = {_short(f"{service}.{name}") for name in FUNCTIONS}
     assert roles.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,text[],jsonb)"}
 
 

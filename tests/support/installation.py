@@ -28,7 +28,7 @@ from deploy.migrate import migrate
 from deploy.postgres import PostgresServer
 from deploy.processes import kill_session, spawn, wait_until
 from deploy.rabbitmq import RabbitNode
-from deploy.services import SERVICES, part, subscriptions, tables
+from deploy.services import SERVICES, part, subscriptions
 from services.approval import commands as approval
 from services.approval import queries as approval_queries
 from services.approval.commands import StepResult
@@ -143,7 +143,7 @@ class Installation:
     def context(self, service: str) -> ServiceContext:
         """The context of a service in this process; its hints reach nobody."""
         if service not in self.contexts:
-            context = build_context(self.settings, service, tables(service))
+            context = build_context(self.settings, service)
             context.hints = Deaf(context.hints.engine)
             self.contexts[service] = context
         return self.contexts[service]

@@ -2,14 +2,14 @@
 
 from alembic import op
 
-from shared.db.bus_v1 import bus_v1
+from shared.bus.schema import schema_v1
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    op.execute(bus_v1("materials"))
+    op.execute(schema_v1("materials"))
     op.execute(
         """
         CREATE SEQUENCE materials.certificate_serial;
