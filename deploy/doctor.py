@@ -112,10 +112,11 @@ def _settings(data_dir: Path) -> "Settings | Finding":
 
 def _database(settings: "Settings") -> Iterator[Finding]:
     from sqlalchemy import create_engine, text
-    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.pool import NullPool
 
+    from shared.db.outages import DatabaseAway
     from shared.db.transaction import transaction
+    from shared.describe import kind_of
     from shared.settings import database_url
 
     engine = create_engine(
@@ -139,8 +140,8 @@ def _database(settings: "Settings") -> Iterator[Finding]:
                     ).scalar_one()
                 )
             )
-    except DBAPIError as error:
-        yield Finding("database", False, type(error.orig).__name__, "onestop up, or mend ONESTOP_DB__HOST")
+    except DatabaseAway as error:
+        yield Finding("database", False, kind_of(error), "onestop up, or mend ONESTOP_DB__HOST")
 
 
 def _now() -> "Any":

@@ -14,7 +14,6 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 import shared.db
@@ -23,6 +22,7 @@ from shared.bus import schema as delivery
 from shared.bus.handlers import urgent_types
 from shared.bus.topology import apply_topology
 from shared.context import DataKeyTable
+from shared.db.outages import DatabaseAway
 from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
 from shared.errors import Unavailable
@@ -60,8 +60,8 @@ def migrate(settings: Settings) -> list[str]:
     """
     try:
         ran = _migrate_database(settings)
-    except OperationalError as error:
-        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+    except DatabaseAway as error:
+        if error.sqlstate != LOCK_NOT_AVAILABLE:
             raise
         detail = f"not free within {_LIMITS['lock_timeout']}; nothing was changed: run onestop migrate again"
         raise TablesInUse(detail_en=detail) from error

@@ -49,17 +49,17 @@ def emit_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
 def explain(error: BaseException) -> int:
     """Say what happened, why, and what to do next; the exit code."""
     # Nothing is imported for this that the command did not need: who raised it has loaded it.
-    errors = sys.modules.get("shared.errors")
-    if errors is not None and isinstance(error, errors.AppError):
-        return _explain_ours(error)
-    database = sys.modules.get("sqlalchemy.exc")
-    if database is not None and isinstance(error, database.OperationalError | database.InterfaceError):
+    outages = sys.modules.get("shared.db.outages")
+    if outages is not None and outages.outage_of(error) is not None:
         reason = str(getattr(error, "orig", None) or "no answer").strip().splitlines()[0]
         say(
-            f"onestop: the database cannot be reached / 无法连接数据库: {reason}",
+            f"onestop: the database cannot be used / 数据库暂时不可用: {reason}",
             "`onestop up` starts a local one; ONESTOP_DB__HOST names another; `onestop doctor` looks closer.",
         )
         return AWAY
+    errors = sys.modules.get("shared.errors")
+    if errors is not None and isinstance(error, errors.AppError):
+        return _explain_ours(error)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         say(f"onestop: {where}{error.strerror or error}")

@@ -19,9 +19,10 @@ import structlog
 from kombu.exceptions import OperationalError as BrokerAway
 
 from shared import metrics
-from shared.bus.inbox import TRANSIENT, Inbox
+from shared.bus.inbox import Inbox
 from shared.bus.topology import queue_name
 from shared.bus.wire import Undecodable, Unreadable, from_json, from_message
+from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
 from shared.events.fact import Event
 from shared.faults import fault_point
@@ -171,7 +172,7 @@ class QueueConsumer:
             try:
                 self._run_batch(lambda: self._decide(some))
                 break
-            except TRANSIENT as error:
+            except DatabaseAway as error:
                 _log.warning("batch_repeats", service=self._service, error=kind_of(error))
                 if self._stopping.wait(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)]) and tries > 0:
                     return

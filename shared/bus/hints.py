@@ -14,7 +14,9 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from shared.db.outages import DatabaseAway, outages_told
+from shared.describe import kind_of
 
 _log = structlog.get_logger()
 _SPACING_S = 0.005
@@ -78,7 +80,8 @@ class Hints:
     def _send_forever(self) -> None:
         while not self._stopped.is_set():
             try:
-                with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                with outages_told(), self.engine.connect() as connection:
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
                     while not self._stopped.is_set():
                         self._rung.wait()
                         self._rung.clear()
@@ -90,8 +93,8 @@ class Hints:
                                 {"c": channels},
                             )
                         self._stopped.wait(_SPACING_S)
-            except (DBAPIError, PoolTimeout) as error:
-                _log.warning("hint_not_sent", error=type(error).__name__)
+            except (DatabaseAway, DBAPIError) as error:
+                _log.warning("hint_not_sent", error=kind_of(error))
                 self._stopped.wait(_RECONNECT_S)
 
 
@@ -108,15 +111,16 @@ class Listener:
         """Listen until `stop`. While the database is away the loops live on their polls."""
         while not self._stopped:
             try:
-                with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                with outages_told(), self._engine.connect() as connection:
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
                     raw: Any = connection.connection.driver_connection
                     for channel in self._wakes:
                         connection.execute(text(f"LISTEN {channel}"))
                     for wake in self._wakes.values():
                         wake()
                     self._listen(raw)
-            except (DBAPIError, PoolTimeout, OSError) as error:
-                _log.warning("hints_not_heard", error=type(error).__name__)
+            except (DatabaseAway, DBAPIError, OSError) as error:
+                _log.warning("hints_not_heard", error=kind_of(error))
                 select.select([self._stop_read], [], [], _RECONNECT_S)
 
     def stop(self) -> None:

@@ -19,11 +19,12 @@ from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
 from shared.bus.housekeeping import keep_tables
-from shared.bus.inbox import TRANSIENT, Inbox
+from shared.bus.inbox import Inbox
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
+from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
 
 _log = structlog.get_logger()
@@ -140,8 +141,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         try:
             while self.relay.run_once() > 0:
                 pass
-        except (*TRANSIENT, *TRANSPORT_ERRORS) as error:
-            _log.warning("outbox_left", service=self.context.service, error=type(error).__name__)
+        except (DatabaseAway, *TRANSPORT_ERRORS) as error:
+            _log.warning("outbox_left", service=self.context.service, error=kind_of(error))
 
     def _as_worker(self, work: Callable[[], None]) -> None:
         done = threading.Event()
@@ -151,7 +152,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             # nameko writes a trace of whatever leaves a worker; an outage is told in one line by who repeats.
             try:
                 work()
-            except TRANSIENT as error:
+            except DatabaseAway as error:
                 outcome.append(error)
 
         def keep(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
@@ -174,7 +175,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             try:
                 then = step()
                 troubles = 0
-            except (*TRANSIENT, *TRANSPORT_ERRORS) as error:
+            except (DatabaseAway, *TRANSPORT_ERRORS) as error:
                 _log.warning("loop_repeats", loop=name, service=self.context.service, error=kind_of(error))
                 self.stopping.wait(_TROUBLE_S[min(troubles, len(_TROUBLE_S) - 1)])
                 troubles += 1

@@ -5,8 +5,9 @@ from sqlalchemy import text
 
 from shared import metrics
 from shared.bus.context import ServiceContext
-from shared.bus.inbox import TRANSIENT
 from shared.bus.unit import unit_of
+from shared.db.outages import DatabaseAway
+from shared.describe import kind_of
 
 _log = structlog.get_logger()
 
@@ -28,5 +29,5 @@ def keep_tables(context: ServiceContext) -> None:
             ).one()
         metrics.OUTBOX_PENDING.labels(context.service).set(pending[0])
         metrics.OUTBOX_OLDEST_SECONDS.labels(context.service).set(float(pending[1] or 0.0))
-    except TRANSIENT as error:
-        _log.warning("keeping_repeats", service=context.service, error=type(error).__name__)
+    except DatabaseAway as error:
+        _log.warning("keeping_repeats", service=context.service, error=kind_of(error))

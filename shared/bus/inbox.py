@@ -13,8 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from shared import metrics
 from shared.bus.context import ServiceContext
@@ -23,6 +22,7 @@ from shared.bus.hints import inbox_hint
 from shared.bus.store import InboxStore, Settled, Taken
 from shared.bus.unit import Unit, said_at, unit_of
 from shared.bus.wire import Undecodable, Unreadable
+from shared.db.outages import DatabaseAway
 from shared.describe import describe
 from shared.events.fact import Event
 
@@ -30,9 +30,6 @@ _log = structlog.get_logger()
 
 MAX_DEATHS = 3
 """A fact that takes its process down three times is parked; the first death may be a neighbour's."""
-
-TRANSIENT = (OperationalError, InterfaceError, PoolTimeout)
-"""Deadlock, lost connection, time-out: nobody's fault. Repeated, never counted, never acknowledged."""
 
 
 class NotYet(Exception):
@@ -88,7 +85,7 @@ class Inbox:
     def receive(self, events: Sequence[Event]) -> None:
         """Handle first deliveries from the broker. When this returns, every one of them may be acknowledged.
 
-        Raises one of TRANSIENT when nothing was decided; then none may be.
+        Raises DatabaseAway when nothing was decided; then none may be.
         """
         with self._one_at_a_time:
             self._handle(events, self._store.take_delivered, "inbox.batch")
@@ -145,7 +142,7 @@ class Inbox:
                 return
             except _BatchFailed:
                 continue
-            except TRANSIENT:
+            except DatabaseAway:
                 raise
             except Exception as error:
                 first, rest = _halves(events)
@@ -220,7 +217,7 @@ class Inbox:
                 handler.command(unit, event, loaded[handler.load])
             except NotYet:
                 found[event.id] = Settled.not_yet(event)
-            except DBAPIError:
+            except (DBAPIError, DatabaseAway):
                 raise
             except Exception as error:
                 found[event.id] = self._failure(event, error)

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared import metrics
 from shared.bus.context import ServiceContext
 from shared.bus.unit import Unit, unit_of
+from shared.db.outages import DatabaseAway, outage_of
 from shared.describe import describe
 from shared.faults import fault_point
 
@@ -127,16 +127,19 @@ class JobRunner:
         """Claim what is due and run it; the number of jobs run."""
         prepared = self._claim_due()
         calls = {self._calls.submit(self._call, job, request): job for job, request in prepared}
-        away: DBAPIError | PoolTimeout | None = None
+        away: DatabaseAway | None = None
         for call in as_completed(calls):
             job, answer = calls[call], call.result()
             try:
                 self._finish(job, answer)
-            except (DBAPIError, PoolTimeout) as error:
+            except DatabaseAway as error:
                 # The claim stays; whoever takes it over asks before it acts. The others go on.
                 away = error
             except _Broken as broken:
                 self._set_back(job, job.epoch, broken.error)
+            except DBAPIError as error:
+                # What it left to be written at the end cannot be written.
+                self._set_back(job, job.epoch, error)
         if away is not None:
             raise away
         return len(prepared)
@@ -159,17 +162,17 @@ class JobRunner:
     def _prepare(self, unit: Unit, job: Job) -> Any:
         try:
             return self._handlers[job.kind].prepare(unit, job)
-        except DBAPIError:
-            raise
         except Exception as error:
+            if outage_of(error) is not None:
+                raise
             raise _Broken(job, error) from error
 
     def _verdict(self, unit: Unit, job: Job, answer: Any) -> Verdict:
         try:
             return self._handlers[job.kind].finish(unit, job, answer)
-        except DBAPIError:
-            raise
         except Exception as error:
+            if outage_of(error) is not None:
+                raise
             raise _Broken(job, error) from error
 
     def _set_back(self, job: Job, epoch: int, error: Exception) -> None:

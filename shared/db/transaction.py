@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable, Row
-from sqlalchemy.exc import DBAPIError, OperationalError
 
+from shared.db.outages import outages_told
 from shared.faults import fault_point
 
 
@@ -16,9 +16,9 @@ def transaction(engine: Engine, label: str) -> Iterator[Connection]:
 
     `label` names the crash points `<label>.commit.before` and `<label>.commit.after`. An exception from the
     commit itself leaves open whether it happened; callers repeat, and what they repeat must be idempotent.
-    Raises OperationalError for every loss of the connection.
+    Raises DatabaseAway for every outage.
     """
-    with _losses_told(), engine.connect() as connection:
+    with outages_told(), engine.connect() as connection:
         with connection.begin():
             yield connection
             fault_point(f"{label}.commit.before")
@@ -30,21 +30,9 @@ def call(engine: Engine, label: str, statement: Executable, values: Mapping[str,
 
     Crash points, doubt and errors are those of `transaction`.
     """
-    with _losses_told(), engine.connect() as connection:
+    with outages_told(), engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         fault_point(f"{label}.commit.before")
         row = connection.execute(statement, values).one()
         fault_point(f"{label}.commit.after")
         return row
-
-
-@contextmanager
-def _losses_told() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        # The driver names a server that went away in the middle of an answer in a handful of ways.
-        if error.connection_invalidated and not isinstance(error, OperationalError):
-            lost = error.orig or error
-            raise OperationalError(error.statement, None, lost, connection_invalidated=True) from error
-        raise

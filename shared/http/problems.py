@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from shared.db.outages import RETRY_AFTER_S, outage_of
+from shared.describe import kind_of
 from shared.errors import AppError, BadRequest, NotFound, Unauthenticated, Unavailable
 from shared.http.locale import Locale, locale_of, weighted
 from shared.http.trace import current_traceparent, route_template, trace_id_of
@@ -132,10 +132,8 @@ def app_error_of(error: Exception) -> AppError:
         return error
     if isinstance(error, HTTPException):
         return _of_http(error)
-    if isinstance(error, InterfaceError | OperationalError | PoolTimeoutError) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    ):
-        return Unavailable(retry_after_s=2)
+    if outage_of(error) is not None:
+        return Unavailable(retry_after_s=RETRY_AFTER_S)
     return AppError()
 
 
@@ -180,8 +178,7 @@ def _of_http(error: HTTPException) -> AppError:
 
 def _reason(error: Exception) -> str:
     # The driver's own message names hosts and quotes values; its class is enough to tell what is away.
-    cause = getattr(error, "orig", None) or error
-    return f"{type(error).__name__}/{type(cause).__name__}"
+    return f"{type(error).__name__}/{kind_of(error)}"
 
 
 def _prefers_html(request: Request) -> bool:

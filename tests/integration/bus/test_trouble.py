@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from deploy.services import SERVICES, part
 from services.notify.models import InboxMessage
@@ -28,6 +28,7 @@ from shared.bus.parking import (
 )
 from shared.bus.store import MAX_ATTEMPTS
 from shared.bus.unit import Unit, new_id, unit_of
+from shared.db.outages import DatabaseAway
 from shared.db.transaction import transaction
 from shared.events.fact import Event
 from tests.integration.bus.history import (
@@ -382,7 +383,7 @@ def test_nobody_is_blamed_for_a_lost_connection(
         return command
 
     inbox = installation.inbox(service, {t: Handler(h.load, lose(h)) for t, h in found.items()})
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseAway):
         inbox.receive(events(early))
     assert installation.states(service) == {}
     inbox.receive(events(early))
@@ -499,5 +500,5 @@ def test_every_loss_of_the_connection_has_one_name(db_installation: Installation
     # What psycopg2 says when the server dies in the middle of an answer; it is no OperationalError.
     said = Exception("error with status PGRES_TUPLES_OK and no message from the libpq")
     torn = DatabaseError("SELECT 1", None, said, connection_invalidated=True)
-    with pytest.raises(OperationalError), transaction(db_installation.context("notify").engine, "test.torn"):
+    with pytest.raises(DatabaseAway), transaction(db_installation.context("notify").engine, "test.torn"):
         raise torn

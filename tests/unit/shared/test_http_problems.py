@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
+import psycopg2
 import pytest
 import structlog
 from fastapi import FastAPI, Request
@@ -18,6 +19,7 @@ from structlog.testing import capture_logs
 
 from shared.auth.deps import Authenticator
 from shared.auth.tokens import Tokens
+from shared.db.outages import DatabaseAway, Outage
 from shared.errors import AppError, Conflict, FieldError, Invalid, TooManyRequests, Unavailable, error_classes
 from shared.http.body import Body
 from shared.http.edge import install_edge
@@ -50,9 +52,10 @@ class Reply(BaseModel):
 
 
 ERRORS: dict[str, Exception] = {
-    "operational": OperationalError("SELECT secret", {}, ConnectionError("host db-7 is away")),
-    "interface": InterfaceError("SELECT secret", {}, ConnectionError("closed")),
+    "operational": OperationalError("SELECT secret", {}, psycopg2.OperationalError("host db-7 is away")),
+    "interface": InterfaceError("SELECT secret", {}, psycopg2.InterfaceError("closed")),
     "pool": PoolTimeoutError("QueuePool limit"),
+    "told": DatabaseAway(Outage.READ_ONLY, psycopg2.InternalError("host db-7 is read-only")),
     "integrity": IntegrityError("INSERT secret", {}, ValueError("DETAIL:  Key (name)=(张三)")),
     "unforeseen": ZeroDivisionError("secret 330102199003078515"),
     "conflict": Conflict("李四已受理", "Li Si has claimed it", members={"by": "李四", "status": 7}),
@@ -224,7 +227,7 @@ def test_a_path_that_is_not_there_and_a_method_that_is_not_allowed(client: TestC
     assert (wrong.status_code, wrong.json()["code"]) == (405, "request.method-not-allowed")
 
 
-@pytest.mark.parametrize("name", ["operational", "interface", "pool"])
+@pytest.mark.parametrize("name", ["operational", "interface", "pool", "told"])
 def test_a_database_that_is_away_is_503_with_retry_after(client: TestClient, name: str) -> None:
     with capture_logs() as lines:
         answer = client.get(f"/raise/{name}")
