@@ -11,12 +11,12 @@ from typing import Any
 
 import psutil
 
-from deploy.commands.output import emit_json, say
 from deploy.demo_people import PEOPLE, DemoPerson
 from deploy.demo_scenarios import Hall, ScenarioFailed, play
 from deploy.errors import MadeByAnotherBuild
 from deploy.installation import Installation, InstallationOptions, keeps_database, remembered_settings
 from deploy.kept_data import check_kept, put_aside
+from deploy.output import emit_json, say
 from deploy.standins.launch import SmsStandin
 from deploy.supervisor_state import is_held
 

@@ -100,7 +100,7 @@ def _port(data_dir: Path) -> Finding:
 
 
 def _settings(data_dir: Path) -> "Settings | Finding":
-    from deploy.commands.context import load_settings
+    from deploy.settings import load_settings
 
     if "ONESTOP_DB__HOST" not in os.environ and not remembered_settings(data_dir):
         return Finding("settings", None, "no installation yet", "onestop up, or make demo")

@@ -12,13 +12,13 @@ from deploy.dev_people import dev_people
 from deploy.pages import environment, render_problem, static_folder
 from deploy.services import part
 from shared import faults
+from shared.ask import Asker, QuestionHandler
 from shared.auth.deps import Authenticator
 from shared.auth.identity import DevIdentity
 from shared.auth.tokens import Tokens
 from shared.bus.context import ServiceContext
 from shared.context import build_context
 from shared.db.transaction import transaction
-from shared.http.ask import Asker, QuestionHandler
 from shared.http.context import WebContext
 from shared.http.edge import install_edge
 from shared.http.health import Health

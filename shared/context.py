@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, text
 
+from shared.ask import Asker
 from shared.bus.context import ServiceContext
 from shared.bus.hints import Hints
 from shared.catalogue.published import Published
@@ -11,7 +12,6 @@ from shared.clock import read_clock
 from shared.db.engine import engine_for
 from shared.db.roles import app_role
 from shared.db.transaction import transaction
-from shared.http.ask import Asker
 from shared.privacy.keys import KeyState, WrappedKey
 from shared.privacy.secret_files import MASTER_KEY, load_secret
 from shared.privacy.vault import Vault

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from deploy.commands import cases, checks, documents, local, matters, parked, processes
-from deploy.commands.output import explain, explain_usage
+from deploy.output import explain, explain_usage
 
 app = typer.Typer(
     name="onestop",

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.commands.context import DataDir, load_settings
-from deploy.commands.output import Json, emit_json, emit_rows, emit_text
+from deploy.commands.context import DataDir
+from deploy.output import Json, emit_json, emit_rows, emit_text
+from deploy.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at one case.", rich_markup_mode=None)
 

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.commands.context import DataDir, data_dir_of, load_settings
-from deploy.commands.output import FAILED, Json, emit_json, emit_rows, say
+from deploy.commands.context import DataDir
+from deploy.output import FAILED, Json, emit_json, emit_rows, say
+from deploy.settings import data_dir_of, load_settings
 
 config = typer.Typer(no_args_is_help=True, help="The settings in force.", rich_markup_mode=None)
 secrets = typer.Typer(no_args_is_help=True, help="The secret files.", rich_markup_mode=None)

@@ -2,7 +2,7 @@
 
 import typer
 
-from deploy.commands.output import emit_json, emit_text
+from deploy.output import emit_json, emit_text
 
 export = typer.Typer(no_args_is_help=True, help="Files for other tools.", rich_markup_mode=None)
 

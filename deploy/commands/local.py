@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands.context import DataDir, data_dir_of
-from deploy.commands.output import Json, emit_json, emit_rows, say
+from deploy.commands.context import DataDir
+from deploy.output import Json, emit_json, emit_rows, say
+from deploy.settings import data_dir_of
 
 Broker = Annotated[
     str | None,

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands.context import DataDir, as_dict, load_settings
-from deploy.commands.output import FAILED, Json, emit_json, emit_rows, emit_text, say
+from deploy.commands.context import DataDir, as_dict
+from deploy.output import FAILED, Json, emit_json, emit_rows, emit_text, say
+from deploy.settings import load_settings
 
 app = typer.Typer(
     no_args_is_help=True, help="Check, compare and publish matter files.", rich_markup_mode=None

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.context import DataDir, actor, as_dict, choose_services, contexts, load_settings
-from deploy.commands.output import Json, emit_json, emit_rows, say
+from deploy.commands.context import DataDir, actor, as_dict, choose_services, contexts
+from deploy.output import Json, emit_json, emit_rows, say
+from deploy.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

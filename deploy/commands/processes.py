@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands.context import DataDir, choose_services, load_settings
-from deploy.commands.output import Json, emit_json, emit_rows
+from deploy.commands.context import DataDir, choose_services
+from deploy.output import Json, emit_json, emit_rows
+from deploy.settings import load_settings
 
 run = typer.Typer(no_args_is_help=True, help="Run one process in the foreground.", rich_markup_mode=None)
 

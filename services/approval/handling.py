@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from services.approval import commands, desk_view, queries
+from services.approval import commands, queries, view
 from services.approval.commands import StepResult
 from services.approval.errors import TaskNotFound
 from services.approval.models import Case, Task
@@ -20,7 +20,7 @@ def claim(context: WebContext, task_id: UUID, officer: Principal) -> Line:
     with unit_of(context.service, "task.claim") as unit:
         task, case = _lock(unit, task_id, officer)
         commands.claim_task(unit, task, case, officer)
-        return desk_view.task_line(task)
+        return view.task_line(task)
 
 
 def release(context: WebContext, task_id: UUID, officer: Principal) -> Line:
@@ -28,7 +28,7 @@ def release(context: WebContext, task_id: UUID, officer: Principal) -> Line:
     with unit_of(context.service, "task.release") as unit:
         task, case = _lock(unit, task_id, officer)
         commands.release_task(unit, task, case, officer)
-        return desk_view.task_line(task)
+        return view.task_line(task)
 
 
 def decide(
@@ -40,14 +40,14 @@ def decide(
     if_match: str | None,
 ) -> Line:
     """End a step; certificates that an approval rests on are looked at again on that day."""
-    lost = desk_view.lost_certificates(context, task_id, officer, outcome)
+    lost = view.lost_certificates(context, task_id, officer, outcome)
     with unit_of(context.service, "task.decide") as unit:
         task, case = _lock(unit, task_id, officer)
         # Who has the task is told first: an old version is only the consequence.
         commands.check_holder(task, officer)
         check_if_match(if_match, task.version)
         commands.decide_task(unit, task, case, officer, outcome, reason, lost)
-        return desk_view.task_line(task)
+        return view.task_line(task)
 
 
 def read_upload(context: WebContext, task_id: UUID, upload_id: UUID, officer: Principal) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def read_upload(context: WebContext, task_id: UUID, upload_id: UUID, officer: Pr
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
         number = found[1].number
-    reading = {"case": number, "reader": officer.subject, "purpose": desk_view.PURPOSE}
+    reading = {"case": number, "reader": officer.subject, "purpose": view.PURPOSE}
     return context.service.asker.ask("materials", "read_upload", {"upload": str(upload_id), **reading})
 
 

@@ -6,13 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
-from services.approval import desk_view, handling
+from services.approval import handling, view
 from services.approval.commands import StepResult
 from services.approval.web_pages import page_router
+from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Officer
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
-from shared.http.ask import Params, QuestionHandler
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.etag import etag_of
@@ -31,7 +31,7 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     def reasons(params: Params) -> Params:
         """The reasons that officers wrote for a case, for its citizen."""
         with unit_of(context, "approval.reasons") as unit:
-            return {"reasons": desk_view.reasons(unit, params["case"])}
+            return {"reasons": view.reasons(unit, params["case"])}
 
     return {"reasons": reasons}
 
@@ -49,12 +49,12 @@ def router(context: WebContext) -> APIRouter:
     ) -> dict[str, Any]:
         """The queues of the officer's departments, the earliest due first."""
         with unit_of(context.service, "tasks.list") as unit:
-            return desk_view.queue(unit, officer, cursor=cursor, limit=limit, mine=mine)
+            return view.queue(unit, officer, cursor=cursor, limit=limit, mine=mine)
 
     @api.get("/{task_id}")
     def read(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
         """One task with the application and its materials; reading them is noted with who and why."""
-        found = desk_view.task_file(context, task_id, officer)
+        found = view.task_file(context, task_id, officer)
         response.headers["ETag"] = etag_of(found["version"])
         return found
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from services.approval import desk_view, handling
+from services.approval import handling, view
 from services.approval.commands import StepResult
 from shared.auth.deps import Officer
 from shared.auth.principal import Principal
@@ -30,7 +30,7 @@ def page_router(context: WebContext) -> APIRouter:
     def queue(request: Request, officer: Officer, cursor: str | None = None, mine: bool = False) -> Response:
         """The queues of the officer's departments."""
         with unit_of(context.service, "tasks.list") as unit:
-            found = desk_view.queue(unit, officer, cursor=cursor, limit=_PAGE, mine=mine)
+            found = view.queue(unit, officer, cursor=cursor, limit=_PAGE, mine=mine)
         codes = {task["matter"] for task in found["tasks"]}
         matters = {code: context.service.matters.latest(code) for code in codes}
         values = {**found, "mine": mine, "matters": matters}
@@ -101,7 +101,7 @@ def _task_page(
     officer: Principal,
     refused: Refused | None = None,
 ) -> Response:
-    task = desk_view.task_file(context, task_id, officer)
+    task = view.task_file(context, task_id, officer)
     with unit_of(context.service, "task.day") as unit:
         today = legal_day(unit.legal)
     values: dict[str, Any] = {

@@ -11,10 +11,10 @@ from services.intake import access, handling
 from services.intake.handling import CaseForm
 from services.intake.identity_web import identity_router
 from services.intake.web_pages import page_router
+from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
-from shared.http.ask import Params, QuestionHandler
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.idempotency import require_key

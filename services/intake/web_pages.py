@@ -17,9 +17,10 @@ from services.intake.handling import Shown
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import Citizen, authenticator
 from shared.auth.principal import Principal
+from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import AppError, FieldError, Invalid
 from shared.http.context import WebContext
-from shared.http.idempotency import FIELD, KeyReused, StillRunning, require_key
+from shared.http.idempotency import FIELD, require_key
 from shared.http.preferences import preferences_router
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page

@@ -9,11 +9,11 @@ from starlette.responses import JSONResponse, Response
 
 from services.materials import commands, queries
 from services.materials.errors import UploadNotFound
+from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.idempotency import answer_once
 from shared.bus.unit import unit_of
-from shared.http.ask import Params, QuestionHandler
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint, require_key
 

@@ -11,10 +11,10 @@ from uuid import UUID
 from services.notify import commands, queries
 from services.notify.channels import Channel, OutsideMessage, Told
 from services.notify.rules.delivery import DeliveryState, SendResult, after_answer, must_ask
+from shared.ask import Asker
 from shared.bus.jobs import LEASE, Again, Done, GiveUp, Job, Verdict
 from shared.bus.unit import Unit
 from shared.errors import AppError
-from shared.http.ask import Asker
 from shared.legal_time import legal_day
 
 _NOT_REACHED = timedelta(seconds=2)

@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter
 
 from services.notify import queries
+from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
-from shared.http.ask import Params, QuestionHandler
 from shared.http.context import WebContext
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from shared.ask import Asker
 from shared.bus.hints import Hints
 from shared.catalogue.published import Published
-from shared.http.ask import Asker
 from shared.privacy.vault import Vault
 from shared.settings import Settings
 

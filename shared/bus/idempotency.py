@@ -8,7 +8,23 @@ from typing import Any
 from sqlalchemy import text
 
 from shared.bus.unit import Unit
-from shared.http.idempotency import KeyReused, StillRunning
+from shared.errors import Conflict, Invalid
+
+
+class KeyReused(Invalid):
+    """The key was used for another request."""
+
+    code = "idempotency.key-reused"
+    title_zh = "Idempotency-Key 已用于另一个请求"
+    title_en = "This Idempotency-Key was used for another request"
+
+
+class StillRunning(Conflict):
+    """The first request with this key has not been answered yet."""
+
+    code = "idempotency.still-running"
+    title_zh = "相同的请求正在处理，请稍后查询"
+    title_en = "The same request is still being handled; ask again in a moment"
 
 
 @dataclass(frozen=True, slots=True)

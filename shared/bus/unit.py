@@ -22,7 +22,7 @@ from shared.clock import Moment, read_clock
 from shared.db.transaction import transaction
 from shared.db.types import CaseRow
 from shared.events.fact import Event, Fact
-from shared.http.trace import current_traceparent
+from shared.tracing import current_traceparent
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Here are the rules; the table that remembers keys belongs to the service, in the
 import hashlib
 import re
 
-from shared.errors import BadRequest, Conflict, Invalid
+from shared.errors import BadRequest
 
 HEADER = "idempotency-key"
 FIELD = "idempotency_key"
@@ -21,22 +21,6 @@ class KeyMissing(BadRequest):
     code = "idempotency.key-missing"
     title_zh = "请求缺少 Idempotency-Key"
     title_en = "The request needs an Idempotency-Key"
-
-
-class KeyReused(Invalid):
-    """The key was used for another request."""
-
-    code = "idempotency.key-reused"
-    title_zh = "Idempotency-Key 已用于另一个请求"
-    title_en = "This Idempotency-Key was used for another request"
-
-
-class StillRunning(Conflict):
-    """The first request with this key has not been answered yet."""
-
-    code = "idempotency.still-running"
-    title_zh = "相同的请求正在处理，请稍后查询"
-    title_en = "The same request is still being handled; ask again in a moment"
 
 
 def require_key(sent: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The other end of `shared.http.ask`: the internal HTTP API of a service.
+"""The other end of `shared.ask`: the internal HTTP API of a service.
 
 Apart from it, because workers ask too and need no web framework for that.
 """
@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from starlette.responses import JSONResponse, Response
 
+from shared.ask import REFUSAL, Params, QuestionHandler
 from shared.auth.deps import Service
 from shared.errors import AppError
-from shared.http.ask import REFUSAL, Params, QuestionHandler
 
 
 def internal_router(answers: Mapping[str, QuestionHandler]) -> APIRouter:

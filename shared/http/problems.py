@@ -19,7 +19,8 @@ from shared.db.outages import RETRY_AFTER_S, outage_of
 from shared.describe import kind_of
 from shared.errors import AppError, BadRequest, NotFound, Unauthenticated, Unavailable
 from shared.http.locale import Locale, locale_of, weighted
-from shared.http.trace import current_traceparent, route_template, trace_id_of
+from shared.http.trace import route_template
+from shared.tracing import current_traceparent, trace_id_of
 
 MEDIA_TYPE = "application/problem+json"
 _RESERVED = frozenset(("type", "title", "status", "detail", "code", "errors", "trace_id"))

@@ -12,10 +12,10 @@ from services.notify.commands import SEND_JOB
 from services.notify.rules.delivery import BELIEVED_AFTER, SendResult
 from services.notify.sending import SendNotice
 from shared import faults
+from shared.ask import Asker
 from shared.bus.jobs import Again, Done, GiveUp, Job, JobRunner, Verdict
 from shared.bus.unit import Unit, unit_of
 from shared.faults import InjectedFault
-from shared.http.ask import Asker
 from tests.support.installation import Installation
 
 KIND = "test.call"

@@ -11,12 +11,13 @@ from structlog.testing import capture_logs
 from shared import metrics
 from shared.auth.deps import Authenticator
 from shared.auth.tokens import Tokens
+from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import BadRequest, PreconditionFailed, PreconditionRequired
 from shared.http.edge import install_edge
 from shared.http.etag import check_if_match, etag_of, require_if_match
-from shared.http.idempotency import KeyMissing, KeyReused, StillRunning, fingerprint, require_key
-from shared.http.trace import continue_trace, current_traceparent, trace_id_of, tracing
+from shared.http.idempotency import KeyMissing, fingerprint, require_key
 from shared.settings import WebSettings
+from shared.tracing import continue_trace, current_traceparent, trace_id_of, tracing
 
 KEY = bytes(32)
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -23,9 +23,9 @@ from shared.errors import (
     PreconditionRequired,
     Unavailable,
 )
-from shared.http.trace import current_traceparent
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from shared.settings import Settings
+from shared.tracing import current_traceparent
 
 Params = dict[str, Any]
 QuestionHandler = Callable[[Params], Params]

@@ -13,15 +13,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
+from shared.ask import Asker, PeerUnavailable
 from shared.auth.deps import Authenticator
 from shared.auth.tokens import Tokens
 from shared.errors import FieldError, Invalid, NotFound, Unavailable
-from shared.http.ask import Asker, PeerUnavailable
 from shared.http.edge import install_edge
 from shared.http.internal import internal_router
-from shared.http.trace import current_traceparent, trace_id_of, tracing
 from shared.privacy.secret_files import SERVICE_TOKEN, init_secrets, load_secret
 from shared.settings import DbSettings, Settings, WebSettings
+from shared.tracing import current_traceparent, trace_id_of, tracing
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 KEY = bytes(32)

@@ -1,0 +1,29 @@
+"""The settings that a command works with: of the environment, else of the local installation."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+
+def data_dir_of(given: Path | None) -> Path:
+    """The directory given, else the usual one of this user."""
+    from deploy.places import default_data_dir
+
+    return given.absolute() if given is not None else default_data_dir()
+
+
+def load_settings(data_dir: Path | None = None) -> "Settings":
+    """The settings in the environment; without a database there, those of what runs on the data directory.
+
+    Raises SettingsError.
+    """
+    from deploy.installation import remembered_settings
+    from shared.settings import Settings
+
+    if not {"ONESTOP_DB__HOST", "ONESTOP_DB__HOST_FILE"} & set(os.environ):
+        for name, value in remembered_settings(data_dir_of(data_dir)).items():
+            os.environ.setdefault(name, value)
+    return Settings()
