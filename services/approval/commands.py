@@ -16,8 +16,8 @@ from services.approval.errors import (
     TaskNotClaimed,
 )
 from services.approval.models import Case, Task
-from services.approval.rules.calendar import WorkCalendar
-from services.approval.rules.limits import due_at
+from services.approval.rules.calendar import DayRange, WorkCalendar
+from services.approval.rules.limits import days_counted, due_at
 from services.approval.rules.routing import next_step
 from services.approval.rules.transitions import Act, State, check_transition
 from shared import metrics
@@ -25,6 +25,7 @@ from shared.auth.principal import Principal
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit, new_id
 from shared.catalogue.matter import Matter, Step
+from shared.catalogue.terms import Limit
 from shared.errors import FieldError
 from shared.events.approval import (
     CaseAccepted,
@@ -67,12 +68,21 @@ class Files:
 
 
 def load_files(unit: Unit, events: Sequence[Event]) -> Files:
-    """Lock the cases of the batch and read the calendars that its due dates need."""
+    """Lock the cases of the batch and read the days of the calendars that its due dates need."""
     cases = queries.lock_cases(unit.session, known_cases(events))
-    regions = {case.region for case in cases.values()}
-    if any(isinstance(event.fact, MaterialsMatched) for event in events):
-        regions |= {event.fact.region for event in events if isinstance(event.fact, CaseSubmitted)}
-    return Files(cases, queries.calendars(unit.session, regions))
+    known: dict[str, Case | CaseSubmitted] = {
+        event.case: event.fact for event in events if isinstance(event.fact, CaseSubmitted)
+    }
+    known |= cases
+    regions: set[str] = set()
+    ranges: list[DayRange] = []
+    for event in events:
+        if isinstance(event.fact, MaterialsMatched) and not event.fact.gaps and event.case in known:
+            case = known[event.case]
+            matter = unit.context.matters.get(case.matter, case.matter_version)
+            regions.add(case.region)
+            ranges += [days_counted(event.fact.last_received_at, limit) for limit in _limits(matter)]
+    return Files(cases, queries.calendars(unit.session, regions, DayRange.around(ranges)))
 
 
 def open_case(unit: Unit, event: Event, loaded: Files) -> None:
@@ -187,11 +197,18 @@ def decide_task(
     if outcome is StepResult.PASSED:
         case.passed = [*case.passed, task.step]
         unit.emit(case, StepPassed(step=task.step))
-        calendar = queries.calendars(unit.session, {case.region})[case.region]
         matter = unit.context.matters.get(case.matter, case.matter_version)
+        days = DayRange.around(days_counted(unit.legal, limit) for limit in _limits(matter))
+        calendar = queries.calendars(unit.session, {case.region}, days)[case.region]
         _route(unit, case, matter, unit.legal, calendar)
     else:
         _decide(unit, case, Decision(outcome))
+
+
+def _limits(matter: Matter) -> list[Limit]:
+    """All that a due date of this matter may count."""
+    steps = [step.limit for step in matter.steps if step.limit is not None]
+    return [matter.legal_limit, matter.promised_limit, *steps]
 
 
 def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalendar) -> None:

@@ -1,15 +1,19 @@
 """Reads of approval."""
 
 from collections.abc import Collection
-from typing import Any
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy import and_, bindparam, select, tuple_
 from sqlalchemy.orm import Session
 
-from services.approval.models import Case, Task, WorkDay
-from services.approval.rules.calendar import WorkCalendar
+from services.approval.models import QUEUE_DUE, TASK_OPEN, Case, Task, WorkDay
+from services.approval.rules.calendar import DayRange, WorkCalendar
 from shared.db.locking import lock_rows
+from shared.db.merging import merged
+
+NO_DUE_DATE = datetime.fromtimestamp(0, UTC)
+"""Where a task without a due date stands in the queue."""
 
 
 def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
@@ -18,18 +22,21 @@ def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:
 
 
 _WORK_DAYS = select(WorkDay.region, WorkDay.day, WorkDay.working, WorkDay.provisional).where(
-    WorkDay.region.in_(bindparam("regions", expanding=True))
+    WorkDay.region.in_(bindparam("regions", expanding=True)),
+    WorkDay.day.between(bindparam("first"), bindparam("last")),
 )
 
 
-def calendars(session: Session, regions: Collection[str]) -> dict[str, WorkCalendar]:
-    """The working days of these regions, as imported; what is not imported is seeded, and provisional."""
-    if not regions:
-        return {}
-    rows = session.connection().execute(_WORK_DAYS, {"regions": sorted(regions)}).all()
+def calendars(session: Session, regions: Collection[str], days: DayRange | None) -> dict[str, WorkCalendar]:
+    """The working days of these regions within `days`, as imported; what is not imported is seeded, and
+    provisional."""
+    if not regions or days is None:
+        return {region: WorkCalendar.of({}) for region in regions}
+    wanted = {"regions": sorted(regions), "first": days.first, "last": days.last}
+    rows = session.connection().execute(_WORK_DAYS, wanted).all()
     return {
         region: WorkCalendar.of(
-            {row.day: (row.working, row.provisional) for row in rows if row.region == region}
+            {row.day: (row.working, row.provisional) for row in rows if row.region == region}, days
         )
         for region in regions
     }
@@ -57,23 +64,30 @@ def queue(
     session: Session,
     departments: Collection[str],
     *,
-    after: tuple[Any, UUID] | None,
+    after: tuple[datetime, UUID] | None,
     limit: int,
     mine: str | None,
 ) -> list[tuple[Task, str]]:
-    """Open tasks of these departments and the officer's own, each with the region whose days it counts by;
-    the earliest due first, one page."""
-    wanted = (
-        select(Task, Case.region)
-        .join(Case, Case.number == Task.case_no)
-        .where(Task.department.in_(sorted(departments)), Task.state != "done")
-    )
-    if mine is not None:
-        wanted = wanted.where(Task.officer == mine)
-    due = func.coalesce(Task.due_at, func.to_timestamp(0))
+    """Open tasks of these departments, with `mine` only those of that officer, each with the region whose
+    days it counts by; the earliest due first, a page and one."""
+    if not departments:
+        return []
+    open_ = select(Task.id, QUEUE_DUE.label("due")).where(TASK_OPEN).order_by(QUEUE_DUE, Task.id)
     if after is not None:
-        wanted = wanted.where(tuple_(due, Task.id) > after)
-    rows = session.execute(wanted.order_by(due, Task.id).limit(limit))
+        open_ = open_.where(tuple_(QUEUE_DUE, Task.id) > after)
+    chosen = sorted(departments)
+    wanted = (
+        [Task.department == department for department in chosen]
+        if mine is None
+        else [and_(Task.officer == mine, Task.department.in_(chosen))]
+    )
+    page = merged([open_.where(one).limit(limit + 1) for one in wanted], "due", "id")
+    rows = session.execute(
+        select(Task, Case.region)
+        .join(page, page.c.id == Task.id)
+        .join(Case, Case.number == Task.case_no)
+        .order_by(page.c.due, page.c.id)
+    )
     return [(row[0], row[1]) for row in rows]
 
 

@@ -1,7 +1,7 @@
 """What an officer sees: queues, and a task with the application and its materials."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,37 +9,32 @@ from services.approval import queries
 from services.approval.commands import StepResult
 from services.approval.errors import TaskNotFound
 from services.approval.models import Task
-from services.approval.rules.calendar import WorkCalendar
-from services.approval.rules.limits import light
+from services.approval.rules.calendar import DayRange, WorkCalendar
+from services.approval.rules.limits import days_of_light, light
 from shared.auth.principal import Principal
 from shared.bus.unit import Unit, unit_of
-from shared.errors import BadRequest
 from shared.http.context import WebContext
+from shared.paging import moment, page_of, read_cursor
 
 PURPOSE = "deciding the case"
-_EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-class CursorInvalid(BadRequest):
-    code = "request.cursor-invalid"
-    title_zh = "分页游标无效"
-    title_en = "The page cursor cannot be read"
 
 
 def queue(unit: Unit, officer: Principal, *, cursor: str | None, limit: int, mine: bool) -> dict[str, Any]:
-    """One page of the officer's queues and the cursor of the next."""
-    found = queries.queue(
+    """One page of the officer's queues and the cursor of the next. Raises CursorInvalid."""
+    rows = queries.queue(
         unit.session,
         officer.departments,
-        after=_read_cursor(cursor) if cursor else None,
+        after=read_cursor(cursor, moment, UUID) if cursor else None,
         limit=limit,
         mine=officer.subject if mine else None,
     )
-    calendars = queries.calendars(unit.session, {region for _, region in found})
+    page = page_of(rows, limit, lambda row: (row[0].due_at or queries.NO_DUE_DATE, row[0].id))
+    calendars = _calendars(unit, page.lines)
     lines = [
-        {**task_line(task), "light": _light(task, unit.legal, calendars[region])} for task, region in found
+        {**task_line(task), "light": _light(task, unit.legal, calendars[region])}
+        for task, region in page.lines
     ]
-    return {"tasks": lines, "next": _cursor(found[-1][0]) if len(found) == limit else None}
+    return {"tasks": lines, "next": page.next}
 
 
 def task_line(task: Task) -> dict[str, Any]:
@@ -71,7 +66,7 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
         task, case = found
-        calendar = queries.calendars(unit.session, {case.region})[case.region]
+        calendar = _calendars(unit, [(task, case.region)])[case.region]
         line = {
             **task_line(task),
             "light": _light(task, unit.legal, calendar),
@@ -122,6 +117,16 @@ def reasons(unit: Unit, number: str) -> list[dict[str, Any]]:
     ]
 
 
+def _calendars(unit: Unit, lines: Sequence[tuple[Task, str]]) -> dict[str, WorkCalendar]:
+    """By region, with the days that the lights of these tasks may look at."""
+    ranges = [
+        days_of_light(task.due_at, task.finished_at or unit.legal)
+        for task, _ in lines
+        if task.due_at is not None
+    ]
+    return queries.calendars(unit.session, {region for _, region in lines}, DayRange.around(ranges))
+
+
 def _light(task: Task, at: datetime, calendar: WorkCalendar) -> str | None:
     """How a task stands against its due date; what is finished keeps the light that it ended with."""
     return None if task.due_at is None else light(task.due_at, task.finished_at or at, calendar)
@@ -129,18 +134,3 @@ def _light(task: Task, at: datetime, calendar: WorkCalendar) -> str | None:
 
 def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
-
-
-def _cursor(task: Task) -> str:
-    return urlsafe_b64encode(f"{(task.due_at or _EPOCH).isoformat()}|{task.id}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        written, task_id = urlsafe_b64decode(cursor.encode()).decode().split("|")
-        due_at = datetime.fromisoformat(written)
-        if due_at.tzinfo is None:
-            raise CursorInvalid
-        return due_at.astimezone(UTC), UUID(task_id)
-    except (ValueError, OverflowError):
-        raise CursorInvalid from None

@@ -4,7 +4,7 @@ The library's data end with the last published year; asked beyond it, it refuses
 without the make-up days (调休). So beyond the data a day is weekday-minus-fixed-holidays and provisional.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -15,19 +15,44 @@ _FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 
 
 @dataclass(frozen=True, slots=True)
+class DayRange:
+    """Days in a row, both ends included."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def around(cls, ranges: Iterable["DayRange"]) -> "DayRange | None":
+        """The shortest range that holds all of these; None for none."""
+        found = list(ranges)
+        return cls(min(r.first for r in found), max(r.last for r in found)) if found else None
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+
+class DayNotRead(LookupError):
+    """A day is asked about that was not read: an imported holiday would be overlooked."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkCalendar:
     """The working days of one region."""
 
     overrides: Mapping[date, tuple[bool, bool]]
     """Imported days: (working, provisional)."""
+    days: DayRange | None = None
+    """The days for which the import was read; None when all of it is there."""
 
     @classmethod
-    def of(cls, overrides: Mapping[date, tuple[bool, bool]]) -> "WorkCalendar":
+    def of(cls, overrides: Mapping[date, tuple[bool, bool]], days: DayRange | None = None) -> "WorkCalendar":
         """A calendar in which the imported days win over the seed."""
-        return cls(MappingProxyType(dict(overrides)))
+        return cls(MappingProxyType(dict(overrides)), days)
 
     def is_working(self, day: date) -> tuple[bool, bool]:
-        """(whether it is a working day, whether that is provisional)."""
+        """(whether it is a working day, whether that is provisional). Raises DayNotRead."""
+        if self.days is not None and day not in self.days:
+            raise DayNotRead(f"{day} is not within {self.days.first} to {self.days.last}")
         known = self.overrides.get(day)
         return _seed(day) if known is None else known
 

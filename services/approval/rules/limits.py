@@ -6,12 +6,15 @@ Days end at 24:00 in Beijing; we say 23:59:59 of the day, so that the date reads
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from services.approval.rules.calendar import WorkCalendar
+from services.approval.rules.calendar import DayRange, WorkCalendar
 from shared.catalogue.terms import Limit, TimeUnit
 from shared.legal_time import LEGAL_ZONE, legal_day
 
 GREEN, YELLOW, RED = "green", "yellow", "red"
 _DAY = timedelta(days=1)
+_DAYS_A_WORKING_DAY = 3
+_LONGEST_BREAK = 60
+"""Two days of three free, and two months besides: no calendar of a state that works is as idle as that."""
 
 
 class Due(NamedTuple):
@@ -36,6 +39,18 @@ def due_at(start: datetime, limit: Limit, calendar: WorkCalendar) -> Due:
     if limit.unit is TimeUnit.HOUR:
         return Due(start.astimezone(UTC) + timedelta(hours=limit.amount), False)
     return _days_after(legal_day(start), limit.amount, limit.unit, calendar)
+
+
+def days_counted(start: datetime, limit: Limit) -> DayRange:
+    """The days at which counting a limit may have to look, wherever its end falls."""
+    _check_aware(start)
+    day = legal_day(start)
+    return DayRange(day, day + _DAY * (limit.amount * _DAYS_A_WORKING_DAY + _LONGEST_BREAK))
+
+
+def days_of_light(due: datetime, at: datetime) -> DayRange:
+    """The days at which `light` may have to look."""
+    return DayRange(legal_day(at), max(legal_day(due), legal_day(at)))
 
 
 def remaining(due: Due, at: datetime, limit: Limit, calendar: WorkCalendar) -> Remaining:
@@ -70,9 +85,10 @@ def light(due: datetime, at: datetime, calendar: WorkCalendar | None = None) -> 
     if at > due:
         return RED
     warn_on = legal_day(due) - _DAY
-    while calendar is not None and not calendar.is_working(warn_on)[0]:
+    today = legal_day(at)
+    while calendar is not None and warn_on > today and not calendar.is_working(warn_on)[0]:
         warn_on -= _DAY
-    return YELLOW if legal_day(at) >= warn_on else GREEN
+    return YELLOW if today >= warn_on else GREEN
 
 
 def _days_after(day: date, count: int, unit: TimeUnit, calendar: WorkCalendar) -> Due:

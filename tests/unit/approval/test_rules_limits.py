@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.approval.rules.calendar import WorkCalendar
-from services.approval.rules.limits import due_at, light, remaining, resume
+from services.approval.rules.calendar import DayNotRead, DayRange, WorkCalendar
+from services.approval.rules.limits import days_counted, days_of_light, due_at, light, remaining, resume
 from shared.catalogue.terms import Limit, TimeUnit
 from shared.legal_time import LEGAL_ZONE, legal_day
 
@@ -147,3 +147,28 @@ def test_lights_without_a_calendar_warn_the_day_before() -> None:
     due = beijing(2026, 11, 23, 23, 59, 59)
     assert light(due, beijing(2026, 11, 21)) == "green"
     assert light(due, beijing(2026, 11, 22)) == "yellow"
+
+
+@given(moments, st.integers(1, 60), st.sampled_from(RUNNING), st.integers(0, 6))
+def test_the_days_that_were_read_are_all_that_counting_looks_at(
+    start: datetime, amount: int, unit: TimeUnit, days_before: int
+) -> None:
+    counted = limit(amount, unit)
+    due = due_at(start, counted, WorkCalendar.of({}, days_counted(start, counted)))
+    assert due == due_at(start, counted, SEED)
+    at = due.at - timedelta(days=days_before)
+    assert light(due.at, at, WorkCalendar.of({}, days_of_light(due.at, at))) == light(due.at, at, SEED)
+
+
+def test_a_day_that_was_not_read_is_no_working_day_by_guess() -> None:
+    day = date(2026, 11, 24)
+    calendar = WorkCalendar.of({day: (False, False)}, DayRange(day, day))
+    assert calendar.is_working(day) == (False, False)
+    with pytest.raises(DayNotRead):
+        calendar.is_working(date(2026, 11, 25))
+
+
+def test_ranges_of_days_go_together() -> None:
+    first, second = (DayRange(date(2026, 11, n), date(2026, 11, n + 3)) for n in (1, 8))
+    assert DayRange.around([second, first]) == DayRange(date(2026, 11, 1), date(2026, 11, 11))
+    assert DayRange.around([]) is None

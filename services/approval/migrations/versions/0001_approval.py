@@ -48,7 +48,10 @@ def upgrade() -> None:
             finished_at timestamptz
         );
         CREATE UNIQUE INDEX tasks_case_step ON approval.tasks (case_no, step);
-        CREATE INDEX tasks_queue ON approval.tasks (department, state, due_at, id);
+        CREATE INDEX tasks_open ON approval.tasks (department, coalesce(due_at, to_timestamp(0)), id)
+            WHERE state <> 'done';
+        CREATE INDEX tasks_mine ON approval.tasks (officer, coalesce(due_at, to_timestamp(0)), id)
+            WHERE state <> 'done';
         CREATE TABLE approval.work_calendar (
             region varchar(6),
             day date,
