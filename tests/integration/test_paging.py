@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from deploy.services import SERVICES
 from deploy.web import build
-from tests.integration.test_http import Hall
+from tests.support.hall import Hall
 from tests.support.installation import Installation, db_installation, secrets_dir, template_settings
 
 __all__ = ["db_installation", "secrets_dir", "template_settings"]

@@ -17,9 +17,9 @@ from deploy.web import build
 from shared import faults
 from shared.log import configure
 from tests.integration.bus.history import outcome_of
-from tests.support.installation import MATTER, Citizen, Installation
+from tests.support.hall import A_PDF, DEPARTMENTS, application
+from tests.support.installation import Citizen, Installation
 
-A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
 _TRIES = 4
 _READINGS = ('["person_reads"', '["upload_reads"', '["use_records"')
 """Notes of who read what: whoever was not answered reads again, and each reading is noted."""
@@ -63,7 +63,7 @@ class Journey:
         self.settle()
         self._look(citizen, f"/api/v1/cases/{number}")
         self._look(citizen, "/api/v1/cases")
-        officer = self._log_in("officer", {"subject": "officer-1", "departments": list(DEPARTMENTS)})
+        officer = self._log_in("officer", {"subject": "officer-1", "departments": DEPARTMENTS})
         for outcome in ("passed", "approved"):
             self._work(officer, number, outcome)
             self.settle()
@@ -120,20 +120,6 @@ class Journey:
                 return answer
             self.repeated += 1
         raise NotAnswered(f"{method} {path}")
-
-
-DEPARTMENTS = ("xihu-community", "xihu-police")
-
-
-def application(who: Citizen) -> dict[str, Any]:
-    """A complete application for a residence permit."""
-    form = {
-        "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
-        "residence": {"address": "文三路 1 号", "kind": "rented", "since": "2024-03-01"},
-        "ground": "employment",
-        "fetch_consent": True,
-    }
-    return {"matter": MATTER, "form": form}
 
 
 @contextmanager

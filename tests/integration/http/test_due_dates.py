@@ -31,14 +31,10 @@ from deploy.web import build
 from shared.clock import move_legal_clock
 from shared.legal_time import LEGAL_ZONE, legal_day
 from shared.settings import Settings
-from tests.integration.test_http import A_PDF, WITHOUT_LEASE, Hall, application
-from tests.support.installation import HELD, make_installation, secrets_dir, template_settings
-
-__all__ = ["secrets_dir", "template_settings"]
+from tests.support.hall import A_JPEG, A_PDF, WITHOUT_LEASE, Hall, application
+from tests.support.installation import HELD, make_installation
 
 REGION = "330106"
-A_JPEG = b"\xff\xd8\xff\xc0\x00\x02\xff\xda\x00\x02\xff\xd9"
-"""As little as passes for a photograph: a frame, a scan, an end."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +42,7 @@ def hall(
     postgres: PostgresServer, template_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Hall]:
     """One hall for all: a test that reads the clock moves it first, and looks at its own cases only."""
-    scratch = tmp_path_factory.mktemp("law")
+    scratch = tmp_path_factory.mktemp("due_dates")
     with make_installation(postgres, template_settings, scratch, None) as db_installation:
         settings = db_installation.settings.model_copy(update={"dev_identity": True})
         with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:

@@ -1,0 +1,39 @@
+"""An officer takes a task: one of them, of the department, and without an interest of their own."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from tests.support.agents import under_review_by_agent
+from tests.support.hall import Hall, application, bearer, problem, untouched
+from tests.support.tokens import forged
+
+
+@pytest.mark.parametrize("party", ["applicant", "agent"])
+def test_no_officer_handles_an_application_that_concerns_themselves(hall: Hall, party: str) -> None:
+    number, _ = under_review_by_agent(hall)
+    person = str(hall.installation.value(f"SELECT {party} FROM intake.cases WHERE number = :n", n=number))
+    task = hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number)
+    path = f"/api/v1/tasks/{task}/claim"
+    officer = bearer(forged(hall, person_ref=person, departments=["xihu-community"]))
+    with untouched(hall):
+        assert problem(hall.client.post(path, headers=officer)) == (403, "decision.own-case")
+    somebody_else = bearer(forged(hall, person_ref=str(uuid4()), departments=["xihu-community"]))
+    assert hall.client.post(path, headers=somebody_else).status_code == 200
+
+
+def test_of_two_officers_exactly_one_gets_the_task(fresh_hall: Hall) -> None:
+    who, headers = fresh_hall.citizen()
+    officers = [fresh_hall.officer("officer-1"), fresh_hall.officer("officer-2")]
+    for _ in range(5):
+        fresh_hall.apply(headers, application(who))
+    fresh_hall.installation.pump()
+    for task in fresh_hall.client.get("/api/v1/tasks", headers=officers[0]).json()["tasks"]:
+        path = f"/api/v1/tasks/{task['id']}/claim"
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda o, path=path: fresh_hall.client.post(path, headers=o), officers))
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        (loser,) = [answer.json() for answer in answers if answer.status_code == 409]
+        assert loser["officer"] in ("officer-1", "officer-2")
+        assert loser["at"]

@@ -1,0 +1,66 @@
+"""A session token that is not ours lets nobody in."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.hall import Hall, bearer, problem
+from tests.support.tokens import forged, segment
+
+
+def _changed_payload(hall: Hall) -> str:
+    head, _, signature = forged(hall, kind="citizen").split(".")
+    return f"{head}.{forged(hall).split('.')[1]}.{signature}"
+
+
+FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
+    "expired": (lambda h: forged(h, exp=int(time.time()) - 60), "auth.token-expired"),
+    "another key": (lambda h: forged(h, key=b"\0" * 32), "auth.token-invalid"),
+    "an empty key": (lambda h: forged(h, key=b""), "auth.token-invalid"),
+    "no algorithm": (lambda h: forged(h, header={"alg": "none"}), "auth.token-invalid"),
+    "no signature": (
+        lambda h: forged(h, header={"alg": "none"}).rpartition(".")[0] + ".",
+        "auth.token-invalid",
+    ),
+    "another algorithm": (lambda h: forged(h, header={"alg": "RS256"}), "auth.token-invalid"),
+    "a key of its own": (
+        lambda h: forged(
+            h, key=b"x" * 32, header={"alg": "HS256", "jwk": {"kty": "oct", "k": segment(b"x" * 32)}}
+        ),
+        "auth.token-invalid",
+    ),
+    "a changed payload": (_changed_payload, "auth.token-invalid"),
+    "a service's": (lambda h: forged(h, kind="service"), "auth.token-invalid"),
+    "somebody else's audience": (lambda h: forged(h, aud="elsewhere"), "auth.token-invalid"),
+    "no end": (lambda h: forged(h, exp=None), "auth.token-invalid"),
+    "nested without end": (lambda h: f"{segment(b'[' * 2500)}.e30.e30", "auth.token-invalid"),
+    "a header that is a list": (lambda h: forged(h, header=["HS256"]), "auth.token-invalid"),
+    "a header that is a number": (lambda h: forged(h, header=7), "auth.token-invalid"),
+    "not a token": (lambda h: "not-a-token", "auth.token-invalid"),
+    "too many parts": (lambda h: forged(h) + ".e30.e30", "auth.token-invalid"),
+    "too long": (lambda h: "a" * 5000, "auth.token-invalid"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_log_in_is_none(hall: Hall, name: str) -> None:
+    make, code = FORGERIES[name]
+    token = make(hall)
+    for headers in (bearer(token), {"Cookie": f"onestop_session={token}"}):
+        answer = hall.client.get("/api/v1/tasks", headers=headers)
+        assert problem(answer) == (401, code)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic b2ZmaWNlcjox", "Bearer", "Bearer ", "bearer \u00ff\u00fe", "Token abc", "é"]
+)
+def test_what_is_no_bearer_token_is_401(hall: Hall, header: str) -> None:
+    raw = [(b"authorization", header.encode("latin-1"))]
+    answer = hall.client.get("/api/v1/tasks", headers=raw)
+    assert problem(answer) == (401, "auth.token-invalid")
+
+
+def test_the_forgeries_fail_for_what_is_forged_only(hall: Hall) -> None:
+    assert hall.client.get("/api/v1/tasks", headers=bearer(forged(hall))).status_code == 200
