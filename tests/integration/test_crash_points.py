@@ -134,7 +134,7 @@ mistake and ends the process with 1, so that it is started anew."""
 
 # Passed by people's acts and at starts only, never by a case on its way.
 ASIDE = {
-    "inbox.park.commit.*": "test_trouble: what cannot be read is parked",
+    "inbox.park.commit.*": "test_unreadable: what cannot be read is parked",
     "jobs.set_back.commit.*": "test_jobs: a job whose own code fails is set back",
     "keeping.commit.*": "partitions, repeated every ten minutes",
     "parked.*.commit.*": "an act of people, who see whether it succeeded",

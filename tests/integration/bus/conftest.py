@@ -6,8 +6,9 @@ import pytest
 
 from deploy.postgres import PostgresServer
 from shared.settings import Settings
-from tests.integration.bus.history import History, record_history
+from tests.integration.bus.history import History, Stage, events, make_stage, record_history
 from tests.support.installation import (
+    Installation,
     db_installation,
     delivery,
     installation,
@@ -27,3 +28,17 @@ def history(
     folder: Path = tmp_path_factory.mktemp("history")
     with make_installation(postgres, template_settings, folder, None) as made:
         return record_history(made)
+
+
+@pytest.fixture
+def stage(installation: Installation, history: History) -> Stage:
+    """Notify, which hears three speakers."""
+    return make_stage(installation, "notify", history)
+
+
+@pytest.fixture
+def expected(stage: Stage) -> list[str]:
+    """What a case comes to when nothing goes wrong."""
+    number, facts = stage.new_case()
+    stage.installation.inbox("notify").receive(events(facts))
+    return stage.outcome(number)

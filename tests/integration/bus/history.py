@@ -83,6 +83,16 @@ def kind(fact: Stored) -> str:
     return str(fact["type"]).split(".")[2]
 
 
+def of_kind(facts: list[Stored], name: str) -> Stored:
+    """The first fact of that kind."""
+    return next(fact for fact in facts if kind(fact) == name)
+
+
+def ident(fact: Stored) -> UUID:
+    """The id of a fact, as tables hold it."""
+    return UUID(fact["id"])
+
+
 @dataclass(slots=True)
 class Stage:
     """One service with what it must have before anybody tells it anything about a case."""

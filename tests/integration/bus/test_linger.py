@@ -10,16 +10,11 @@ from sqlalchemy import text
 
 from shared.bus.consumer import QueueConsumer
 from shared.bus.hints import inbox_hint, linger_hint
-from tests.integration.bus.history import History, Stage, kind, make_stage, post
+from tests.integration.bus.history import Stage, kind, post
 from tests.support.installation import Installation, wait_for
 
 LONG_S = 60.0
 """Longer than any of these tests waits."""
-
-
-@pytest.fixture
-def stage(installation: Installation, history: History) -> Stage:
-    return make_stage(installation, "notify", history)
 
 
 @contextmanager

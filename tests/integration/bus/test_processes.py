@@ -8,7 +8,7 @@ import pytest
 
 from shared.bus.inbox import MAX_DEATHS
 from shared.bus.topology import queue_name, read_queues
-from tests.integration.bus.history import History, Stage, Stored, events, kind, make_stage, post
+from tests.integration.bus.history import History, Stage, Stored, kind, make_stage, post
 from tests.support.installation import Installation, Worker, wait_for
 
 CASES = 60
@@ -22,14 +22,6 @@ def stage(installation: Installation, history: History) -> Stage:
     stage = make_stage(installation, "notify", history)
     installation.set_up_channels()
     return stage
-
-
-@pytest.fixture
-def expected(stage: Stage) -> list[str]:
-    """What a case comes to when nothing goes wrong."""
-    number, facts = stage.new_case()
-    stage.installation.inbox("notify").receive(events(facts))
-    return stage.outcome(number)
 
 
 def make_cases(stage: Stage, count: int) -> dict[str, list[Stored]]:
