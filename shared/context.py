@@ -59,7 +59,7 @@ def build_context(
     processes that answer requests: dead pooled connections are replaced beforehand.
     """
     role = app_role(service)
-    engine = engine_for(settings, role, pre_ping=people_wait)
+    engine = engine_for(settings, role, people_wait=people_wait)
     return ServiceContext(
         service=service,
         settings=settings,

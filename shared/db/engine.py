@@ -1,24 +1,76 @@
 """One engine per role and process."""
 
-from sqlalchemy import Engine, create_engine
+from typing import Any
 
+import psycopg2
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import Dialect, ExceptionContext
+from sqlalchemy.exc import InvalidatePoolError
+
+from shared.db.outages import Outage, outage_of
+from shared.db.waiting import BoundedConnection, connections_within
 from shared.settings import Settings, database_url
 
+ANSWER_S = 35.0
+"""Longer than the roles' statement_timeout of 30 s: as long as the server keeps its own limits, they hold."""
+ANSWER_PEOPLE_S = 6.0
+"""Longer than the roles' lock_timeout of 5 s; nobody waits longer for a page."""
+_PING_S = 1.0
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
-def engine_for(settings: Settings, role: str, *, pool_size: int = 5, pre_ping: bool = False) -> Engine:
+
+def engine_for(settings: Settings, role: str, *, pool_size: int = 5, people_wait: bool = False) -> Engine:
     """The engine of one database role. Nothing connects before the first use.
 
-    `pre_ping` is for processes that answer people: a pooled connection that died with the database is
-    replaced instead of failing their request. Workers repeat by themselves and save the round trip.
+    `people_wait` is for processes that answer people: they wait less, and a pooled connection that died with
+    the database is replaced instead of failing their request. Workers repeat by themselves and save the round
+    trip.
     """
-    return create_engine(
+    connections = connections_within(
+        settings.db.connect_timeout_s, ANSWER_PEOPLE_S if people_wait else ANSWER_S
+    )
+    engine = create_engine(
         database_url(settings, role),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=0.8,
-        pool_pre_ping=pre_ping,
+        connect_args={"connection_factory": connections, **_KEEPALIVE},
         hide_parameters=True,
         executemany_mode="values_plus_batch",
         insertmanyvalues_page_size=1000,
         executemany_batch_page_size=1000,
     )
+    event.listen(engine, "handle_error", _drop_what_is_away)
+    if people_wait:
+        _ping_first(engine)
+    return engine
+
+
+def _drop_what_is_away(context: ExceptionContext) -> None:
+    """A session with a server that is lost or takes no writes is of no use, nor are the others in the pool: a
+    new one may reach the server that took over, or this one when it has come back."""
+    if outage_of(context.original_exception) in (Outage.LOST, Outage.READ_ONLY):
+        context.is_disconnect = True
+
+
+def _ping_first(engine: Engine) -> None:
+    """As `pool_pre_ping`, which would wait for the ping as long as for any answer."""
+
+    @event.listens_for(engine, "connect")
+    def note_fresh(_: Any, record: Any) -> None:
+        record.info["fresh"] = True
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: BoundedConnection, record: Any, _: Any) -> None:
+        if not record.info.pop("fresh", False):
+            _ping(engine.dialect, connection)
+
+
+def _ping(dialect: Dialect, connection: BoundedConnection) -> None:
+    usual_s, connection.answer_s = connection.answer_s, _PING_S
+    try:
+        dialect.do_ping(connection)  # type: ignore[arg-type]
+    except psycopg2.Error as error:
+        raise InvalidatePoolError from error
+    finally:
+        connection.answer_s = usual_s
