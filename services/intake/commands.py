@@ -68,8 +68,14 @@ def register_person(unit: Unit, id_number: str, name: str, phone: str | None, lo
     return person_ref
 
 
+def _named_persons(unit: Unit, people: Mapping[str, NamedPerson], submission: Submission) -> dict[str, UUID]:
+    """The person_refs of those whom a form names, by role."""
+    # In one order for everybody: two forms that name the same new people crosswise would wait for each other.
+    in_order = sorted(people.items(), key=lambda item: item[1].id_number)
+    return {role: _named_person(unit, who, submission) for role, who in in_order}
+
+
 def _named_person(unit: Unit, who: NamedPerson, submission: Submission) -> UUID:
-    """The person_ref of somebody whom a form names."""
     person_ref = _meet(unit, who.id_number, who.name)
     if who.phone:
         # A form can name anybody. Only for themselves may people change how we reach them, else whoever knows
@@ -137,7 +143,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         raise Invalid(fields=fields)
     today = legal_day(unit.legal)
     check_submission(matter, form, today)
-    refs = {role: _named_person(unit, who, submission) for role, who in named_people(matter, form).items()}
+    refs = _named_persons(unit, named_people(matter, form), submission)
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
     if submission.submitter not in (None, refs["applicant"], agent):
         raise NotYourApplication
