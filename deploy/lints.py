@@ -3,6 +3,7 @@
 - A transaction, a publish and an ack exist once each, each beside a named crash point.
 - Models and migrations take their time from `shared.clock`, never from the database's or the machine's now.
 - The environment is read in one place.
+- The doors of the web are made in one place, which runs them again after a deadlock.
 - Nothing that is checked in knows the machine it was written on.
 """
 
@@ -34,6 +35,7 @@ _TRANSACTION_SQL = re.compile(
     r"\s*(?:begin|commit|start\s+transaction|savepoint\s+\w+)\s*;?\s*", re.IGNORECASE
 )
 _SETTINGS = "shared/settings.py"
+_DOORS = "shared/http/again.py"
 _ENVIRONMENT = {"environ", "environb", "getenv", "putenv"}
 # These are written so that this file does not hold what it looks for.
 _VERSION_COLUMN = "version_id" + "_col"
@@ -188,6 +190,12 @@ def _one_environment(source: _Source) -> Iterator[Violation]:
             yield source.found(node, "ENV", message)
 
 
+def _one_kind_of_door(source: _Source) -> Iterator[Violation]:
+    for node, _ in _calls(source.tree):
+        if getattr(node.func, "id", "") == "APIRouter" and source.path != _DOORS:
+            yield source.found(node, "DOOR", f"routers are made by `doors` in {_DOORS}")
+
+
 def _no_version_column(source: _Source) -> Iterator[Violation]:
     for node in ast.walk(source.tree):
         named = isinstance(node, ast.Constant) and node.value == _VERSION_COLUMN
@@ -202,6 +210,7 @@ _RULES: tuple[Callable[[_Source], Iterator[Violation]], ...] = (
     _no_raw_transactions,
     _no_now,
     _one_environment,
+    _one_kind_of_door,
     _no_version_column,
 )
 

@@ -13,6 +13,7 @@ from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Officer
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
+from shared.http.again import doors
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.etag import etag_of
@@ -38,7 +39,7 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of approval."""
-    api = APIRouter(prefix="/api/v1/tasks", tags=["approval"])
+    api = doors("/api/v1/tasks", ["approval"])
 
     @api.get("")
     def queue(
@@ -80,7 +81,7 @@ def router(context: WebContext) -> APIRouter:
         line = handling.decide(context, task_id, officer, body.outcome, body.reason, if_match)
         return _tagged(response, line)
 
-    root = APIRouter()
+    root = doors()
     root.include_router(api)
     root.include_router(page_router(context))
     return root

@@ -14,6 +14,7 @@ from shared.auth.deps import Officer
 from shared.auth.principal import Principal
 from shared.bus.unit import unit_of
 from shared.errors import AppError
+from shared.http.again import doors
 from shared.http.context import WebContext
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
@@ -24,7 +25,7 @@ _PAGE = 50
 
 def page_router(context: WebContext) -> APIRouter:
     """The pages of the officer's desk."""
-    router = APIRouter(prefix="/desk", include_in_schema=False)
+    router = doors("/desk", include_in_schema=False)
 
     @router.get("")
     def queue(request: Request, officer: Officer, cursor: str | None = None, mine: bool = False) -> Response:

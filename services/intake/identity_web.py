@@ -13,6 +13,7 @@ from shared.auth.deps import authenticator
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import unit_of
 from shared.errors import FieldError, Invalid
+from shared.http.again import doors
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.problems import Problem, problem_of
@@ -41,7 +42,7 @@ class DevOfficer(Body):
 
 def identity_router(context: WebContext) -> APIRouter:
     """No route at all where the development log-in is off."""
-    router = APIRouter(prefix="/dev", tags=["development log-in"], include_in_schema=False)
+    router = doors("/dev", ["development log-in"], include_in_schema=False)
     if not context.service.settings.dev_identity:
         return router
 

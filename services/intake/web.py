@@ -15,6 +15,7 @@ from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
+from shared.http.again import doors
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.idempotency import require_key
@@ -55,8 +56,8 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of intake."""
-    root = APIRouter()
-    api = APIRouter(prefix="/api/v1", tags=["intake"])
+    root = doors()
+    api = doors("/api/v1", ["intake"])
 
     @api.post("/cases", status_code=201)
     def submit_case(

@@ -19,6 +19,7 @@ from shared.auth.deps import Citizen, authenticator
 from shared.auth.principal import Principal
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import AppError, FieldError, Invalid
+from shared.http.again import doors
 from shared.http.context import WebContext
 from shared.http.idempotency import FIELD, require_key
 from shared.http.preferences import preferences_router
@@ -40,7 +41,7 @@ class FilesWrong(Invalid):
 
 def page_router(context: WebContext) -> APIRouter:
     """The pages."""
-    router = APIRouter(include_in_schema=False)
+    router = doors(include_in_schema=False)
     router.include_router(preferences_router(cookie_secure=context.service.settings.web.cookie_secure))
     router.include_router(_open_pages(context))
     router.include_router(_case_pages(context))
@@ -49,7 +50,7 @@ def page_router(context: WebContext) -> APIRouter:
 
 def _open_pages(context: WebContext) -> APIRouter:
     """What needs no log-in."""
-    router = APIRouter()
+    router = doors()
 
     @router.get("/")
     def home(request: Request) -> Response:
@@ -90,7 +91,7 @@ def _open_pages(context: WebContext) -> APIRouter:
 
 def _case_pages(context: WebContext) -> APIRouter:
     """What a citizen sees and sends."""
-    router = APIRouter()
+    router = doors()
 
     @router.get("/cases")
     def my_cases(request: Request, citizen: Citizen) -> Response:
@@ -131,6 +132,7 @@ async def _files_of(form: FormData) -> dict[str, SentFile]:
         if isinstance(value, UploadFile) and field.startswith("file.") and value.filename:
             asked = field.removeprefix("file.")
             material = _text(form, f"as.{asked}") or asked
+            await value.seek(0)
             found[asked] = SentFile(material, value.filename, await value.read())
     return found
 

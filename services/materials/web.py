@@ -14,6 +14,7 @@ from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.idempotency import answer_once
 from shared.bus.unit import unit_of
+from shared.http.again import doors
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint, require_key
 
@@ -66,7 +67,7 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of materials."""
-    api = APIRouter(prefix="/api/v1", tags=["materials"])
+    api = doors("/api/v1", ["materials"])
 
     @api.post("/uploads", status_code=201)
     def upload(
@@ -77,6 +78,7 @@ def router(context: WebContext) -> APIRouter:
         """Give a file (PDF, JPEG, PNG); its id is what a submission or a supply names."""
         key = require_key(idempotency_key)
         owner = owner_of(citizen)
+        file.file.seek(0)
         content = file.file.read()
         name = file.filename or ""
 

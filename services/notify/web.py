@@ -9,6 +9,7 @@ from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
+from shared.http.again import doors
 from shared.http.context import WebContext
 
 
@@ -39,7 +40,7 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of notify."""
-    api = APIRouter(prefix="/api/v1", tags=["notify"])
+    api = doors("/api/v1", ["notify"])
 
     @api.get("/messages")
     def messages(citizen: Citizen) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import anyio.to_thread
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from shared.http.again import doors
 from shared.http.health import Health, ProbeResponse
 
 
 def health_router(health: Health) -> APIRouter:
     """The three doors for a web process."""
-    router = APIRouter(include_in_schema=False)
+    router = doors(include_in_schema=False)
     # Its own threads: requests that hang on the database must not keep the probe waiting.
     limiter = anyio.CapacityLimiter(4)
 

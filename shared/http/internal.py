@@ -11,7 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from shared.ask import REFUSAL, Params, QuestionHandler
 from shared.auth.deps import Service
+from shared.db.outages import DatabaseAway
 from shared.errors import AppError
+from shared.http.again import doors
 
 
 def internal_router(answers: Mapping[str, QuestionHandler]) -> APIRouter:
@@ -19,7 +21,7 @@ def internal_router(answers: Mapping[str, QuestionHandler]) -> APIRouter:
 
     Each question is a route of its own, so that several services can live in one app; names must differ.
     """
-    router = APIRouter(prefix="/internal/v1", include_in_schema=False)
+    router = doors("/internal/v1", include_in_schema=False)
     for question, answer in answers.items():
         router.add_api_route(f"/{question}", _endpoint(answer), methods=["POST"], response_model=None)
     return router
@@ -31,7 +33,8 @@ def _endpoint(answer: QuestionHandler) -> Callable[..., Response]:
         try:
             return JSONResponse(answer(params))
         except AppError as error:
-            if error.status == 500:
+            # An outage is no refusal: it is run again, or answered as at any other door.
+            if error.status == 500 or isinstance(error, DatabaseAway):
                 raise
             return JSONResponse({REFUSAL: _written(error)}, error.status)
 

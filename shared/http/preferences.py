@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from shared.auth.csrf import check_same_origin
+from shared.http.again import doors
 from shared.http.locale import COOKIE as LANG_COOKIE
 from shared.http.locale import Locale
 
@@ -23,7 +24,7 @@ def is_elder(request: Request) -> bool:
 
 def preferences_router(*, cookie_secure: bool) -> APIRouter:
     """The door that keeps the choice."""
-    router = APIRouter(include_in_schema=False)
+    router = doors(include_in_schema=False)
 
     @router.post("/preferences")
     def choose(

@@ -2,14 +2,15 @@
 
 from functools import lru_cache
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from jinja2 import Environment
 from starlette.responses import RedirectResponse, Response
 
 from shared.errors import error_classes
+from shared.http.again import doors
 from shared.http.rendering import page, page_environment
 
-router = APIRouter(include_in_schema=False)
+router = doors(include_in_schema=False)
 
 
 @router.get("/problems")

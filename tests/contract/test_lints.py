@@ -30,6 +30,7 @@ BROKEN = [
     ("ENV", "shared/log.py", "import os\nlevel = os.environ['LEVEL']\n"),
     ("ENV", "services/notify/commands.py", "import os\nlevel = os.getenv('LEVEL')\n"),
     ("ENV", "shared/context.py", "from os import environ\n"),
+    ("DOOR", "services/intake/web.py", "router = APIRouter(prefix='/api/v1')\n"),
     ("VERSION", "services/intake/models.py", "args = {'version_id_col': 1}\n"),
     ("PLACE", "README.md", "see /" + "work/main\n"),
     ("PLACE", "tests/unit/test_x.py", "python = '/" + "tmp/lab/venv'\n"),
