@@ -20,9 +20,10 @@ MOST = 100
 COUNTED = 1000
 """Counting stops here: whoever reads "1,000+" need not know more, and nobody waits for the rest."""
 
-KeyPart = datetime | UUID | str
+KeyPart = datetime | UUID | str | int
 _SEPARATOR = "|"
-_LONGEST = 300
+LONGEST = 300
+"""Characters of a cursor."""
 
 
 class CursorInvalid(BadRequest):
@@ -52,9 +53,12 @@ def write_cursor(*key: KeyPart) -> str:
 
 
 def read_cursor(cursor: str, *parts: Callable[[str], Any]) -> tuple[Any, ...]:
-    """The key in a cursor, each part read by its function: `moment`, `UUID`, `code`. Raises CursorInvalid."""
+    """The key in a cursor, each part read by a function: `moment`, `UUID`, `row_id`, `plain`.
+
+    Raises CursorInvalid.
+    """
     try:
-        said = urlsafe_b64decode(cursor[:_LONGEST].encode()).decode().split(_SEPARATOR)
+        said = urlsafe_b64decode(cursor[:LONGEST].encode()).decode().split(_SEPARATOR)
         return tuple(read(part) for read, part in zip(parts, said, strict=True))
     except (ValueError, OverflowError):
         raise CursorInvalid from None
@@ -68,8 +72,16 @@ def moment(said: str) -> datetime:
     return found.astimezone(UTC)
 
 
-def code(said: str) -> str:
+def row_id(said: str) -> int:
+    """A row's number; ValueError for what no column can hold."""
+    found = int(said)
+    if not 0 <= found < 2**63:
+        raise ValueError("no number of a row")
+    return found
+
+
+def plain(said: str) -> str:
     """A code or number as a column can hold it; ValueError for any other text."""
     if not said.isascii() or not said.isprintable():
-        raise ValueError("no code")
+        raise ValueError("no plain text")
     return said

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Response
 from pydantic import Field
 
 from services.approval import handling, view
@@ -17,6 +17,7 @@ from shared.http.again import doors
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.etag import etag_of
+from shared.http.paging import Cursor, Limit
 
 
 class Decision(Body):
@@ -44,11 +45,12 @@ def router(context: WebContext) -> APIRouter:
     @api.get("")
     def queue(
         officer: Officer,
-        cursor: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+        cursor: Cursor = None,
+        limit: Limit = 50,
         mine: bool = False,
     ) -> dict[str, Any]:
-        """The queues of the officer's departments, the earliest due first."""
+        """The queues of the officer's departments, the earliest due first; `next` is the cursor of the next
+        page, null at the end."""
         with unit_of(context.service, "tasks.list") as unit:
             return view.queue(unit, officer, cursor=cursor, limit=limit, mine=mine)
 

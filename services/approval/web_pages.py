@@ -16,6 +16,7 @@ from shared.bus.unit import unit_of
 from shared.errors import AppError
 from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.paging import Cursor
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
 from shared.legal_time import legal_day
@@ -28,12 +29,11 @@ def page_router(context: WebContext) -> APIRouter:
     router = doors("/desk", include_in_schema=False)
 
     @router.get("")
-    def queue(request: Request, officer: Officer, cursor: str | None = None, mine: bool = False) -> Response:
+    def queue(request: Request, officer: Officer, cursor: Cursor = None, mine: bool = False) -> Response:
         """The queues of the officer's departments."""
         with unit_of(context.service, "tasks.list") as unit:
             found = view.queue(unit, officer, cursor=cursor, limit=_PAGE, mine=mine)
-        codes = {task["matter"] for task in found["tasks"]}
-        matters = {code: context.service.matters.latest(code) for code in codes}
+        matters = context.service.matters.latest_of({task["matter"] for task in found["tasks"]})
         values = {**found, "mine": mine, "matters": matters}
         return page(context.pages, request, "queue.html", values)
 

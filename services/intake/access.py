@@ -10,6 +10,7 @@ from services.intake.errors import CaseNotFound, TooManyLookups
 from services.intake.models import Case, LookupMiss, PersonRead
 from shared.auth.principal import Principal
 from shared.bus.unit import Unit
+from shared.paging import moment, page_of, plain, read_cursor
 
 WINDOW = timedelta(minutes=10)
 MISSES = 20
@@ -27,13 +28,15 @@ def lock_own_case(unit: Unit, number: str, citizen: Principal) -> Case:
     return _if_own(queries.lock_cases(unit.session, {number}).get(number), citizen)
 
 
-def own_cases(unit: Unit, citizen: Principal) -> list[dict[str, Any]]:
-    """The lines of a citizen's cases, the newest first, 100 at most."""
+def own_cases(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of a citizen's cases, the newest first, and the cursor of the next. Raises CursorInvalid."""
     assert citizen.person_ref is not None
-    return [
-        view.case_line(case, unit.context.matters.get(case.matter, case.matter_version))
-        for case in queries.cases_of(unit.session, citizen.person_ref, 100)
-    ]
+    after = read_cursor(cursor, moment, plain) if cursor else None
+    found = queries.cases_of(unit.session, citizen.person_ref, after=after, limit=limit)
+    page = page_of(found, limit, lambda case: (case.received_at, case.number))
+    matters = unit.context.matters.get_all({(case.matter, case.matter_version) for case in page.lines})
+    lines = [view.case_line(case, matters[case.matter, case.matter_version]) for case in page.lines]
+    return {"cases": lines, "next": page.next}
 
 
 def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None:
@@ -43,7 +46,7 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
     """
     vault = unit.context.vault
     by, at = vault.lookup(asker, kind="asker"), vault.lookup(number, kind="looked-up")
-    if queries.recent_misses(unit.session, by, at, unit.wall, WINDOW) >= MISSES:
+    if queries.recent_misses(unit.session, by, at, unit.wall - WINDOW, MISSES) >= MISSES:
         raise TooManyLookups(retry_after_s=int(WINDOW.total_seconds()))
     found = queries.case(unit.session, number)
     if found is not None and found.query_lookup == vault.lookup(query_code.strip(), kind="query-code"):

@@ -166,6 +166,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         facts=matter.facts_of(form),
         state="submitted",
         asked=[],
+        supplied=[],
         materials=[],
         visits=0,
         provisional=False,
@@ -199,8 +200,7 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
         raise NothingAsked
     matter = unit.context.matters.get(case.matter, case.matter_version)
     asked = [set(matter.uploads_for(code, case.facts)) for code in case.asked]
-    got = queries.supplied(unit.session, case.number)
-    if all(got & materials for materials in asked):
+    if all(materials.intersection(case.supplied) for materials in asked):
         raise NothingAsked
     wrong = sorted(set(uploads).difference(*asked))
     if wrong:
@@ -212,6 +212,7 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
                 for code in wrong
             ]
         )
+    case.supplied = sorted({*case.supplied, *uploads})
     unit.emit(case, MaterialsSupplied(uploads=dict(uploads), supplied_at=unit.legal))
     _tell(unit, case, "intake", "materials-supplied", {"materials": sorted(uploads)})
 
@@ -251,10 +252,10 @@ def _apply(case: Case, event: Event) -> dict[str, Any]:
             case.materials = [o.model_dump() for o in fact.outcomes]
             return {"gaps": fact.gaps}
         case CorrectionRequired() as fact:
-            case.state, case.asked = "correction_required", fact.materials
+            case.state, case.asked, case.supplied = "correction_required", fact.materials, []
             return {"materials": fact.materials}
         case CaseAccepted() as fact:
-            case.state, case.asked = "accepted", []
+            case.state, case.asked, case.supplied = "accepted", [], []
             case.accepted_at = fact.accepted_at
             case.legal_due_at, case.promised_due_at = fact.legal_due_at, fact.promised_due_at
             case.provisional = fact.provisional

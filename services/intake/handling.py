@@ -32,7 +32,7 @@ class CaseForm(Body):
     """
 
     matter: Code
-    version: Annotated[int, Field(ge=1)] | None = None
+    version: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     form: dict[str, Any]
     uploads: Annotated[dict[str, UUID], Field(default_factory=dict, max_length=50)]
     channel: Code = "web"
@@ -107,17 +107,30 @@ def supply(
         )
 
 
-def my_cases(context: WebContext, citizen: Principal) -> list[dict[str, Any]]:
-    """One's own cases, the newest first."""
+def my_cases(context: WebContext, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of one's own cases, the newest first. Raises CursorInvalid."""
     with unit_of(context.service, "cases.mine") as unit:
-        return access.own_cases(unit, citizen)
+        return access.own_cases(unit, citizen, cursor=cursor, limit=limit)
 
 
-def read_case(context: WebContext, number: str, citizen: Principal) -> Shown:
-    """One's own case. Raises CaseNotFound, and PeerUnavailable where the reasons of a refusal are away."""
+def read_case(context: WebContext, number: str, citizen: Principal, *, cursor: str | None = None) -> Shown:
+    """One's own case; `cursor` is of its timeline.
+
+    Raises CaseNotFound, CursorInvalid, and PeerUnavailable where the reasons of a refusal are away.
+    """
     with unit_of(context.service, "case.read") as unit:
-        shown = Shown(view.case_view(unit, access.own_case(unit, number, citizen)), legal_day(unit.legal))
+        case = access.own_case(unit, number, citizen)
+        shown = Shown(view.case_view(unit, case, cursor), legal_day(unit.legal))
     return _with_reasons(context, shown)
+
+
+def read_timeline(
+    context: WebContext, number: str, citizen: Principal, *, cursor: str | None, limit: int
+) -> dict[str, Any]:
+    """A page of what happened in one's own case, the newest first. Raises CaseNotFound, CursorInvalid."""
+    with unit_of(context.service, "case.timeline") as unit:
+        page = view.timeline_page(unit, access.own_case(unit, number, citizen), cursor, limit)
+    return {"timeline": [view.timeline_line(entry) for entry in page.lines], "next": page.next}
 
 
 def look_up(context: WebContext, request: Request, number: str, query_code: str) -> Shown:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Sequence,
     String,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -89,6 +90,8 @@ class Case(CaseRow, Base):
     stage: Mapped[str | None] = mapped_column(String(60))
     department: Mapped[str | None] = mapped_column(String(60))
     asked: Mapped[list[str]] = mapped_column(JSONB, default=list)
+    supplied: Mapped[list[str]] = mapped_column(JSONB, default=list)
+    """What has come of what is asked for now."""
     materials: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
     visits: Mapped[int] = mapped_column(Integer, default=0)
     provisional: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -100,7 +103,10 @@ class Case(CaseRow, Base):
     decided_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
 
-    __table_args__ = (Index("cases_applicant", "applicant"), Index("cases_agent", "agent"))
+    __table_args__ = (
+        Index("cases_applicant", "applicant", "received_at", "number"),
+        Index("cases_agent", "agent", "received_at", "number", postgresql_where=text("agent IS NOT NULL")),
+    )
 
 
 class TimelineEntry(Base):
@@ -115,7 +121,7 @@ class TimelineEntry(Base):
     fact: Mapped[str] = mapped_column(String(60))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
-    __table_args__ = (Index("timeline_case", "case_no", "at"), {"info": APPEND_ONLY})
+    __table_args__ = (Index("timeline_case", "case_no", "at", "id"), {"info": APPEND_ONLY})
 
 
 class LookupMiss(Base):

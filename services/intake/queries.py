@@ -1,14 +1,15 @@
 """Reads of intake."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy.orm import Session, load_only
 
 from services.intake.models import CASE_SERIAL, Case, Contact, LookupMiss, Person, TimelineEntry
 from shared.db.locking import lock_rows
+from shared.db.merging import merged
 
 
 def person_by_lookup(session: Session, lookup: bytes) -> UUID | None:
@@ -36,37 +37,64 @@ def case(session: Session, number: str) -> Case | None:
     return session.get(Case, number)
 
 
-def cases_of(session: Session, person_ref: UUID, limit: int) -> list[Case]:
-    """The cases of a person, as applicant or agent, the newest first."""
-    mine = or_(Case.applicant == person_ref, Case.agent == person_ref)
-    return list(session.scalars(select(Case).where(mine).order_by(Case.received_at.desc()).limit(limit)))
+_LINE = (
+    Case.number,
+    Case.matter,
+    Case.matter_version,
+    Case.channel,
+    Case.state,
+    Case.outcome,
+    Case.received_at,
+    Case.decided_at,
+    Case.closed_at,
+)
 
 
-def timeline(session: Session, number: str) -> list[TimelineEntry]:
-    """Everything that happened in a case, in the order of its moments."""
+def cases_of(
+    session: Session, person_ref: UUID, *, after: tuple[datetime, str] | None, limit: int
+) -> list[Case]:
+    """The cases of a person, as applicant or agent, the newest first, a page and one.
+
+    Only what a line of the list shows is loaded; the form stays where it is.
+    """
+    newest = select(Case.received_at, Case.number).order_by(Case.received_at.desc(), Case.number.desc())
+    if after is not None:
+        newest = newest.where(tuple_(Case.received_at, Case.number) < after)
+    # An agent is never the applicant, so nothing comes twice.
+    branches = [newest.where(mine).limit(limit + 1) for mine in _parts_of(person_ref)]
+    page = merged(branches, "received_at", "number", newest_first=True)
     return list(
         session.scalars(
-            select(TimelineEntry)
-            .where(TimelineEntry.case_no == number)
-            .order_by(TimelineEntry.at, TimelineEntry.id)
+            select(Case)
+            .options(load_only(*_LINE, raiseload=True))
+            .join(page, page.c.number == Case.number)
+            .order_by(page.c.received_at.desc(), page.c.number.desc())
         )
     )
 
 
-def supplied(session: Session, number: str) -> set[str]:
-    """The materials that the citizen has supplied to a case so far."""
-    found = session.scalars(
-        select(TimelineEntry.details).where(
-            TimelineEntry.case_no == number, TimelineEntry.fact == "materials-supplied"
-        )
-    )
-    return {code for details in found for code in details["materials"]}
+def _parts_of(person_ref: UUID) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return Case.applicant == person_ref, Case.agent == person_ref
 
 
-def recent_misses(session: Session, asker: bytes, target: bytes, at: datetime, window: timedelta) -> int:
-    """Look-ups that found nothing within the window: of this asker or at this target, whichever is more."""
-    since = at - window
-    by_asker = select(func.count()).where(LookupMiss.asker == asker, LookupMiss.missed_at > since)
-    by_target = select(func.count()).where(LookupMiss.target == target, LookupMiss.missed_at > since)
-    counts = session.execute(select(by_asker.scalar_subquery(), by_target.scalar_subquery())).one()
-    return int(max(counts))
+def timeline(
+    session: Session, number: str, *, before: tuple[datetime, int] | None, limit: int
+) -> list[TimelineEntry]:
+    """What happened in a case, by its moments, the newest first, a page and one."""
+    entries = select(TimelineEntry).where(TimelineEntry.case_no == number)
+    if before is not None:
+        entries = entries.where(tuple_(TimelineEntry.at, TimelineEntry.id) < before)
+    newest = entries.order_by(TimelineEntry.at.desc(), TimelineEntry.id.desc())
+    return list(session.scalars(newest.limit(limit + 1)))
+
+
+def recent_misses(session: Session, asker: bytes, target: bytes, since: datetime, most: int) -> int:
+    """Look-ups that found nothing since then: of this asker or at this target, whichever is more; counted up
+    to `most`."""
+    counts = [
+        select(func.count())
+        .select_from(select(LookupMiss.id).where(of, LookupMiss.missed_at > since).limit(most).subquery())
+        .scalar_subquery()
+        for of in (LookupMiss.asker == asker, LookupMiss.target == target)
+    ]
+    return int(max(session.execute(select(*counts)).one()))

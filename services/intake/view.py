@@ -7,14 +7,23 @@ from services.intake import queries
 from services.intake.models import Case, TimelineEntry
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
+from shared.paging import Page, moment, page_of, read_cursor, row_id
 
 _NEGATIVE = "denied"
 
 
-def case_view(unit: Unit, case: Case) -> dict[str, Any]:
-    """Everything the citizen may see except what other services own (reasons, checklist)."""
+TIMELINE = 100
+"""Entries that come with a case; earlier ones have pages of their own."""
+
+
+def case_view(unit: Unit, case: Case, cursor: str | None = None) -> dict[str, Any]:
+    """Everything the citizen may see except what other services own (reasons, checklist).
+
+    `timeline` is its newest part, or what was before the `cursor`; the oldest entry comes first.
+    """
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    entries = queries.timeline(unit.session, case.number)
+    page = timeline_page(unit, case, cursor, TIMELINE)
+    entries = page.lines[::-1]
     return {
         **case_line(case, matter),
         "accepted_at": _iso(case.accepted_at),
@@ -45,7 +54,10 @@ def case_view(unit: Unit, case: Case) -> dict[str, Any]:
             }
             for material in case.materials
         ],
+        "awaiting_check": _awaiting_check(case, matter),
         "timeline": [timeline_line(entry) for entry in entries],
+        "timeline_is_newest": cursor is None,
+        "timeline_next": page.next,
         "notified": notified(entries),
         "remedies": _remedies(matter) if case.outcome == _NEGATIVE else None,
     }
@@ -68,6 +80,13 @@ def case_line(case: Case, matter: Matter) -> dict[str, Any]:
     }
 
 
+def timeline_page(unit: Unit, case: Case, cursor: str | None, limit: int) -> Page[TimelineEntry]:
+    """What happened in a case before the cursor, the newest first. Raises CursorInvalid."""
+    before = read_cursor(cursor, moment, row_id) if cursor else None
+    entries = queries.timeline(unit.session, case.number, before=before, limit=limit)
+    return page_of(entries, limit, lambda entry: (entry.at, entry.id))
+
+
 def timeline_line(entry: TimelineEntry) -> dict[str, Any]:
     """One fact: when, who said it, what."""
     return {"at": _iso(entry.at), "service": entry.service, "fact": entry.fact, "details": entry.details}
@@ -80,6 +99,12 @@ def notified(entries: list[TimelineEntry]) -> list[dict[str, Any]]:
         for entry in entries
         if entry.fact == "notice-sent"
     ]
+
+
+def _awaiting_check(case: Case, matter: Matter) -> bool:
+    """Whether everything that was asked for has come and only has not been looked at yet."""
+    asked = [{code, *matter.uploads_for(code, case.facts)} for code in case.asked]
+    return bool(asked) and all(materials.intersection(case.supplied) for materials in asked)
 
 
 def _remedies(matter: Matter) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from shared.http.again import doors
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.idempotency import require_key
+from shared.http.paging import Cursor, Limit
 
 
 class LookUp(Body):
@@ -68,9 +69,9 @@ def router(context: WebContext) -> APIRouter:
         return JSONResponse(answer.body, answer.status)
 
     @api.get("/cases")
-    def my_cases(citizen: Citizen) -> dict[str, Any]:
-        """One's own cases, the newest first."""
-        return {"cases": handling.my_cases(context, citizen)}
+    def my_cases(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+        """One's own cases, the newest first; `next` is the cursor of the next page, null at the end."""
+        return handling.my_cases(context, citizen, cursor=cursor, limit=limit)
 
     @api.post("/cases/lookup")
     def look_up(request: Request, body: LookUp) -> dict[str, Any]:
@@ -79,8 +80,18 @@ def router(context: WebContext) -> APIRouter:
 
     @api.get("/cases/{number}")
     def read_case(number: str, citizen: Citizen) -> dict[str, Any]:
-        """One's own case; other people's answer like cases that are not there."""
+        """One's own case; other people's answer like cases that are not there.
+
+        `timeline` holds the newest 100 entries, the oldest of these first.
+        """
         return handling.read_case(context, number, citizen).case
+
+    @api.get("/cases/{number}/timeline")
+    def read_timeline(
+        number: str, citizen: Citizen, cursor: Cursor = None, limit: Limit = 50
+    ) -> dict[str, Any]:
+        """What happened in one's own case, the newest first; `timeline_next` of the case is a cursor here."""
+        return handling.read_timeline(context, number, citizen, cursor=cursor, limit=limit)
 
     @api.post("/cases/{number}/supplements", status_code=202)
     def supply_materials(

@@ -22,11 +22,14 @@ from shared.errors import AppError, FieldError, Invalid
 from shared.http.again import doors
 from shared.http.context import WebContext
 from shared.http.idempotency import FIELD, require_key
+from shared.http.paging import Cursor
 from shared.http.preferences import preferences_router
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
+from shared.paging import page_of, plain, read_cursor
 
 _MISSING = ("field.missing", "请选择文件。", "Choose a file.")
+_MATTERS, _CASES = 20, 20
 # What is wrong with a file, not with us; anything else is no fault of the form.
 _FAULTS_OF_FILES = frozenset((413, 415, 422))
 
@@ -53,9 +56,13 @@ def _open_pages(context: WebContext) -> APIRouter:
     router = doors()
 
     @router.get("/")
-    def home(request: Request) -> Response:
+    def home(request: Request, cursor: Cursor = None) -> Response:
         """What can be done here."""
-        values = {"matters": context.service.matters.all_latest(), "problem": None}
+        after = read_cursor(cursor, plain)[0] if cursor else None
+        found = page_of(
+            context.service.matters.page(after, _MATTERS), _MATTERS, lambda matter: (matter.code,)
+        )
+        values = {"matters": found.lines, "next": found.next, "problem": None}
         return page(context.pages, request, "home.html", values)
 
     @router.get("/lookup")
@@ -94,15 +101,15 @@ def _case_pages(context: WebContext) -> APIRouter:
     router = doors()
 
     @router.get("/cases")
-    def my_cases(request: Request, citizen: Citizen) -> Response:
+    def my_cases(request: Request, citizen: Citizen, cursor: Cursor = None) -> Response:
         """One's own cases."""
-        values = {"cases": handling.my_cases(context, citizen)}
-        return page(context.pages, request, "my_cases.html", values)
+        found = handling.my_cases(context, citizen, cursor=cursor, limit=_CASES)
+        return page(context.pages, request, "my_cases.html", {**found, "cursor": cursor})
 
     @router.get("/cases/{number}")
-    def read_case(request: Request, number: str, citizen: Citizen) -> Response:
-        """One's own case."""
-        shown = handling.read_case(context, number, citizen)
+    def read_case(request: Request, number: str, citizen: Citizen, cursor: Cursor = None) -> Response:
+        """One's own case, with the newest part of its timeline or an earlier one."""
+        shown = handling.read_case(context, number, citizen, cursor=cursor)
         return _case_page(context, request, shown, can_supply=True)
 
     @router.post("/cases/{number}/supply")
@@ -230,20 +237,9 @@ def _case_page(
         "matter": context.service.matters.get(case["matter"], case["matter_version"]),
         "today": shown.today,
         "can_supply": can_supply,
-        "supplied": awaiting_check(case),
+        "supplied": case["awaiting_check"],
         "most_mb": context.service.settings.web.max_upload_bytes // 2**20,
         "problem": problem,
     }
     status = problem.status if problem else 200
     return page(context.pages, request, "case.html", values, status=status, back=back)
-
-
-def awaiting_check(case: Mapping[str, Any]) -> bool:
-    """Whether everything that was asked for has come and only has not been looked at yet."""
-    got: set[str] = set()
-    for entry in case["timeline"]:
-        if entry["fact"] == "correction-required":
-            got = set()
-        elif entry["fact"] == "materials-supplied":
-            got |= set(entry["details"]["materials"])
-    return bool(case["asked"]) and all(got & {*item["uploads"], item["material"]} for item in case["asked"])

@@ -4,8 +4,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, text
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.orm import Session
 
 from services.materials.models import Case, Certificate, MaterialMatch, Upload
@@ -45,14 +44,17 @@ def next_serials(session: Session, count: int) -> list[int]:
     return list(found.scalars())
 
 
+# Every round says how each material stands, so the last one says it all.
+_LAST_ROUND = (
+    select(MaterialMatch)
+    .join(Case, (Case.number == MaterialMatch.case_no) & (Case.round == MaterialMatch.round))
+    .where(Case.number.in_(bindparam("numbers", expanding=True)))
+    .order_by(MaterialMatch.case_no, MaterialMatch.material)
+)
+
+
 def outcomes_of(session: Session, number: str) -> list[dict[str, Any]]:
     """The latest outcome of each required material of a case."""
-    rows = session.scalars(
-        select(MaterialMatch)
-        .where(MaterialMatch.case_no == number)
-        .order_by(MaterialMatch.material, MaterialMatch.round.desc())
-        .ext(distinct_on(MaterialMatch.material))
-    )
     return [
         {
             "material": row.material,
@@ -61,16 +63,15 @@ def outcomes_of(session: Session, number: str) -> list[dict[str, Any]]:
             "certificate": str(row.certificate) if row.certificate else None,
             "upload": str(row.upload) if row.upload else None,
         }
-        for row in rows
+        for row in last_outcomes(session, {number})
     ]
 
 
 def last_outcomes(session: Session, numbers: Collection[str]) -> list[MaterialMatch]:
-    """What was found for each material of these cases, the later round last."""
+    """How each material of these cases stood when it was last looked at."""
     if not numbers:
         return []
-    wanted = select(MaterialMatch).where(MaterialMatch.case_no.in_(sorted(numbers)))
-    return list(session.scalars(wanted.order_by(MaterialMatch.round)))
+    return list(session.scalars(_LAST_ROUND, {"numbers": sorted(numbers)}))
 
 
 def upload(session: Session, upload_id: UUID) -> Upload | None:
@@ -86,13 +87,11 @@ def uploads_owned(session: Session, owner: UUID, ids: Collection[UUID]) -> dict[
 
 def matched_certificates(session: Session, number: str) -> list[tuple[str, Certificate]]:
     """Material and certificate of what was met by a certificate in the latest round."""
-    latest = select(func.max(MaterialMatch.round)).where(MaterialMatch.case_no == number).scalar_subquery()
     rows = session.execute(
         select(MaterialMatch.material, Certificate)
+        .join(Case, (Case.number == MaterialMatch.case_no) & (Case.round == MaterialMatch.round))
         .join(Certificate, Certificate.id == MaterialMatch.certificate)
-        .where(
-            MaterialMatch.case_no == number, MaterialMatch.round == latest, MaterialMatch.outcome == "matched"
-        )
+        .where(Case.number == number, MaterialMatch.outcome == "matched")
     )
     return [(row[0], row[1]) for row in rows]
 

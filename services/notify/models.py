@@ -84,4 +84,4 @@ class InboxMessage(Base):
     sent_at: Mapped[datetime] = mapped_column(AwareDateTime)
     read_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
 
-    __table_args__ = (Index("inbox_messages_recipient", "recipient", "sent_at"),)
+    __table_args__ = (Index("inbox_messages_recipient", "recipient", "sent_at", "id"),)

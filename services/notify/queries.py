@@ -1,9 +1,10 @@
 """Reads of notify."""
 
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, tuple_
 from sqlalchemy.orm import Session
 
 from services.notify.models import Case, Delivery, InboxMessage, Preference
@@ -62,13 +63,12 @@ def deliveries_of(session: Session, number: str) -> list[Delivery]:
     )
 
 
-def inbox_of(session: Session, person_ref: UUID, limit: int) -> list[InboxMessage]:
-    """The in-app inbox of a person, the newest first."""
-    return list(
-        session.scalars(
-            select(InboxMessage)
-            .where(InboxMessage.recipient == person_ref)
-            .order_by(InboxMessage.sent_at.desc())
-            .limit(limit)
-        )
-    )
+def inbox_of(
+    session: Session, person_ref: UUID, *, after: tuple[datetime, UUID] | None, limit: int
+) -> list[InboxMessage]:
+    """The in-app inbox of a person, the newest first, a page and one."""
+    messages = select(InboxMessage).where(InboxMessage.recipient == person_ref)
+    if after is not None:
+        messages = messages.where(tuple_(InboxMessage.sent_at, InboxMessage.id) < after)
+    newest = messages.order_by(InboxMessage.sent_at.desc(), InboxMessage.id.desc())
+    return list(session.scalars(newest.limit(limit + 1)))

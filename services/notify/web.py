@@ -1,16 +1,20 @@
 """The HTTP doors of notify: the citizen's in-app inbox, and what operators see of deliveries in doubt."""
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter
 
 from services.notify import queries
+from services.notify.models import InboxMessage
 from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.paging import Cursor, Limit
+from shared.paging import moment, page_of, read_cursor
 
 
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
@@ -43,21 +47,23 @@ def router(context: WebContext) -> APIRouter:
     api = doors("/api/v1", ["notify"])
 
     @api.get("/messages")
-    def messages(citizen: Citizen) -> dict[str, Any]:
-        """One's in-app inbox, the newest first, 100 at most."""
+    def messages(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+        """One's in-app inbox, the newest first; `next` is the cursor of the next page, null at the end."""
         assert citizen.person_ref is not None
+        after = read_cursor(cursor, moment, UUID) if cursor else None
         with unit_of(context.service, "messages.read") as unit:
-            return {
-                "messages": [
-                    {
-                        "id": str(m.id),
-                        "case": m.case_no,
-                        "title": m.title,
-                        "body": m.body,
-                        "sent_at": m.sent_at.isoformat(),
-                    }
-                    for m in queries.inbox_of(unit.session, citizen.person_ref, 100)
-                ]
-            }
+            found = queries.inbox_of(unit.session, citizen.person_ref, after=after, limit=limit)
+            page = page_of(found, limit, lambda message: (message.sent_at, message.id))
+            return {"messages": [_line(message) for message in page.lines], "next": page.next}
 
     return api
+
+
+def _line(message: InboxMessage) -> dict[str, Any]:
+    return {
+        "id": str(message.id),
+        "case": message.case_no,
+        "title": message.title,
+        "body": message.body,
+        "sent_at": message.sent_at.isoformat(),
+    }

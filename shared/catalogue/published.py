@@ -1,15 +1,17 @@
 """The published matters, as every service reads them.
 
 A published version never changes, so each process keeps it for good; only "which version is the newest" is
-asked again, at most every few seconds.
+asked again, of each matter at most every few seconds.
 """
 
 import json
 import threading
 import time
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from shared.catalogue.catalogue import UnknownMatter, UnknownMatterVersion, fingerprint
 from shared.catalogue.matter import Matter
@@ -18,6 +20,23 @@ from shared.errors import Conflict
 
 NEWEST_FOR_S = 5.0
 """How long a new version may stay unseen by a process that asked before, in seconds."""
+
+Version = tuple[str, int]
+"""Code and version of a matter."""
+
+_NEWEST = text(
+    "SELECT code, max(version) AS version FROM onestop.matters WHERE code = ANY(:codes) GROUP BY code"
+)
+_PAGE = text(
+    "SELECT code, max(version) AS version FROM onestop.matters WHERE code > :after GROUP BY code "
+    "ORDER BY code LIMIT :most"
+)
+_BODIES = text(
+    "SELECT w.code, w.version, m.body, "
+    "EXISTS (SELECT 1 FROM onestop.matters AS o WHERE o.code = w.code) AS known "
+    "FROM unnest(CAST(:codes AS text[]), CAST(:versions AS integer[])) AS w (code, version) "
+    "LEFT JOIN onestop.matters AS m ON m.code = w.code AND m.version = w.version"
+)
 
 
 class VersionFrozen(Conflict):
@@ -34,53 +53,68 @@ class Published:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, int], Matter] = {}
-        self._newest: dict[str, int] = {}
-        self._newest_until = 0.0
+        self._kept: dict[Version, Matter] = {}
+        self._newest: dict[str, tuple[int, float]] = {}
+        """Code -> newest version, and until when on the monotonic clock nobody need ask again."""
 
     def get(self, code: str, version: int) -> Matter:
         """A matter in one version. Raises UnknownMatter and UnknownMatterVersion."""
         found = self._kept.get((code, version))
-        return found if found is not None else self._read(code, version)
+        return found if found is not None else self.get_all({(code, version)})[code, version]
+
+    def get_all(self, versions: Collection[Version]) -> dict[Version, Matter]:
+        """Several, with at most one query for those that this process has not met. Raises as `get`."""
+        missing = sorted({version for version in versions if version not in self._kept})
+        if missing:
+            self._read(missing)
+        return {version: self._kept[version] for version in versions}
 
     def latest(self, code: str) -> Matter:
         """The newest version of a matter. Raises UnknownMatter."""
-        version = self._newest_versions().get(code)
-        if version is None:
-            raise UnknownMatter
-        return self.get(code, version)
-
-    def all_latest(self) -> list[Matter]:
-        """The newest version of every matter, ordered by code."""
-        return [self.get(code, version) for code, version in sorted(self._newest_versions().items())]
-
-    def _read(self, code: str, version: int) -> Matter:
-        with transaction(self._engine, "matters.read") as connection:
-            found = connection.execute(
-                text("SELECT version, body FROM onestop.matters WHERE code = :code AND version = :version"),
-                {"code": code, "version": version},
-            ).one_or_none()
-            known = (
-                found
-                or connection.execute(
-                    text("SELECT 1 FROM onestop.matters WHERE code = :code LIMIT 1"), {"code": code}
-                ).one_or_none()
-            )
+        found = self.latest_of({code}).get(code)
         if found is None:
-            raise UnknownMatterVersion if known else UnknownMatter
-        with self._lock:
-            return self._kept.setdefault((code, version), Matter.model_validate_json(found.body))
+            raise UnknownMatter
+        return found
 
-    def _newest_versions(self) -> dict[str, int]:
-        if time.monotonic() < self._newest_until:
-            return self._newest
+    def latest_of(self, codes: Collection[str]) -> dict[str, Matter]:
+        """The newest version of each of these matters that is there, by code."""
+        asked_at = time.monotonic()
+        stale = sorted({code for code in codes if self._newest.get(code, (0, 0.0))[1] <= asked_at})
+        if stale:
+            with transaction(self._engine, "matters.read") as connection:
+                self._keep_newest(connection.execute(_NEWEST, {"codes": stale}), asked_at)
+        versions = {code: self._newest[code][0] for code in codes if code in self._newest}
+        matters = self.get_all(set(versions.items()))
+        return {code: matters[code, version] for code, version in versions.items()}
+
+    def page(self, after: str | None, limit: int) -> list[Matter]:
+        """The newest version of each matter, ordered by code, those behind `after`: a page and one."""
         asked_at = time.monotonic()
         with transaction(self._engine, "matters.read") as connection:
-            rows = connection.execute(text("SELECT code, max(version) FROM onestop.matters GROUP BY code"))
-            newest = {code: version for code, version in rows}
+            rows = connection.execute(_PAGE, {"after": after or "", "most": limit + 1})
+            versions = self._keep_newest(rows, asked_at)
+        matters = self.get_all(versions)
+        return [matters[version] for version in versions]
+
+    def _keep_newest(self, rows: Iterable[Row[Any]], asked_at: float) -> list[Version]:
+        found = [(row.code, row.version) for row in rows]
         with self._lock:
-            self._newest, self._newest_until = newest, asked_at + NEWEST_FOR_S
-        return newest
+            for code, version in found:
+                self._newest[code] = version, asked_at + NEWEST_FOR_S
+        return found
+
+    def _read(self, versions: Sequence[Version]) -> None:
+        codes, numbers = [code for code, _ in versions], [number for _, number in versions]
+        with transaction(self._engine, "matters.read") as connection:
+            rows = connection.execute(_BODIES, {"codes": codes, "versions": numbers}).all()
+        for row in rows:
+            if row.body is not None:
+                matter = Matter.model_validate_json(row.body)
+                with self._lock:
+                    self._kept.setdefault((row.code, row.version), matter)
+        unknown = [row for row in rows if row.body is None]
+        if unknown:
+            raise UnknownMatterVersion if unknown[0].known else UnknownMatter
 
 
 def publish(connection: Connection, matter: Matter, at: datetime) -> bool:

@@ -1,6 +1,8 @@
 """Long lists, page by page: each line once, in order, and nothing of other people's."""
 
+import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from starlette.testclient import TestClient
 
 from deploy.services import SERVICES
 from deploy.web import build
+from shared.paging import write_cursor
 from tests.support.hall import Hall
 from tests.support.installation import Installation, db_installation, secrets_dir, template_settings
 
@@ -42,7 +45,7 @@ def walk(
 ) -> list[dict[str, Any]]:
     """All lines of a list, from page to page."""
     found: list[dict[str, Any]] = []
-    cursor: str | None = ""
+    cursor: str | None = asked.pop("cursor", "")
     while cursor is not None:
         params = {**asked, "limit": str(limit), **({"cursor": cursor} if cursor else {})}
         page = hall.client.get(path, params=params, headers=headers).json()
@@ -70,3 +73,103 @@ def test_ones_own_tasks_are_those_that_one_claimed(hall: Hall) -> None:
     wanted = [n for n in range(1, 121) if n % 5 and n % 3 != 2 and n % 7 == 0]
     assert sorted(int(task["case"].removeprefix("case-")) for task in found) == wanted
     assert walk(hall, "/api/v1/tasks", "tasks", hall.officer("officer-2"), 3, mine="true") == []
+
+
+CASES = """
+INSERT INTO intake.cases (number, sequence, matter, matter_version, region, applicant, agent, channel, client,
+    sealed_form, query_lookup, facts, state, asked, supplied, materials, visits, provisional, received_at)
+SELECT 'case-' || lpad(n::text, 3, '0'), 0, 'residence_permit.apply', 1, '330106',
+    CASE WHEN n % 3 < 2 THEN CAST(:me AS uuid) ELSE md5(n::text)::uuid END,
+    CASE n % 6 WHEN 2 THEN CAST(:me AS uuid) WHEN 1 THEN md5(n::text)::uuid END,
+    'web', 'test', '', '', '{}', 'submitted', '[]', '[]', '[]', 0, false,
+    timestamptz '2026-11-01' + n / 4 * interval '1 hour'
+FROM generate_series(1, 90) AS n
+"""
+MESSAGES = """
+INSERT INTO notify.inbox_messages (id, recipient, case_no, title, body, sent_at)
+SELECT md5(n::text)::uuid, CASE WHEN n % 3 > 0 THEN CAST(:me AS uuid) ELSE md5(n::text)::uuid END, 'case-1',
+    n::text, '', timestamptz '2026-11-01' + n / 5 * interval '1 hour'
+FROM generate_series(1, 90) AS n
+"""
+ENTRIES = """
+INSERT INTO intake.timeline (case_no, at, service, fact, details)
+SELECT 'case-001', timestamptz '2026-11-01' + n / 3 * interval '1 minute', 'approval', 'task-claimed',
+    jsonb_build_object('n', n)
+FROM generate_series(1, 250) AS n
+"""
+
+
+def somebody(hall: Hall) -> tuple[str, dict[str, str]]:
+    """A citizen who is logged in: person_ref and headers."""
+    _, headers = hall.citizen()
+    return str(hall.installation.value("SELECT max(person_ref::text) FROM intake.persons")), headers
+
+
+@pytest.mark.parametrize("limit", [4, 15, 100])
+def test_ones_cases_as_applicant_and_as_agent_come_the_newest_first(hall: Hall, limit: int) -> None:
+    me, headers = somebody(hall)
+    hall.installation.change(CASES, me=me)
+    found = walk(hall, "/api/v1/cases", "cases", headers, limit)
+    mine = [n for n in range(1, 91) if n % 3 < 2 or n % 6 == 2]
+    newest_first = sorted(mine, key=lambda n: (n // 4, n), reverse=True)
+    assert [int(case["number"].removeprefix("case-")) for case in found] == newest_first
+
+
+def test_the_page_of_ones_cases_leads_to_the_next(hall: Hall) -> None:
+    me, headers = somebody(hall)
+    hall.installation.change(CASES, me=me)
+    seen: list[str] = []
+    address = "/cases"
+    while address:
+        text = hall.client.get(address, headers=headers).text
+        seen += re.findall(r'href="/cases/(case-\d+)"', text)
+        link = re.search(r'rel="next" href="([^"]+)"', text)
+        address = unescape(link[1]) if link else ""
+    assert len(seen) == len(set(seen)) == 75
+
+
+@pytest.mark.parametrize("limit", [7, 100])
+def test_ones_messages_come_the_newest_first(hall: Hall, limit: int) -> None:
+    me, headers = somebody(hall)
+    hall.installation.change(MESSAGES, me=me)
+    found = walk(hall, "/api/v1/messages", "messages", headers, limit)
+    assert sorted(int(message["title"]) for message in found) == [n for n in range(1, 91) if n % 3]
+    order = [(message["sent_at"], message["id"]) for message in found]
+    assert order == sorted(order, reverse=True)
+
+
+def test_of_a_long_timeline_the_newest_part_is_shown_and_the_rest_can_be_read(hall: Hall) -> None:
+    me, headers = somebody(hall)
+    hall.installation.change(CASES, me=me)
+    hall.installation.change(ENTRIES)
+    case = hall.case(headers, "case-001")
+    assert [entry["details"]["n"] for entry in case["timeline"]] == list(range(151, 251))
+    earlier = walk(
+        hall, "/api/v1/cases/case-001/timeline", "timeline", headers, 30, cursor=case["timeline_next"]
+    )
+    assert [entry["details"]["n"] for entry in earlier] == list(range(150, 0, -1))
+    text = hall.client.get("/cases/case-001", headers=headers).text
+    pages = 1
+    while link := re.search(r'rel="next" href="([^"]+)"', text):
+        text, pages = hall.client.get(unescape(link[1]), headers=headers).text, pages + 1
+    assert pages == 3
+    assert text.count('class="os-timeline__title"') == 50
+
+
+def test_nobody_reads_the_timeline_of_somebody_else(hall: Hall) -> None:
+    me, _ = somebody(hall)
+    hall.installation.change(CASES, me=me)
+    _, stranger = hall.citizen()
+    answer = hall.client.get("/api/v1/cases/case-001/timeline", headers=stranger)
+    assert (answer.status_code, answer.json()["code"]) == (404, "case.not-found")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/cases", "/api/v1/messages", "/api/v1/cases/case-001/timeline"])
+@pytest.mark.parametrize(
+    "cursor", ["x", write_cursor("2026-11-23T00:00:00+00:00", "a\0b"), write_cursor("x", 1), "é"]
+)
+def test_a_strange_cursor_is_refused(hall: Hall, path: str, cursor: str) -> None:
+    me, headers = somebody(hall)
+    hall.installation.change(CASES, me=me)
+    answer = hall.client.get(path, params={"cursor": cursor}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "request.cursor-invalid")

@@ -181,5 +181,33 @@ def test_a_new_version_is_seen_within_seconds(
 
 def test_versions_are_compared_as_numbers_and_matters_come_by_code(engine: Engine) -> None:
     put(engine, changed(version=10), changed(version=9), changed(code=OTHER_CODE, version=3))
-    found = [(matter.code, matter.version) for matter in Published(engine).all_latest()]
+    found = [(matter.code, matter.version) for matter in Published(engine).page(None, 20)]
     assert found == [(OTHER_CODE, 3), (ONE.code, 10)]
+
+
+def test_many_matters_come_a_page_and_one_at_a_time(engine: Engine) -> None:
+    codes = [f"matter.m{n}" for n in range(1, 6)]
+    put(engine, *(changed(code=code, version=version) for code in codes for version in (1, 2)))
+    matters = Published(engine)
+    assert [matter.code for matter in matters.page(None, 2)] == codes[:3]
+    assert [(matter.code, matter.version) for matter in matters.page(codes[1], 9)] == [
+        (code, 2) for code in codes[2:]
+    ]
+
+
+def test_a_list_asks_once_whatever_its_length(engine: Engine, asked: list[str]) -> None:
+    codes = [f"matter.m{n}" for n in range(1, 6)]
+    put(engine, *(changed(code=code) for code in codes))
+    asked.clear()
+    matters = Published(engine)
+    # Which are the newest, and all of them: two, and one when they are known.
+    assert len(matters.page(None, 20)) == 5
+    assert len(asked) == 2
+    assert len(matters.page(None, 20)) == 5
+    assert len(asked) == 3
+    assert set(matters.latest_of({*codes, "no.such"})) == set(codes)
+    assert len(asked) == 4
+    put(engine, *(changed(code=code, version=2) for code in codes))
+    asked.clear()
+    assert {matter.version for matter in matters.get_all({(code, 2) for code in codes}).values()} == {2}
+    assert len(asked) == 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.paging import CursorInvalid, code, moment, page_of, read_cursor, write_cursor
+from shared.paging import CursorInvalid, moment, page_of, plain, read_cursor, row_id, write_cursor
 
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 moments = st.tuples(st.integers(0, 2**37), st.sampled_from([UTC, timezone(timedelta(hours=8))])).map(
@@ -45,11 +45,17 @@ def test_a_cursor_of_another_list_is_refused(cursor: str) -> None:
 @pytest.mark.parametrize("said", ["a\0b", "a\nb", "编号"])
 def test_a_code_is_what_a_column_can_hold(said: str) -> None:
     with pytest.raises(CursorInvalid):
-        read_cursor(write_cursor(said), code)
+        read_cursor(write_cursor(said), plain)
+
+
+@pytest.mark.parametrize("said", ["-1", str(2**63), "x", ""])
+def test_a_row_is_what_a_column_can_number(said: str) -> None:
+    with pytest.raises(CursorInvalid):
+        read_cursor(write_cursor(said), row_id)
 
 
 def test_the_row_beyond_the_page_says_that_there_is_more() -> None:
     full = page_of(["a", "b", "c"], 2, lambda row: (row,))
-    assert (full.lines, read_cursor(full.next or "", code)) == (["a", "b"], ("b",))
+    assert (full.lines, read_cursor(full.next or "", plain)) == (["a", "b"], ("b",))
     assert page_of(["a", "b"], 2, lambda row: (row,)).next is None
     assert page_of([], 2, lambda row: (str(row),)).next is None

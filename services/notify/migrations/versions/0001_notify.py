@@ -52,6 +52,6 @@ def upgrade() -> None:
             sent_at timestamptz NOT NULL,
             read_at timestamptz
         );
-        CREATE INDEX inbox_messages_recipient ON notify.inbox_messages (recipient, sent_at);
+        CREATE INDEX inbox_messages_recipient ON notify.inbox_messages (recipient, sent_at, id);
         """
     )
