@@ -6,7 +6,6 @@ from functools import partial
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy import text
 
 from deploy.dev_people import dev_people
 from deploy.pages import environment, render_problem, static_folder
@@ -16,9 +15,8 @@ from shared.ask import Asker, QuestionHandler
 from shared.auth.deps import Authenticator
 from shared.auth.identity import DevIdentity
 from shared.auth.tokens import Tokens
-from shared.bus.context import ServiceContext
 from shared.context import build_context
-from shared.db.transaction import transaction
+from shared.db.writable import check_writable
 from shared.http.context import WebContext
 from shared.http.edge import install_edge
 from shared.http.health import Health
@@ -53,13 +51,7 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
     for service, context in contexts.items():
         app.include_router(part(service, "web").router(WebContext(context, pages, identity)))
         app.include_router(internal_router(answers[service]))
-    app.include_router(
-        health_router(Health({f"{s}.database": partial(_database, d) for s, d in contexts.items()}))
-    )
+    checks = {f"{s}.database": partial(check_writable, c.engine, s) for s, c in contexts.items()}
+    app.include_router(health_router(Health(checks)))
     app.mount("/static", StaticFiles(directory=static_folder()), name="static")
     return app
-
-
-def _database(context: ServiceContext) -> None:
-    with transaction(context.engine, "ready") as connection:
-        connection.execute(text(f"SELECT 1 FROM {context.service}.alembic_version"))

@@ -22,14 +22,13 @@ from typing import Any  # noqa: E402
 
 import structlog  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
-from sqlalchemy import text  # noqa: E402
 
 from deploy.services import part  # noqa: E402
 from shared import faults  # noqa: E402
 from shared.bus.context import ServiceContext  # noqa: E402
 from shared.bus.host import Deliveries  # noqa: E402
 from shared.context import build_context  # noqa: E402
-from shared.db.transaction import transaction  # noqa: E402
+from shared.db.writable import check_writable  # noqa: E402
 from shared.errors import Unavailable  # noqa: E402
 from shared.http.health import Check, Health, serve_health  # noqa: E402
 from shared.log import configure  # noqa: E402
@@ -103,17 +102,12 @@ def _send_once(stop: Any, value: int) -> None:
 def _checks(runner: ServiceRunner, contexts: dict[str, ServiceContext]) -> dict[str, Check]:
     checks: dict[str, Check] = {}
     for service, context in contexts.items():
-        checks[f"{service}.database"] = partial(_database, context)
+        checks[f"{service}.database"] = partial(check_writable, context.engine, service)
     for container in runner.containers:
         for entrypoint in container.entrypoints:
             if isinstance(entrypoint, Deliveries):
                 checks[f"{container.service_name}.deliveries"] = partial(_deliveries, entrypoint)
     return checks
-
-
-def _database(context: ServiceContext) -> None:
-    with transaction(context.engine, "ready") as connection:
-        connection.execute(text(f"SELECT 1 FROM {context.service}.alembic_version"))
 
 
 def _deliveries(entrypoint: Deliveries) -> None:

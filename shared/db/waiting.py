@@ -8,10 +8,13 @@ the function here, in threads and green threads alike, for as long as the connec
 import math
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, connection, set_wait_callback
+from sqlalchemy import Connection
 
 
 class NoAnswer(psycopg2.OperationalError):
@@ -36,6 +39,19 @@ def connections_within(connect_s: float, answer_s: float) -> type[BoundedConnect
 
     set_wait_callback(_wait)
     return Bounded
+
+
+@contextmanager
+def answering_within(asked: Connection, answer_s: float) -> Iterator[None]:
+    """For this block the server has less time for each answer."""
+    within = asked.connection.driver_connection
+    if not isinstance(within, BoundedConnection):
+        raise TypeError("only the engines of shared.db.engine have bounded connections")
+    usual_s, within.answer_s = within.answer_s, answer_s
+    try:
+        yield
+    finally:
+        within.answer_s = usual_s
 
 
 def _wait(waiting: connection) -> None:

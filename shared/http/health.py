@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from shared import metrics
+from shared.db.outages import DatabaseAway
 from shared.errors import AppError
 
 Check = Callable[[], None]
@@ -90,6 +91,8 @@ class _Bounded:
         began = time.monotonic()
         try:
             self._check()
+        except DatabaseAway as error:
+            self._result = {"ok": False, "error": error.outage}
         except AppError as error:
             self._result = {"ok": False, "error": error.code}
         except Exception as error:

@@ -4,7 +4,9 @@ They are tied to this process by the kernel, so that even a SIGKILL of pytest le
 that break servers start their own. Nothing here makes Python green: workers are processes of their own.
 """
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ from deploy.postgres import PostgresServer
 from deploy.processes import free_port
 from deploy.rabbitmq import RabbitNode
 
+SMALL_DISK_MIB = 200
+"""A new cluster and its log take about 80."""
+
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
@@ -26,6 +31,28 @@ def scratch_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of its own there, just large enough for a new database and small enough to be filled."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MIB}m,mode=0711", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root may mount a file system that is small enough to be filled")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """Take all the space that is left on its disk."""
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 20))
+        except OSError:
+            return
 
 
 @pytest.fixture(scope="session")

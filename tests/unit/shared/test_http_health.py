@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from shared.db.outages import DatabaseAway, Outage
 from shared.errors import Unavailable
 from shared.http.health import Check, Health, serve_health
 from shared.http.health_routes import health_router
@@ -28,6 +29,10 @@ def away() -> None:
 
 def away_by_name() -> None:
     raise Unavailable
+
+
+def read_only() -> None:
+    raise DatabaseAway(Outage.READ_ONLY, ConnectionError("db-7.internal:5432"))
 
 
 @pytest.fixture(params=["web", "worker"])
@@ -66,11 +71,13 @@ def test_ready_when_every_component_is(serve: Callable[[Health], Get]) -> None:
 
 
 def test_unready_names_the_component_and_tells_no_more(serve: Callable[[Health], Get]) -> None:
-    answer = serve(Health({"database": away, "broker": fine, "peer": away_by_name}))("/readyz")
+    checks = {"database": away, "broker": fine, "peer": away_by_name, "standby": read_only}
+    answer = serve(Health(checks))("/readyz")
     components = answer.json()["components"]
     assert answer.status_code == 503
     assert components["database"] == {"ok": False, "error": "ConnectionError"}
     assert components["peer"] == {"ok": False, "error": "service.unavailable"}
+    assert components["standby"] == {"ok": False, "error": "read-only"}
     assert components["broker"]["ok"] is True
     assert "db-7" not in answer.text
 
