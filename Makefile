@@ -37,11 +37,11 @@ docs: ## write the generated files again: OpenAPI, AsyncAPI, docker-compose.yml
 	@deploy/setup.sh dev >&2
 	@$(BIN)/python -m deploy.generated
 
-lock: ## resolve pyproject.toml again into requirements.lock and requirements-dev.lock
+lock: ## resolve pyproject.toml again into both lock files; what fits stays (ARGS=--upgrade renews all)
 	@deploy/setup.sh dev >&2
 	@$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(LOCK) --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
-LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+LOCK := $(ARGS) --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean: ## remove .venv and caches (the data of the demo stays)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,23 +1,22 @@
 """W3C trace context: which trace is being handled here, and what goes along to others and into facts."""
 
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 import structlog
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-# https://www.w3.org/TR/trace-context/#traceparent-header
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
-)
-_current: ContextVar[str | None] = ContextVar("onestop_traceparent", default=None)
+_HEADER = "traceparent"
+_propagator = TraceContextTextMapPropagator()
 
 
 def current_traceparent() -> str | None:
     """The traceparent of what is being handled here, or None outside of a trace."""
-    return _current.get()
+    return _written(context.get_current())
 
 
 def trace_id_of(traceparent: str | None) -> str:
@@ -27,19 +26,39 @@ def trace_id_of(traceparent: str | None) -> str:
 
 def continue_trace(received: str | None) -> str:
     """A traceparent of our own in the caller's trace, or in a new one when there is none that can be read."""
-    found = _TRACEPARENT.fullmatch(received or "")
-    # Version 00 has exactly four fields; a later version may bring more.
-    if found is None or (found[0].startswith("00") and found[3]):
-        return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    return f"00-{found[1]}-{secrets.token_hex(8)}-{found[2]}"
+    caller = trace.get_current_span(_read(received)).get_span_context()
+    ours = SpanContext(
+        caller.trace_id if caller.is_valid else _new_id(128),
+        _new_id(64),
+        is_remote=False,
+        trace_flags=caller.trace_flags if caller.is_valid else TraceFlags(TraceFlags.SAMPLED),
+    )
+    written = _written(trace.set_span_in_context(NonRecordingSpan(ours), Context()))
+    assert written is not None
+    return written
 
 
 @contextmanager
 def tracing(traceparent: str | None) -> Iterator[None]:
     """Handle something as part of a trace: logs, outgoing calls and facts name it."""
-    token = _current.set(traceparent)
+    token = context.attach(_read(traceparent))
     try:
         with structlog.contextvars.bound_contextvars(trace_id=trace_id_of(traceparent)):
             yield
     finally:
-        _current.reset(token)
+        context.detach(token)
+
+
+def _read(traceparent: str | None) -> Context:
+    """Without what else a caller may have sent along: nobody here needs it, and it could hold anything."""
+    return _propagator.extract({_HEADER: traceparent or ""}, Context())
+
+
+def _written(of: Context) -> str | None:
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, of)
+    return carrier.get(_HEADER)
+
+
+def _new_id(bits: int) -> int:
+    return secrets.randbits(bits) or 1

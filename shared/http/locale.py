@@ -2,9 +2,11 @@
 
 from enum import StrEnum
 
+from babel import negotiate_locale
 from starlette.requests import Request
 
 COOKIE = "onestop_lang"
+_AVAILABLE = ("zh", "en")
 
 
 class Locale(StrEnum):
@@ -20,7 +22,7 @@ class Locale(StrEnum):
 
 def locale_of(request: Request) -> Locale:
     """The language to answer a request in."""
-    named = _known(request.query_params.get("lang")) or _known(request.cookies.get(COOKIE))
+    named = _negotiated(request.query_params.get("lang"), request.cookies.get(COOKIE))
     return named or _preferred(request.headers.get("accept-language", ""))
 
 
@@ -45,13 +47,10 @@ def _quality(parameters: list[str]) -> float:
 
 
 def _preferred(header: str) -> Locale:
-    for quality, tag in weighted(header):
-        found = _known(tag)
-        if found and quality > 0:
-            return found
-    return Locale.ZH
+    return _negotiated(*(tag for quality, tag in weighted(header) if quality > 0)) or Locale.ZH
 
 
-def _known(tag: str | None) -> Locale | None:
-    language = (tag or "").lower().partition("-")[0]
-    return {"zh": Locale.ZH, "en": Locale.EN}.get(language)
+def _negotiated(*tags: str | None) -> Locale | None:
+    """The best of these tags that we have, also where we have the language and not the region."""
+    found = negotiate_locale([tag.lower() for tag in tags if tag], _AVAILABLE, sep="-", aliases={})
+    return {"zh": Locale.ZH, "en": Locale.EN}.get(found or "")

@@ -101,7 +101,6 @@ def test_a_trace_is_continued_with_a_span_of_our_own(client: TestClient) -> None
         PARENT.replace("b7ad6b7169203331", "0" * 16),
         PARENT.upper(),
         PARENT + "-more",
-        PARENT + "\n",
     ],
 )
 def test_what_is_no_traceparent_begins_a_new_trace(received: str | None) -> None:
