@@ -94,7 +94,6 @@ def _migrate_database(settings: Settings) -> list[str]:
             ran += _upgrade(connection, schema)
         for service in SERVICES:
             _grant(connection, service)
-            connection.execute(text(f"SELECT {service}.keep_outbox(CAST(clock_timestamp() AS date))"))
         _subscribe(connection)
     return ran
 

@@ -1,12 +1,14 @@
 """`onestop case show` and `case trace`: one case across all services, for the people who run them."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
 from deploy.services import SERVICES
 from shared.bus.context import ServiceContext
-from shared.bus.unit import unit_of
+from shared.bus.gate import NOTHING_HEARD, Gate, gate_of
+from shared.bus.unit import Unit, unit_of
 from shared.context import build_context
 from shared.errors import NotFound
 from shared.settings import Settings
@@ -42,10 +44,12 @@ def case_show(settings: Settings, number: str) -> dict[str, Any]:
 def case_trace(settings: Settings, number: str) -> dict[str, Any]:
     """Every fact about a case: said when, handed on when, heard by whom, in which state, and why it waits.
 
-    Facts that were handed on more than 7 days ago are gone from the outbox and show what heard them only.
+    "handled" is read off the gates, which keep a mark of each fact for as long as the case. Facts that were
+    handed on more than two weeks ago may be gone from the outbox; `gates` still counts who heard how many.
     """
     said: list[dict[str, Any]] = []
     heard: list[dict[str, Any]] = []
+    gates: dict[str, Gate] = {}
     for context in _contexts(settings):
         with unit_of(context, "case.trace") as unit:
             said += _rows(
@@ -58,21 +62,40 @@ def case_trace(settings: Settings, number: str) -> dict[str, Any]:
             heard += _rows(
                 unit,
                 "SELECT id::text AS id, type, speaker, sequence, state, attempts, deaths, reason, "
-                "received_at, handled_at "
+                "received_at "
                 f"FROM {context.service}.inbox WHERE case_no = :n ORDER BY position",
                 number,
                 {"consumer": context.service},
             )
-    if not said and not heard:
+            gates[context.service] = _gate(unit, number)
+    if not said and not heard and not any(gates.values()):
         raise CaseUnknown
     for fact in said:
-        fact["heard"] = [h for h in heard if h["id"] == fact["id"]]
+        fact["heard"] = [
+            *(h for h in heard if h["id"] == fact["id"]),
+            *(
+                {"consumer": consumer, "state": "handled", "reason": None}
+                for consumer, gate in gates.items()
+                if gate.get(fact["speaker"], NOTHING_HEARD).handled(fact["sequence"], UUID(fact["id"]))
+            ),
+        ]
     known = {fact["id"] for fact in said}
     return {
         "number": number,
         "facts": sorted(said, key=lambda fact: fact["emitted_at"]),
         "heard_only": [h for h in heard if h["id"] not in known],
+        "gates": {
+            consumer: {speaker: heard.last for speaker, heard in gate.items()}
+            for consumer, gate in gates.items()
+        },
     }
+
+
+def _gate(unit: Unit, number: str) -> Gate:
+    stored = unit.connection.execute(
+        text(f"SELECT heard FROM {unit.context.service}.gates WHERE case_no = :n"), {"n": number}
+    ).scalar_one_or_none()
+    return gate_of(stored or {})
 
 
 def _rows(unit: Any, sql: str, number: str, extra: dict[str, str]) -> list[dict[str, Any]]:

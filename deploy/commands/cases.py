@@ -37,7 +37,7 @@ def trace(number: Number, data_dir: DataDir = None, json: Json = False) -> int:
     if json:
         emit_json(found)
     else:
-        emit_rows(list(_lines(found)), ["said", "fact", "speaker", "heard by", "state", "handled", "why"])
+        emit_rows(list(_lines(found)), ["said", "fact", "speaker", "heard by", "state", "why"])
     return 0
 
 
@@ -56,6 +56,5 @@ def _heard(fact: dict[str, Any]) -> dict[str, Any]:
     return {
         "heard by": fact["consumer"],
         "state": fact["state"],
-        "handled": fact["handled_at"],
         "why": fact["reason"],
     }

@@ -23,7 +23,7 @@ from services.approval.rules.transitions import Act, State, check_transition
 from shared import metrics
 from shared.auth.principal import Principal
 from shared.bus.inbox import NotYet
-from shared.bus.unit import Unit, new_id
+from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter, Step
 from shared.catalogue.terms import Limit
 from shared.errors import FieldError
@@ -39,6 +39,7 @@ from shared.events.approval import (
     TaskReleased,
 )
 from shared.events.fact import Event
+from shared.events.ids import new_id
 from shared.events.intake import CaseSubmitted, known_cases
 from shared.events.materials import CertificateIssued, MaterialsMatched
 

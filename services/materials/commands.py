@@ -31,10 +31,11 @@ from services.materials.rules.matching import (
 from services.materials.rules.media import media_type_of
 from shared import metrics
 from shared.bus.inbox import NotYet
-from shared.bus.unit import Unit, new_id
+from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
 from shared.events.approval import CaseDecided, Decision
 from shared.events.fact import Event
+from shared.events.ids import new_id
 from shared.events.intake import CaseSubmitted, MaterialsSupplied, known_cases
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
 from shared.legal_time import legal_day

@@ -18,7 +18,7 @@ from shared.bus.consumer import QueueConsumer
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
-from shared.bus.housekeeping import keep_tables
+from shared.bus.housekeeping import keep_tables, read_again
 from shared.bus.inbox import Inbox
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
@@ -114,6 +114,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             thread.wait()
         self._flush()
         self.relay.close()
+        self._give_back()
 
     def ready(self) -> bool:
         """The service can take facts."""
@@ -143,6 +144,13 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 pass
         except (DatabaseAway, *TRANSPORT_ERRORS) as error:
             _log.warning("outbox_left", service=self.context.service, error=kind_of(error))
+
+    def _give_back(self) -> None:
+        """Let others have at once what an outage kept from being finished."""
+        try:
+            self.inbox.give_back()
+        except DatabaseAway as error:
+            _log.warning("claims_left", service=self.context.service, error=kind_of(error))
 
     def _as_worker(self, work: Callable[[], None]) -> None:
         done = threading.Event()
@@ -242,3 +250,8 @@ class ServiceWorker:
     def keep_tables(self) -> None:
         """Make the coming outbox partitions, drop what was sent a week ago."""
         keep_tables(self.context)
+
+    @timer(interval=30, eager=True)  # type: ignore[untyped-decorator]
+    def read_again(self) -> None:
+        """Handle what an older release could not read and this one can."""
+        read_again(self.context)

@@ -1,25 +1,28 @@
-"""Housekeeping of the delivery tables: partitions made ahead, what was sent a week ago dropped."""
+"""Housekeeping of the delivery tables: the outbox turns, and what could not be read is tried again."""
 
 import structlog
 from sqlalchemy import text
 
 from shared import metrics
 from shared.bus.context import ServiceContext
+from shared.bus.hints import inbox_hint
+from shared.bus.inbox import release
+from shared.bus.store import InboxStore
 from shared.bus.unit import unit_of
 from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
+from shared.events.fact import fact_classes
 
 _log = structlog.get_logger()
 
 
 def keep_tables(context: ServiceContext) -> None:
-    """Run the owner's `keep_outbox` for today. While the database is away nothing is lost by waiting."""
+    """Empty the outbox slot of tomorrow. While the database is away nothing is lost by waiting."""
     try:
         with unit_of(context, "keeping") as unit:
-            unit.connection.execute(
-                text(f"SELECT {context.service}.keep_outbox(CAST(:today AS date))"),
-                {"today": unit.wall.date()},
-            )
+            turned = unit.connection.execute(
+                text(f"SELECT {context.service}.turn_outbox(:at)"), {"at": unit.wall}
+            ).scalar_one()
             pending = unit.connection.execute(
                 text(
                     f"SELECT count(*), EXTRACT(epoch FROM CAST(:at AS timestamptz) - min(emitted_at)) "
@@ -27,7 +30,19 @@ def keep_tables(context: ServiceContext) -> None:
                 ),
                 {"at": unit.wall},
             ).one()
+        if not turned:
+            # Nothing is lost: tomorrow's facts stand beside those that are a ring older.
+            _log.warning("outbox_not_turned", service=context.service)
         metrics.OUTBOX_PENDING.labels(context.service).set(pending[0])
         metrics.OUTBOX_OLDEST_SECONDS.labels(context.service).set(float(pending[1] or 0.0))
     except DatabaseAway as error:
         _log.warning("keeping_repeats", service=context.service, error=kind_of(error))
+
+
+def read_again(context: ServiceContext) -> None:
+    """Let facts be handled that an older release could not read and this one can."""
+    try:
+        if InboxStore(context.service).read_again(context, [cls.type for cls in fact_classes()], release()):
+            context.hints.ring(inbox_hint(context.service))
+    except DatabaseAway as error:
+        _log.warning("reading_again_repeats", service=context.service, error=kind_of(error))

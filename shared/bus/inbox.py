@@ -5,10 +5,13 @@ once. The rules that keep the final state independent of order and repetition st
 when a batch fails stands here.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -17,19 +20,26 @@ from sqlalchemy.exc import DBAPIError
 
 from shared import metrics
 from shared.bus.context import ServiceContext
-from shared.bus.gate import CONFLICT, Plan, plan_batch
+from shared.bus.gate import CONFLICT, FORK, NOTHING_HEARD, Gate, Plan, plan_batch
 from shared.bus.hints import inbox_hint
-from shared.bus.store import InboxStore, Settled, Taken
-from shared.bus.unit import Unit, said_at, unit_of
+from shared.bus.store import AHEAD, Changes, Claim, InboxStore, NotMine, Taken, envelope_of
+from shared.bus.unit import Cause, Unit, unit_of
 from shared.bus.wire import Undecodable, Unreadable
-from shared.db.outages import DatabaseAway
+from shared.db.outages import DatabaseAway, Outage
 from shared.describe import describe
-from shared.events.fact import Event
+from shared.events.fact import Event, fact_classes
+from shared.events.ids import said_at
 
 _log = structlog.get_logger()
 
 MAX_DEATHS = 3
 """A fact that takes its process down three times is parked; the first death may be a neighbour's."""
+
+GROUP = 10
+"""Facts that went down with a batch once are handled so many at a time; who goes down twice goes alone."""
+
+MAX_TIMEOUTS = 3
+"""Time-outs that the same facts may meet in a row before they are halved down to the one that meets them."""
 
 
 class NotYet(Exception):
@@ -37,8 +47,6 @@ class NotYet(Exception):
 
 
 Load = Callable[[Unit, Sequence[Event]], Any]
-Take = Callable[[Unit, Sequence[Event]], Taken]
-"""Makes the events of a batch this transaction's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,8 @@ class Inbox:
         self._handlers = handlers
         self._store = InboxStore(context.service)
         self._one_at_a_time = threading.Lock()
+        self._unfinished: list[Claim] = []
+        self._timed_out: tuple[frozenset[UUID], int] = (frozenset(), 0)
         self.exclusive = threading.Lock()
         """Held while a fact is handled alone, and by whatever else in this process must not die beside it:
         three deaths park the fact, and a crash loop of the relay would park one innocent after the other."""
@@ -82,24 +92,23 @@ class Inbox:
         handler = self._handlers.get(fact_type)
         return handler is not None and not handler.lingers
 
-    def receive(self, events: Sequence[Event]) -> None:
+    def receive(self, events: Sequence[Event], unreadable: Sequence[Unreadable] = ()) -> None:
         """Handle first deliveries from the broker. When this returns, every one of them may be acknowledged.
 
         Raises DatabaseAway when nothing was decided; then none may be.
         """
         with self._one_at_a_time:
-            self._handle(events, self._store.take_delivered, "inbox.batch")
+            self._handle(Batch(list(events), list(unreadable)), "inbox.batch")
 
-    def store_suspects(self, events: Sequence[Event]) -> None:
-        """Store facts that come again because somebody's process died; each will be handled alone."""
-        with unit_of(self._context, "inbox.suspects") as unit:
-            self._store.insert_suspects(unit, events)
+    def store_suspects(self, events: Sequence[Event], unreadable: Sequence[Unreadable] = ()) -> None:
+        """Store facts that come again because somebody's process died, each to be handled among a few, then
+        alone; those that were handled before the death are only told apart."""
+        with self._one_at_a_time:
+            self._suspect(Batch(list(events), list(unreadable)))
 
     def park_unreadable(self, unreadable: Unreadable) -> None:
-        """Park an event whose payload this release cannot read; it holds back its own case only."""
-        with unit_of(self._context, "inbox.park") as unit:
-            self._store.park_unreadable(unit, unreadable)
-        metrics.MESSAGES_HANDLED.labels(self._context.service, "unreadable", "parked").inc()
+        """Keep an event that this release cannot read; it holds back its own case only."""
+        self.receive([], [unreadable])
 
     def park_undecodable(self, sha256: str, body: bytes, error: Undecodable) -> None:
         """Park bytes that are no event."""
@@ -108,130 +117,311 @@ class Inbox:
         metrics.MESSAGES_HANDLED.labels(self._context.service, "unreadable", "parked").inc()
 
     def run_batch(self, limit: int) -> Found:
-        """Claim up to `limit` new facts from the inbox and handle them as a batch; then, if one is due that
-        must go alone, that one."""
-        claim = self._store.claim_new(self._context, limit)
-        with self._one_at_a_time:
-            if claim.events:
-                self._handle(claim.events, self._retake(claim.holder), "inbox.batch")
+        """Claim messages with up to `limit` facts and handle them as a batch; then, if something is due that
+        must go alone, that.
+
+        An outage leaves the claim with us: the next run goes on with it before anything else.
+        """
+        finished = self._finish_claims()
+        claim = self._store.claim_messages(self._context, limit)
+        count = claim.count
+        self._work_off(claim)
         alone = self.run_alone() if claim.one_is_due else 0
-        return Found(claim.count + alone, more=claim.count == limit or alone > 0)
+        return Found(finished + count + alone, more=claim.more or alone > 0)
 
     def run_alone(self) -> int:
-        """Claim one fact that failed, waits for another speaker, or outlived its holder; handle it alone.
+        """Handle what is due in the inbox: one fact that failed, waits for another speaker or outlived its
+        holder twice, or a few that outlived one once; and split a message that outlived its holder.
 
-        Its attempt is committed before its own transaction begins, so that a fact that kills its process is
-        counted. Returns 0 when none is due.
+        The attempt is committed before its own transaction begins, so that a fact that kills its process is
+        counted. Returns 0 when nothing is due.
         """
-        with self.exclusive, self._one_at_a_time:
-            with unit_of(self._context, "inbox.claim") as unit:
-                claim = self._store.claim_one(unit, max_deaths=MAX_DEATHS)
-            if claim.events:
-                self._handle(claim.events, self._retake(claim.holder), "inbox.alone", alone=True)
-        return claim.count
+        with self.exclusive:
+            lost = self._store.claim_lost_message(self._context)
+            if lost is not None:
+                self._work_off(lost)
+            claim = self._store.claim_due(self._context, most=GROUP, max_deaths=MAX_DEATHS)
+            count = claim.count
+            self._work_off(claim)
+        return count + (1 if lost is not None else 0)
 
-    def _retake(self, holder: UUID) -> Take:
-        return lambda unit, batch: self._store.take_claimed(unit, batch, holder)
+    def give_back(self) -> None:
+        """Let others handle what an outage kept this process from finishing; the process ends."""
+        for claim in self._unfinished:
+            with unit_of(self._context, "inbox.give_back") as unit:
+                self._store.give_back(unit, claim)
+        self._unfinished.clear()
 
-    def _handle(self, events: Sequence[Event], take: Take, label: str, *, alone: bool = False) -> None:
-        """One transaction for all of them; without those that fail; halved when the flush fails."""
-        settled: dict[UUID, Settled] = {}
+    def _finish_claims(self) -> int:
+        """Go on with what an outage interrupted."""
+        count = 0
+        for claim in list(self._unfinished):
+            self._store.renew(self._context, claim)
+            self._unfinished.remove(claim)
+            count += claim.count
+            if claim.alone:
+                with self.exclusive:
+                    self._work_off(claim)
+            else:
+                self._work_off(claim)
+        return count
+
+    def _work_off(self, claim: Claim) -> None:
+        """Handle a claim; an outage leaves it among the unfinished ones."""
+        if claim.count == 0:
+            return
+        self._unfinished.append(claim)
+        with self._one_at_a_time:
+            if claim.undecodable or claim.dead:
+                self._park(claim)
+            batch = Batch(claim.events, claim.unreadable, claim)
+            if claim.lost:
+                self._suspect(batch)
+            elif batch.events or batch.unreadable or claim.messages:
+                label = "inbox.alone" if claim.alone else "inbox.batch"
+                self._handle(batch, label, alone=claim.alone)
+        self._unfinished.remove(claim)
+
+    def _park(self, claim: Claim) -> None:
+        """Park what is no event at all, and what has died too often."""
+        with unit_of(self._context, "inbox.park") as unit:
+            for body, error in claim.undecodable:
+                self._store.park_undecodable(unit, sha256(body).hexdigest(), body, error)
+            for fact in claim.dead:
+                self._store.park_dead(unit, fact, claim)
+        for _ in (*claim.undecodable, *claim.dead):
+            metrics.MESSAGES_HANDLED.labels(self._context.service, "unreadable", "parked").inc()
+        claim.undecodable, claim.dead = [], []
+
+    def _suspect(self, batch: "Batch") -> None:
+        """Store what came again after a death, as far as it was not handled before it."""
+        with unit_of(self._context, "inbox.suspects") as unit:
+            taken = self._store.take(unit, batch.events, batch.unreadable, batch.claim)
+            plan = plan_batch(taken.fresh, [], taken.gates, dropped=taken.dropped)
+            changes = Changes(unit, taken.lying)
+            known = {event.id for event in plan.known}
+            for event in taken.fresh:
+                if event.id not in known:
+                    changes.suspect(event)
+            self._leave(unit, taken, changes, {})
+        _log.warning("delivered_again", service=self._context.service, facts=len(changes.told))
+        self._context.hints.ring(inbox_hint(self._context.service))
+
+    def _handle(self, batch: "Batch", label: str, *, alone: bool = False, hurried: bool = False) -> None:
+        """One transaction for all of them; without those that fail; halved when the flush fails, or when the
+        same facts have met a time-out three times (`hurried`: their halves meet none twice)."""
+        settled: dict[UUID, _Failed] = {}
         while True:
             try:
-                self._try_batch(events, take, settled, label, alone)
+                self._try_batch(batch, settled, label, alone)
                 return
             except _BatchFailed:
                 continue
-            except DatabaseAway:
-                raise
-            except Exception as error:
-                first, rest = _halves(events)
-                if rest:
-                    self._handle(first, take, label, alone=alone)
-                    events = rest
-                elif not alone:
-                    # Facts released behind it ran in the same transaction and may be the ones to blame.
-                    alone = True
-                elif events[0].id in settled:
-                    raise
-                else:
-                    settled[events[0].id] = self._failure(events[0], error)
-
-    def _try_batch(
-        self, events: Sequence[Event], take: Take, settled: dict[UUID, Settled], label: str, alone: bool
-    ) -> None:
-        with unit_of(self._context, label) as unit:
-            taken = take(unit, sorted(events, key=lambda e: e.id))
-            if not taken.fresh:
+            except NotMine:
+                # Taken over while we were away: whoever did it handles it.
                 return
-            held = taken.held
+            except DatabaseAway as error:
+                if not self._is_their_fault(batch, error, hurried):
+                    raise
+                hurried = True
+                if len(batch.events) == 1:
+                    self._set_aside(batch, error)
+                    return
+            except Exception as error:
+                if len(batch.events) <= 1:
+                    alone = self._blame(batch, settled, error, alone)
+                    continue
+            batch = self._handle_half(batch, label, alone=alone, hurried=hurried)
+
+    def _blame(self, batch: "Batch", settled: dict[UUID, "_Failed"], error: Exception, alone: bool) -> bool:
+        """A single fact whose flush fails: it runs without what it released, then it is to blame."""
+        if not alone:
+            # Facts released behind it ran in the same transaction and may be the ones to blame.
+            return True
+        if not batch.events or batch.events[0].id in settled:
+            raise error
+        settled[batch.events[0].id] = self._failure(batch.events[0], error)
+        return True
+
+    def _handle_half(self, batch: "Batch", label: str, *, alone: bool, hurried: bool) -> "Batch":
+        """Handle one half, and give back the other. A message is split for it: its facts part ways."""
+        if batch.claim is not None and batch.claim.messages:
+            self._split(batch)
+        first, rest = _halves(batch.events)
+        self._handle(Batch(list(first), batch.unreadable, batch.claim), label, alone=alone, hurried=hurried)
+        return Batch(list(rest), [], batch.claim)
+
+    def _split(self, batch: "Batch") -> None:
+        claim = batch.claim
+        assert claim is not None
+        with unit_of(self._context, "inbox.split") as unit:
+            self._store.split(unit, claim)
+            changes = Changes(unit, {})
+            for one in claim.unreadable:
+                changes.unreadable(one, release())
+            unit.change_inbox(changes.result)
+        claim.messages, claim.ids = [], [event.id for event in claim.events]
+        claim.unreadable, batch.unreadable = [], []
+
+    def _is_their_fault(self, batch: "Batch", error: DatabaseAway, hurried: bool) -> bool:
+        """The database answers, but not about these facts: the third time-out of the same ones in a row."""
+        if error.outage is not Outage.TIMED_OUT:
+            return False
+        ids = frozenset(event.id for event in batch.events)
+        before, times = self._timed_out
+        times = times + 1 if ids == before else 1
+        self._timed_out = (ids, times)
+        return bool(ids) and (hurried or times >= MAX_TIMEOUTS)
+
+    def _set_aside(self, batch: "Batch", error: DatabaseAway) -> None:
+        """Keep one fact for later, uncounted: it meets time-outs that others do not."""
+        claim = batch.claim
+        if claim is not None and claim.messages:
+            self._split(batch)
+        for event in batch.events:
+            reason = f"set aside: it timed out {MAX_TIMEOUTS} times ({error.sqlstate or error.outage})"
+            with unit_of(self._context, "inbox.set_aside") as unit:
+                self._store.set_aside(unit, event, claim, reason)
+            _log.warning("event_set_aside", event_id=str(event.id), case_no=event.case, reason=reason)
+            metrics.MESSAGES_HANDLED.labels(self._context.service, event.type, "set_aside").inc()
+
+    def _try_batch(self, batch: "Batch", settled: dict[UUID, "_Failed"], label: str, alone: bool) -> None:
+        with unit_of(self._context, label) as unit:
+            taken = self._store.take(unit, batch.events, batch.unreadable, batch.claim)
             plan = plan_batch(
                 taken.fresh,
-                [] if alone else held,
+                [] if alone else taken.held,
                 taken.gates,
                 excluded=settled.keys(),
                 dropped=taken.dropped,
             )
-            found = self._run(unit, plan)
-            if found:
-                settled.update(found)
-                raise _BatchFailed
-            changes = [
-                *(settled[e.id] for e in plan.excluded),
-                *(Settled.waiting(e) for e in plan.wait),
-                *(Settled.parked(e, CONFLICT) for e in plan.conflict),
-                *(Settled.done(e) for e in plan.released),
-                *(Settled.new(e) for e in held if alone and plan.run),
-            ]
-            self._store.settle(unit, changes, plan.moved_gates())
-        now = time.time()
-        for event in plan.run:
-            metrics.MESSAGES_HANDLED.labels(self._context.service, event.type, "ok").inc()
-            metrics.MESSAGE_AGE_SECONDS.labels(self._context.service).observe(
-                max(0.0, now - said_at(event.id))
-            )
-        for change in changes:
-            if change.state in ("retry", "parked", "not_yet", "waiting"):
-                metrics.MESSAGES_HANDLED.labels(self._context.service, change.event.type, change.state).inc()
-        if alone and held and plan.run:
+            self._run(unit, plan, taken, settled)
+            changes = Changes(unit, taken.lying)
+            for event in plan.excluded:
+                settled[event.id].put(changes, event)
+            for event in plan.wait:
+                changes.waiting(event)
+            for event in plan.conflict:
+                changes.parked(event, CONFLICT)
+            for event in plan.fork:
+                changes.parked(event, FORK)
+            moved = plan.moved_gates()
+            if alone:
+                reopened = [event for event in taken.held if _is_next(event, moved)]
+                for event in reopened:
+                    changes.open_again(event)
+            changes.gone(event.id for event in (*plan.run, *plan.known))
+            changes.gone(plan.passed)
+            self._open_far_ones(unit, taken, moved)
+            self._leave(unit, taken, changes, moved)
+        self._count(plan, changes)
+        if alone and reopened:
             self._context.hints.ring(inbox_hint(self._context.service))
 
-    def _run(self, unit: Unit, plan: Plan) -> dict[UUID, Settled]:
-        """Run the commands in order. What fails is returned, and nothing of this pass is kept then."""
-        loaded: dict[Load, Any] = {}
+    def _leave(self, unit: Unit, taken: Taken, changes: Changes, moved: Mapping[str, Gate]) -> None:
+        """What every transaction that took facts leaves behind."""
+        for one in taken.unread:
+            changes.unreadable(one, release())
+        changes.seen((event.speaker, event.id) for event in taken.fresh if event.id in taken.first)
+        places = [envelope_of(one) for one in taken.unread]
+        changes.seen((place["speaker"], UUID(place["id"])) for place in places)
+        changes.result.gates.update(moved)
+        unit.change_inbox(changes.result)
+
+    def _open_far_ones(self, unit: Unit, taken: Taken, moved: Mapping[str, Gate]) -> None:
+        """Facts that lay beyond what was read have come within reach."""
+        for case, gate in moved.items():
+            for speaker, heard in gate.items():
+                before = taken.gates[case].get(speaker, NOTHING_HEARD).last
+                if heard.last >= before + AHEAD:
+                    self._store.reopen(unit, case, speaker, heard.last + 1)
+
+    def _count(self, plan: Plan, changes: Changes) -> None:
+        now = time.time()
+        service = self._context.service
+        for event in plan.run:
+            metrics.MESSAGES_HANDLED.labels(service, event.type, "ok").inc()
+            metrics.MESSAGE_AGE_SECONDS.labels(service).observe(max(0.0, now - said_at(event.id)))
+        for event in plan.known:
+            metrics.MESSAGES_HANDLED.labels(service, event.type, "duplicate").inc()
+        for type_, state, _ in changes.told:
+            metrics.MESSAGES_HANDLED.labels(service, type_, state).inc()
+
+    def _run(self, unit: Unit, plan: Plan, taken: Taken, settled: dict[UUID, "_Failed"]) -> None:
+        """Run the commands in order. Raises _BatchFailed with what failed noted in `settled`; nothing of this
+        pass is kept then."""
+        heard = [(event, self._handlers[event.type]) for event in plan.run if event.type in self._handlers]
         by_load: dict[Load, list[Event]] = {}
-        for event in plan.run:
-            handler = self._handlers.get(event.type)
-            if handler is not None:
-                by_load.setdefault(handler.load, []).append(event)
-        for load, batch in by_load.items():
-            loaded[load] = load(unit, batch)
-        found: dict[UUID, Settled] = {}
+        for event, handler in heard:
+            by_load.setdefault(handler.load, []).append(event)
+        loaded = {load: load(unit, events) for load, events in by_load.items()}
+        found: dict[UUID, _Failed] = {}
         spoiled: set[str] = set()
-        for event in plan.run:
-            handler = self._handlers.get(event.type)
-            if handler is None or event.case in spoiled:
+        for event, handler in heard:
+            if event.case in spoiled:
                 continue
-            unit.cause = event
-            try:
-                handler.command(unit, event, loaded[handler.load])
-            except NotYet:
-                found[event.id] = Settled.not_yet(event)
-            except (DBAPIError, DatabaseAway):
-                raise
-            except Exception as error:
-                found[event.id] = self._failure(event, error)
-            if event.id in found:
+            unheard = taken.gates[event.case].get(event.speaker, NOTHING_HEARD).start
+            unit.cause = Cause(event.id, event.correlation or event.id, event.traceparent, unheard=unheard)
+            failed = self._run_one(unit, handler, event, loaded[handler.load])
+            if failed is not None:
+                found[event.id] = failed
                 spoiled.add(event.case)
         unit.cause = None
-        return found
+        if found:
+            settled.update(found)
+            raise _BatchFailed
 
-    def _failure(self, event: Event, error: Exception) -> Settled:
+    def _run_one(self, unit: Unit, handler: Handler, event: Event, loaded: Any) -> "_Failed | None":
+        try:
+            handler.command(unit, event, loaded)
+        except NotYet:
+            return _Failed(None)
+        except (DBAPIError, DatabaseAway):
+            raise
+        except Exception as error:
+            return self._failure(event, error)
+        return None
+
+    def _failure(self, event: Event, error: Exception) -> "_Failed":
         reason = describe(error)
         _log.warning(
             "event_failed", event_id=str(event.id), type=event.type, case_no=event.case, reason=reason
         )
-        return Settled.failed(event, reason)
+        return _Failed(reason)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Facts to be handled in one transaction, and the claim they belong to, if any."""
+
+    events: list[Event]
+    unreadable: list[Unreadable]
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why an event does not run in this batch: its command raised, or (no reason) it said "not yet"."""
+
+    reason: str | None
+
+    def put(self, changes: Changes, event: Event) -> None:
+        if self.reason is None:
+            changes.not_yet(event)
+        else:
+            changes.failed(event, self.reason)
+
+
+@cache
+def release() -> str:
+    """What this release can read, as one short word: it changes with the class of any fact."""
+    schemas = [[cls.type, cls.model_json_schema()] for cls in fact_classes()]
+    return sha256(json.dumps(schemas, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_next(event: Event, moved: Mapping[str, Gate]) -> bool:
+    heard = moved.get(event.case, {}).get(event.speaker)
+    return heard is not None and event.sequence == heard.last + 1
 
 
 def _halves(events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:

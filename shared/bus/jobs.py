@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shared import metrics
 from shared.bus.context import ServiceContext
-from shared.bus.unit import Unit, unit_of
+from shared.bus.unit import Cause, Unit, unit_of
 from shared.db.outages import DatabaseAway, outage_of
 from shared.describe import describe
 from shared.faults import fault_point
@@ -42,6 +43,7 @@ class Job:
     key: str
     payload: dict[str, Any]
     case: str | None
+    cause: UUID | None
     epoch: int
     attempts: int
     taken_over: bool
@@ -109,7 +111,8 @@ class JobRunner:
             "((state = 'due' AND due_at <= statement_timestamp()) "
             "OR (state = 'claimed' AND lease_until <= statement_timestamp())) "
             f"ORDER BY due_at LIMIT {CLAIM} FOR UPDATE SKIP LOCKED) AS c WHERE j.id = c.id "
-            "RETURNING j.id, j.kind, j.key, j.payload, j.case_no, j.epoch, j.attempts, c.before = 'claimed'"
+            "RETURNING j.id, j.kind, j.key, j.payload, j.case_no, j.cause, j.epoch, j.attempts, "
+            "c.before = 'claimed'"
         )
         self._still_mine = text(
             f"SELECT 1 FROM {schema}.jobs WHERE id = :id AND epoch = :epoch AND state = 'claimed' FOR UPDATE"
@@ -211,6 +214,9 @@ class JobRunner:
             if mine is None:
                 _log.warning("job_result_dropped", kind=job.kind, job=job.id, epoch=job.epoch)
                 return
+            if job.cause is not None:
+                # What it says follows from the fact that left it, and is the same if it is said again.
+                unit.cause = Cause(job.cause, job.cause, what=f"/{job.kind}/{job.key}")
             verdict = self._verdict(unit, job, answer)
             self._settle(unit, job, verdict)
         metrics.JOBS.labels(self._context.service, job.kind, _RESULT[type(verdict)]).inc()

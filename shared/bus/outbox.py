@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Boolean, Date, Engine, Text, text
+from sqlalchemy import Boolean, Engine, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from shared import metrics
@@ -62,9 +62,11 @@ class BrokerRelay:
         self._schema = schema
         self._publisher = publisher
         self._claim = text(f"SELECT * FROM {schema}.claim_outbox({CLAIM})").columns(
-            ours=Boolean, at=AwareDateTime, first_on=Date, last_on=Date, facts=JSONB
+            ours=Boolean, at=AwareDateTime, slots=ARRAY(SmallInteger), facts=JSONB
         )
-        self._mark = text(f"SELECT {schema}.mark_outbox(CAST(:ids AS bigint[]), :at, :first_on, :last_on)")
+        self._mark = text(
+            f"SELECT {schema}.mark_outbox(CAST(:ids AS bigint[]), :at, CAST(:slots AS smallint[]))"
+        )
 
     def run_once(self) -> int:
         """As `Relay` says; raises whatever the publisher raises."""
@@ -78,8 +80,8 @@ class BrokerRelay:
             fault_point("outbox.hand_on.before")
             self._publisher.publish(rows)
             fault_point("outbox.hand_on.after")
-            days = {"first_on": claim.first_on, "last_on": claim.last_on}
-            connection.execute(self._mark, {"at": claim.at, "ids": [row.id for row in rows], **days})
+            ids = [row.id for row in rows]
+            connection.execute(self._mark, {"at": claim.at, "ids": ids, "slots": claim.slots})
         _count(self._schema, [row.event["type"] for row in rows])
         return len(rows)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 
 from shared.bus.context import ServiceContext
+from shared.bus.gate import NOTHING_HEARD, Gate, gate_json, gate_of
 from shared.bus.hints import inbox_hint
 from shared.bus.unit import Unit, unit_of
 from shared.bus.wire import Undecodable, Unreadable, from_json
@@ -54,7 +55,7 @@ def list_parked(context: ServiceContext) -> list[Parked]:
                 "received_at, "
                 f"(SELECT count(*) FROM {schema}.inbox w WHERE w.case_no = i.case_no AND w.state = "
                 "'waiting') AS behind "
-                f"FROM {schema}.inbox i WHERE state = 'parked' "
+                f"FROM {schema}.inbox i WHERE state IN ('parked', 'unreadable') "
                 "UNION ALL SELECT sha256, NULL, NULL, NULL, NULL, times, 0, reason, received_at, 0 "
                 f"FROM {schema}.undecodable WHERE state = 'parked' ORDER BY received_at"
             )
@@ -91,11 +92,11 @@ def replay_parked(context: ServiceContext, parked_id: str, actor: str) -> None:
             raise StillUnreadable(detail_en=str(error)) from None
         unit.connection.execute(
             text(
-                f"UPDATE {schema}.inbox SET state = 'new', event = CAST(:event AS jsonb), sealed = "
+                f"UPDATE {schema}.inbox SET state = 'retry', event = CAST(:event AS jsonb), sealed = "
                 "NULL, attempts = 0, "
-                "deaths = 0, waits = 0, reason = NULL, due_at = NULL WHERE id = CAST(:id AS uuid)"
+                "deaths = 0, waits = 0, reason = NULL, due_at = :at WHERE id = CAST(:id AS uuid)"
             ),
-            {"id": parked_id, "event": json.dumps(event)},
+            {"id": parked_id, "event": json.dumps(event), "at": unit.wall},
         )
         _note(unit, parked_id, "replayed", actor)
     context.hints.ring(inbox_hint(schema))
@@ -118,38 +119,54 @@ def drop_parked(context: ServiceContext, parked_id: str, actor: str) -> None:
 
 
 def _drop_fact(unit: Unit, parked_id: str, row: RowMapping) -> None:
+    """Step over it when it is its turn; else it lies there as given up until the gate comes to it."""
+    place = {"case": row["case_no"], "speaker": row["speaker"]}
     schema = unit.context.service
-    place = {"case": row["case_no"], "speaker": row["speaker"], "sequence": row["sequence"]}
-    heard = unit.connection.execute(
-        text(
-            f"INSERT INTO {schema}.gates (case_no, heard) VALUES (:case, '{{}}') "
-            "ON CONFLICT (case_no) DO UPDATE SET case_no = EXCLUDED.case_no RETURNING heard"
-        ),
-        place,
-    ).scalar_one()
-    if row["sequence"] == heard.get(row["speaker"], 0) + 1:
+    gate = _lock_gate(unit, row["case_no"])
+    heard = gate.get(row["speaker"], NOTHING_HEARD)
+    if row["sequence"] > heard.last + 1:
+        unit.connection.execute(
+            text(f"UPDATE {schema}.inbox SET state = 'dropped' WHERE id = CAST(:id AS uuid)"),
+            {"id": parked_id},
+        )
+        return
+    unit.connection.execute(
+        text(f"DELETE FROM {schema}.inbox WHERE id = CAST(:id AS uuid)"), {"id": parked_id}
+    )
+    if row["sequence"] == heard.last + 1:
+        gate[row["speaker"]] = heard.after(UUID(parked_id))
         unit.connection.execute(
             text(f"UPDATE {schema}.gates SET heard = CAST(:heard AS jsonb) WHERE case_no = :case"),
-            {"case": row["case_no"], "heard": json.dumps({**heard, row["speaker"]: row["sequence"]})},
+            {"case": row["case_no"], "heard": json.dumps(gate_json(gate))},
         )
-    unit.connection.execute(
-        text(f"UPDATE {schema}.inbox SET state = 'dropped', handled_at = :at WHERE id = CAST(:id AS uuid)"),
-        {"id": parked_id, "at": unit.wall},
-    )
+    # Whatever stands next is looked at alone, and frees what waits behind it.
     unit.connection.execute(
         text(
-            f"UPDATE {schema}.inbox SET state = 'new' WHERE case_no = :case AND speaker = :speaker "
-            "AND state = 'waiting'"
+            f"UPDATE {schema}.inbox SET state = 'retry', due_at = :at WHERE case_no = :case "
+            "AND speaker = :speaker AND state = 'waiting' AND sequence = (SELECT min(sequence) FROM "
+            f"{schema}.inbox WHERE case_no = :case AND speaker = :speaker AND state = 'waiting')"
         ),
-        place,
+        {**place, "at": unit.wall},
     )
+
+
+def _lock_gate(unit: Unit, case: str) -> Gate:
+    stored = unit.connection.execute(
+        text(
+            f"INSERT INTO {unit.context.service}.gates (case_no, heard) VALUES (:case, '{{}}') "
+            "ON CONFLICT (case_no) DO UPDATE SET case_no = EXCLUDED.case_no RETURNING heard"
+        ),
+        {"case": case},
+    ).scalar_one()
+    return gate_of(stored)
 
 
 def _find(unit: Unit, parked_id: str) -> RowMapping:
     schema = unit.context.service
     if _is_uuid(parked_id):
         statement = (
-            f"SELECT * FROM {schema}.inbox WHERE id = CAST(:id AS uuid) AND state = 'parked' FOR UPDATE"
+            f"SELECT * FROM {schema}.inbox WHERE id = CAST(:id AS uuid) "
+            "AND state IN ('parked', 'unreadable') FOR UPDATE"
         )
     else:
         statement = (

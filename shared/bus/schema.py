@@ -4,19 +4,25 @@ stand."""
 from pathlib import Path
 
 FUNCTIONS = (
-    "open_gates(text[])",
-    "take_delivered(jsonb)",
-    "claim_inbox(integer, uuid, interval)",
-    "take_claimed(uuid[], uuid)",
-    "leave(timestamptz, jsonb, jsonb, jsonb)",
+    "outbox_slot(timestamptz)",
+    "tail_of(text)",
+    "minute_of(text)",
+    "take(text[], uuid[], bigint[], uuid, integer)",
+    "leave(timestamptz, jsonb, jsonb, uuid[], jsonb, jsonb, jsonb)",
+    "claim_messages(integer, uuid, interval)",
+    "claim_lost_message(uuid, interval, interval)",
+    "claim_due(integer, uuid, interval, interval)",
+    "renew(bigint[], uuid[], uuid, interval)",
+    "split_messages(bigint[], uuid, interval, jsonb)",
+    "give_back(uuid)",
     "claim_outbox(integer)",
-    "mark_outbox(bigint[], timestamptz, date, date)",
+    "mark_outbox(bigint[], timestamptz, smallint[])",
     "relay(integer)",
-    "keep_outbox(date)",
+    "turn_outbox(timestamptz)",
 )
 """What a service may call in its own schema; everybody else has `deliver` only."""
 
-LOGS = ("parked_acts",)
+LOGS = ("parked_acts", "said_tally", "heard_tally")
 """What a service adds to and never changes."""
 
 

@@ -1,20 +1,23 @@
 """The SQL of inbox and gates: a fixed number of statements for any number of facts."""
 
+import base64
 import json
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import Boolean, Executable, Float, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Boolean, Float, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from shared.bus.context import ServiceContext
-from shared.bus.gate import Gate
-from shared.bus.unit import Unit, unit_of
+from shared.bus.gate import Dropped, Gate, gate_of
+from shared.bus.unit import InboxChanges, Unit, unit_of
 from shared.bus.wire import Undecodable, Unreadable, from_json, to_json
 from shared.clock import moment
 from shared.db.transaction import call
@@ -27,144 +30,156 @@ MAX_ATTEMPTS = 5
 """A consumer does database work only, so what fails five times is a bug and waits for people, not for
 time."""
 
-LEASE = timedelta(seconds=15)
-"""How long a claim outlives its holder. A holder that comes back later is fenced off by its holder id."""
+LEASE = timedelta(seconds=10)
+"""How long a claim lasts without a word of its holder."""
+
+GRACE = timedelta(seconds=5)
+"""How long a claim is suspected before somebody takes it over: time enough for a holder that was frozen, or
+cut off together with everybody else, to renew it."""
+
+AHEAD = 200
+"""How far beyond its gate a case's waiting facts are read: a case with a hundred thousand of them costs no
+more than one with two hundred."""
 
 _RETRY_BASE_S = 0.25
 _RETRY_CAP_S = 30.0
-_NOT_YET_CAP_S = 10.0
-
-_ENVELOPE = "id uuid, speaker text, case_no text, sequence int, type text"
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """How one event leaves a batch when it did not simply run: its inbox state and why."""
-
-    event: Event
-    state: str
-    reason: str | None = None
-
-    @classmethod
-    def done(cls, event: Event) -> "Settled":
-        """Lay waiting, and ran now."""
-        return cls(event, "done")
-
-    @classmethod
-    def new(cls, event: Event) -> "Settled":
-        """Lay waiting, and is to be looked at again."""
-        return cls(event, "new")
-
-    @classmethod
-    def waiting(cls, event: Event) -> "Settled":
-        """An earlier fact of the same speaker and case is missing, failed or parked."""
-        return cls(event, "waiting", "an earlier fact of this speaker about the case is not handled yet")
-
-    @classmethod
-    def not_yet(cls, event: Event) -> "Settled":
-        """A fact of another speaker must come first."""
-        return cls(event, "not_yet", "a fact of another service must come first")
-
-    @classmethod
-    def failed(cls, event: Event, reason: str) -> "Settled":
-        """Its command raised; tried again until MAX_ATTEMPTS, then parked."""
-        return cls(event, "retry", reason)
-
-    @classmethod
-    def parked(cls, event: Event, reason: str) -> "Settled":
-        """People must look."""
-        return cls(event, "parked", reason)
+_NOT_YET_BASE_S = 0.05
+_NOT_YET_CAP_S = 300.0
+_SET_ASIDE_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+class InboxState(StrEnum):
+    """Why a fact lies in the inbox."""
+
+    RETRY = "retry"
+    """It failed, was set aside or went down with its process; handled alone when it is due."""
+    NOT_YET = "not_yet"
+    """A fact of another speaker must come first; asked again when it is due."""
+    CLAIMED = "claimed"
+    """Somebody is handling it."""
+    SUSPECTED = "suspected"
+    """Somebody was, and has been silent for too long."""
+    WAITING = "waiting"
+    """An earlier fact of the same speaker and case is missing, failed or parked."""
+    UNREADABLE = "unreadable"
+    """This release cannot read it; one that can will claim it."""
+    PARKED = "parked"
+    """People must look."""
+    DROPPED = "dropped"
+    """People gave it up before its turn came."""
+
+
+HELD = (InboxState.WAITING, InboxState.NOT_YET)
+"""What may run as soon as the gate is right."""
+
+
+@dataclass(slots=True)
 class Claim:
-    """What one process took from the inbox. `count` includes what was parked on the way; `one_is_due` says
-    that something else waits to be handled alone."""
+    """What one process took to handle: messages, or rows of the inbox, with the facts in them."""
 
-    events: list[Event]
     holder: UUID
-    count: int
+    messages: list[int] = field(default_factory=list)
+    ids: list[UUID] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    undecodable: list[tuple[bytes, Undecodable]] = field(default_factory=list)
+    dead: list[Mapping[str, Any]] = field(default_factory=list)
+    alone: bool = False
+    lost: bool = False
+    """A message whose holder died: its facts are stored, and handled among a few."""
+    more: bool = False
     one_is_due: bool = False
+    """There are more messages; something lies in the inbox that is due."""
+
+    @property
+    def count(self) -> int:
+        """Facts in it, of whatever kind."""
+        return len(self.events) + len(self.unreadable) + len(self.undecodable) + len(self.dead)
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """A row of the inbox as the batch found it."""
+
+    id: UUID
+    state: InboxState
+    attempts: int = 0
+    waits: int = 0
+    deaths: int = 0
+    holder: UUID | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The events of a batch that were not handled before, and per case: its gate, now locked, what lies
-    waiting behind it, and what people gave up."""
+    """A batch that is this transaction's own.
+
+    `fresh`: its facts that are still to be handled; `unread`: those that this release cannot read; `first`:
+    the ids of those that were never counted as seen; `gates`: the locked gates of its cases; `held`: what
+    lies waiting behind them; `dropped`: what people gave up.
+    """
 
     fresh: list[Event]
+    unread: list[Unreadable]
+    first: set[UUID]
     gates: dict[str, Gate]
     held: list[Event]
-    dropped: dict[str, list[tuple[str, int]]]
+    dropped: dict[str, list[Dropped]]
+    lying: dict[UUID, Lying]
+
+
+class NotMine(Exception):
+    """The claim was taken over meanwhile; nothing of it may be handled here."""
 
 
 class InboxStore:
-    """Reads and writes the inbox and the gates of one service."""
+    """Reads and writes the delivery tables of one service that have to do with hearing."""
 
     def __init__(self, schema: str) -> None:
-        self._insert_suspects = text(
-            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, event, deaths, "
-            "due_at, received_at) SELECT id, speaker, case_no, sequence, type, 'retry', event, 1, "
-            "statement_timestamp(), statement_timestamp() FROM "
-            f"jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_ENVELOPE}, event jsonb) ORDER BY id "
-            "ON CONFLICT (id) DO NOTHING"
+        self._take = text(
+            f"SELECT * FROM {schema}.take(:cases, CAST(:ids AS uuid[]), CAST(:held AS bigint[]), :by, "
+            f"{AHEAD})"
+        ).columns(wall=AwareDateTime, legal_offset_s=Float, mine=Boolean, gates=JSONB, lying=JSONB)
+        self._claim_messages = text(f"SELECT * FROM {schema}.claim_messages(:most, :by, :lease)").columns(
+            messages=JSONB, more=Boolean, one_is_due=Boolean
         )
-        taken = {
-            "wall": AwareDateTime,
-            "legal_offset_s": Float,
-            "fresh": JSONB,
-            "gates": JSONB,
-            "held": JSONB,
-        }
-        self._take_delivered = text(f"SELECT * FROM {schema}.take_delivered(CAST(:facts AS jsonb))").columns(
-            **taken
+        self._claim_lost = text(f"SELECT * FROM {schema}.claim_lost_message(:by, :lease, :grace)")
+        self._claim_due = text(f"SELECT * FROM {schema}.claim_due(:most, :by, :lease, :grace)").columns(
+            facts=JSONB
         )
-        self._take_claimed = text(f"SELECT * FROM {schema}.take_claimed(CAST(:ids AS uuid[]), :by)").columns(
-            **taken
+        self._renew = text(
+            f"SELECT * FROM {schema}.renew(CAST(:held AS bigint[]), CAST(:ids AS uuid[]), :by, :lease)"
+        ).columns(messages=JSONB, rows=ARRAY(Uuid))
+        self._give_back = text(f"SELECT {schema}.give_back(:by)")
+        self._split = text(
+            f"SELECT {schema}.split_messages(CAST(:held AS bigint[]), :by, :lease, CAST(:facts AS jsonb))"
         )
-        self._settle = text(
-            f"UPDATE {schema}.inbox i SET "
-            "state = CASE WHEN v.state = 'retry' AND i.attempts + 1 >= :max_attempts THEN 'parked' "
-            "ELSE v.state END, "
-            "attempts = i.attempts + (v.state = 'retry')::int, waits = i.waits + (v.state = 'not_yet')::int, "
-            "event = CASE WHEN v.state = 'done' THEN NULL ELSE COALESCE(i.event, v.event) END, "
-            "due_at = CAST(:at AS timestamptz) + CASE v.state "
-            "WHEN 'retry' THEN make_interval(secs => v.jitter * LEAST(:retry_cap, :retry_base * 2 ^ "
-            "LEAST(i.attempts, 20))) "
-            "WHEN 'not_yet' THEN make_interval(secs => LEAST(:not_yet_cap, 0.05 * 2 ^ LEAST(i.waits, "
-            "20))) END, "
-            "reason = v.reason, holder = NULL, lease_until = NULL, "
-            "handled_at = CASE WHEN v.state = 'done' THEN CAST(:at AS timestamptz) END "
-            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
-            "AS v(id uuid, state text, event jsonb, reason text, jitter float) WHERE i.id = v.id"
+        self._reopen = text(
+            f"UPDATE {schema}.inbox SET state = 'retry', due_at = :at "
+            "WHERE case_no = :case_no AND speaker = :speaker AND sequence = :sequence AND state = 'waiting'"
         )
-        self._claim_new = text(f"SELECT * FROM {schema}.claim_inbox(:limit, :holder, :lease)").columns(
-            facts=JSONB, one_is_due=Boolean
-        )
-        self._claim_one = text(
-            f"UPDATE {schema}.inbox i SET state = 'claimed', holder = :holder, "
-            "lease_until = clock_timestamp() + :lease, deaths = i.deaths + (c.before = 'claimed')::int "
-            f"FROM (SELECT id, state AS before FROM {schema}.inbox WHERE "
-            "(state IN ('retry', 'not_yet') AND due_at <= statement_timestamp()) "
-            "OR (state = 'claimed' AND lease_until <= statement_timestamp()) "
-            "ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED) AS c WHERE i.id = c.id "
-            "RETURNING i.id, i.event, i.deaths"
-        )
-        self._park_unreadable = text(
-            f"INSERT INTO {schema}.inbox (id, speaker, case_no, sequence, type, state, sealed, "
-            "reason, received_at) "
-            "VALUES (:id, :speaker, :case_no, :sequence, :type, 'parked', :sealed, :reason, :at) "
-            "ON CONFLICT (id) DO UPDATE SET state = 'parked', sealed = EXCLUDED.sealed, event = NULL, "
-            "reason = EXCLUDED.reason, holder = NULL, lease_until = NULL WHERE inbox.state = 'claimed'"
+        self._set_aside = text(
+            f"INSERT INTO {schema}.inbox AS i (id, speaker, case_no, sequence, type, state, event, waits, "
+            "due_at, reason, received_at, counted) SELECT id, speaker, case_no, sequence, type, 'retry', "
+            "event, 1, :due_at, :reason, :at, false FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS "
+            "r(id uuid, speaker text, case_no text, sequence int, type text, event jsonb) "
+            "ON CONFLICT (id) DO UPDATE SET state = 'retry', waits = i.waits + 1, due_at = EXCLUDED.due_at, "
+            "reason = EXCLUDED.reason, holder = NULL WHERE i.holder = :by"
         )
         self._park_dead = text(
-            f"UPDATE {schema}.inbox SET state = 'parked', reason = :reason, holder = NULL, "
-            "lease_until = NULL "
-            "WHERE id = :id"
+            f"UPDATE {schema}.inbox SET state = 'parked', reason = :reason, holder = NULL, due_at = NULL "
+            "WHERE id = :id AND holder = :by"
         )
-        self._seal_row = text(
-            f"UPDATE {schema}.inbox SET state = 'parked', sealed = :sealed, event = NULL, reason = :reason, "
-            "holder = NULL, lease_until = NULL WHERE id = :id"
+        self._unreadable = text(
+            f"SELECT id, sealed FROM {schema}.inbox WHERE state = 'unreadable' AND type = ANY(:types) "
+            "AND NOT read_by @> ARRAY[:me] ORDER BY position LIMIT :most FOR UPDATE SKIP LOCKED"
+        )
+        self._readable = text(
+            f"UPDATE {schema}.inbox SET state = 'retry', event = CAST(:event AS jsonb), sealed = NULL, "
+            "reason = NULL, due_at = :at WHERE id = :id"
+        )
+        self._still_unreadable = text(
+            f"UPDATE {schema}.inbox SET read_by = read_by || CAST(:me AS text) WHERE id = :id"
         )
         self._undecodable = text(
             f"INSERT INTO {schema}.undecodable (sha256, sealed, size, reason, state, times, received_at) "
@@ -172,130 +187,162 @@ class InboxStore:
             "ON CONFLICT (sha256) DO UPDATE SET times = undecodable.times + 1, state = 'parked'"
         )
 
-    def insert_suspects(self, unit: Unit, events: Sequence[Event]) -> None:
-        """Store deliveries that came again after a death; each is to be handled alone."""
-        rows = [{**_envelope(e), "event": to_json(e)} for e in events]
-        unit.connection.execute(self._insert_suspects, {"rows": json.dumps(rows)})
-
-    def take_delivered(self, unit: Unit, events: Sequence[Event]) -> Taken:
-        """Note first deliveries as handled in this transaction, and lock the gates of their cases."""
-        facts = json.dumps([_envelope(e) for e in events])
-        return self._taken(unit, events, self._take_delivered, {"facts": facts})
-
-    def take_claimed(self, unit: Unit, events: Sequence[Event], holder: UUID) -> Taken:
-        """Note claimed facts that are still this holder's as handled in this transaction, and lock the gates
-        of their cases."""
-        ids = [str(e.id) for e in events]
-        return self._taken(unit, events, self._take_claimed, {"ids": ids, "by": holder})
-
-    def _taken(
-        self, unit: Unit, events: Sequence[Event], statement: Executable, values: dict[str, Any]
+    def take(
+        self, unit: Unit, events: Sequence[Event], unreadable: Sequence[Unreadable], claim: Claim | None
     ) -> Taken:
-        row = unit.connection.execute(statement, values).one()
+        """Make facts this transaction's own and lock the gates of their cases.
+
+        Raises NotMine when the claim's messages have been taken over.
+        """
+        places = [*map(_envelope, events), *(envelope_of(one) for one in unreadable)]
+        row = unit.connection.execute(
+            self._take,
+            {
+                "cases": sorted({place["case_no"] for place in places}),
+                "ids": sorted(place["id"] for place in places),
+                "held": (claim.messages or None) if claim else None,
+                "by": claim.holder if claim else None,
+            },
+        ).one()
+        if not row.mine:
+            raise NotMine
         unit.begin_at(moment(row.wall, row.legal_offset_s))
-        fresh = set(row.fresh or ())
-        # The same fact can stand twice in one batch; it runs once.
-        taken = Taken(list({e.id: e for e in events if str(e.id) in fresh}.values()), row.gates or {}, [], {})
-        for lying in row.held or ():
-            if lying["state"] == "dropped":
-                place = (lying["speaker"], lying["sequence"])
-                taken.dropped.setdefault(lying["case_no"], []).append(place)
-                continue
-            try:
-                taken.held.append(from_json(lying["event"]))
-            except (Unreadable, Undecodable) as error:
-                # Written by a newer release and rolled back: it goes on waiting and holds back its own case.
-                _log.warning("held_event_unreadable", case_no=lying["case_no"], reason=str(error))
+        gates = {case: gate_of(heard) for case, heard in (row.gates or {}).items()}
+        taken = Taken([], [], set(), gates, [], defaultdict(list), {})
+        claimed = set(claim.ids) if claim else set()
+        for lying in row.lying or ():
+            self._sort_in(taken, lying, claimed)
+        for event in {e.id: e for e in events}.values():
+            if _is_ours(taken, event.id, claim):
+                taken.fresh.append(event)
+        taken.unread.extend(one for one in unreadable if _is_ours(taken, UUID(one.event["id"]), claim))
+        ids = {UUID(place["id"]) for place in places}
+        taken.first.update(i for i in ids if i not in taken.lying or not taken.lying[i].counted)
         return taken
 
-    def settle(self, unit: Unit, changes: Iterable[Settled], gates: dict[str, Gate]) -> None:
-        """Write what did not simply run, and move the gates on."""
-        rows = [
-            {
-                "id": str(change.event.id),
-                "state": change.state,
-                "event": to_json(change.event),
-                "reason": change.reason,
-                "jitter": 0.5 + random.random(),
-            }
-            for change in sorted(changes, key=lambda c: c.event.id)
-        ]
-        if rows:
-            unit.connection.execute(
-                self._settle,
-                {
-                    "rows": json.dumps(rows),
-                    "at": unit.wall,
-                    "max_attempts": MAX_ATTEMPTS,
-                    "retry_cap": _RETRY_CAP_S,
-                    "retry_base": _RETRY_BASE_S,
-                    "not_yet_cap": _NOT_YET_CAP_S,
-                },
-            )
-        unit.move_gates(gates)
-
-    def claim_new(self, context: ServiceContext, limit: int) -> Claim:
-        """Claim new facts in the order of their arrival, in a transaction of its own."""
-        holder = uuid4()
-        values = {"holder": holder, "lease": LEASE, "limit": limit}
-        row = call(context.engine, "inbox.claim", self._claim_new, values)
-        events, unusable = _read(row.facts or ())
-        if unusable:
-            with unit_of(context, "inbox.park") as unit:
-                self._park(unit, unusable)
-        return Claim(events, holder, len(row.facts or ()), row.one_is_due)
-
-    def claim_one(self, unit: Unit, *, max_deaths: int) -> Claim:
-        """Claim one fact that must go alone; one that has died too often is parked instead."""
-        holder = uuid4()
-        found = unit.connection.execute(self._claim_one, {"holder": holder, "lease": LEASE}).mappings()
-        rows = [dict(row) for row in found]
-        for row in rows:
-            if row["deaths"] >= max_deaths:
-                reason = f"process-died: the process handling it died {row['deaths']} times"
-                unit.connection.execute(self._park_dead, {"id": row["id"], "reason": reason})
-                _log.error("event_parked", event_id=str(row["id"]), reason=reason)
-        events, unusable = _read([row for row in rows if row["deaths"] < max_deaths])
-        self._park(unit, unusable)
-        return Claim(events, holder, len(rows))
-
-    def _park(
-        self, unit: Unit, unusable: Sequence[tuple[Mapping[str, Any], Unreadable | Undecodable]]
-    ) -> None:
-        """Park what this release cannot read and what is no event at all."""
-        for row, error in unusable:
-            if isinstance(error, Unreadable):
-                self.park_unreadable(unit, error)
-            else:
-                self._park_undecodable_row(unit, UUID(str(row["id"])), row["event"], str(error))
-
-    def _park_undecodable_row(self, unit: Unit, row_id: UUID, stored: Any, reason: str) -> None:
-        """Park what came through the door and is no event; its columns keep their place in its case."""
-        sealed = unit.context.vault.seal(json.dumps(stored), table="inbox", row=row_id, column="sealed")
-        unit.connection.execute(
-            self._seal_row, {"id": row_id, "sealed": sealed, "reason": f"undecodable: {reason}"[:300]}
+    def _sort_in(self, taken: Taken, row: Mapping[str, Any], claimed: set[UUID]) -> None:
+        row_id, state = UUID(row["id"]), InboxState(row["state"])
+        holder = UUID(row["holder"]) if row["holder"] else None
+        taken.lying[row_id] = Lying(
+            row_id, state, row["attempts"], row["waits"], row["deaths"], holder, row["counted"]
         )
-        _log.error("event_parked", event_id=str(row_id), reason=f"undecodable: {reason}")
+        if state is InboxState.DROPPED:
+            taken.dropped[row["case_no"]].append(Dropped(row["speaker"], row["sequence"], row_id))
+        elif state in HELD and row_id not in claimed:
+            try:
+                taken.held.append(from_json(row["event"]))
+            except (Unreadable, Undecodable) as error:
+                # Written by a newer release and rolled back: it goes on waiting, and holds back its own case.
+                _log.warning("held_event_unreadable", case_no=row["case_no"], reason=str(error))
 
-    def park_unreadable(self, unit: Unit, unreadable: Unreadable) -> None:
-        """Park an event whose payload this release cannot read; the payload is kept sealed."""
-        stored = unreadable.event
+    def reopen(self, unit: Unit, case: str, speaker: str, sequence: int) -> None:
+        """Let a waiting fact that lay too far beyond the gate be looked at again."""
         unit.connection.execute(
-            self._park_unreadable,
+            self._reopen, {"case_no": case, "speaker": speaker, "sequence": sequence, "at": unit.wall}
+        )
+
+    def claim_messages(self, context: ServiceContext, most: int) -> Claim:
+        """Free messages until they hold `most` facts, in a transaction of its own."""
+        claim = Claim(uuid4())
+        values = {"by": claim.holder, "lease": LEASE, "most": most}
+        row = call(context.engine, "inbox.claim", self._claim_messages, values)
+        for message, facts in row.messages or ():
+            claim.messages.append(message)
+            read_into(claim, facts)
+        claim.more, claim.one_is_due = row.more, row.one_is_due
+        return claim
+
+    def claim_lost_message(self, context: ServiceContext) -> Claim | None:
+        """A message whose holder died."""
+        claim = Claim(uuid4(), lost=True)
+        values = {"by": claim.holder, "lease": LEASE, "grace": GRACE}
+        row = call(context.engine, "inbox.claim", self._claim_lost, values)
+        if row.id is None:
+            return None
+        claim.messages.append(row.id)
+        read_into(claim, row.facts)
+        return claim
+
+    def claim_due(self, context: ServiceContext, *, most: int, max_deaths: int) -> Claim:
+        """One fact that must go alone, or a few that went down with a batch once. Those that have died too
+        often are in `dead`."""
+        claim = Claim(uuid4(), alone=True)
+        values = {"by": claim.holder, "lease": LEASE, "grace": GRACE, "most": most}
+        row = call(context.engine, "inbox.claim", self._claim_due, values)
+        for fact in row.facts or ():
+            claim.ids.append(UUID(fact["id"]))
+            if fact["deaths"] >= max_deaths:
+                claim.dead.append(fact)
+            else:
+                read_into(claim, [fact["event"]])
+        return claim
+
+    def renew(self, context: ServiceContext, claim: Claim) -> None:
+        """Go on with a claim after an outage: what is not ours any more was handled, or taken over."""
+        values = {"held": claim.messages, "ids": claim.ids, "by": claim.holder, "lease": LEASE}
+        row = call(context.engine, "inbox.renew", self._renew, values)
+        if claim.messages and sorted(row.messages or ()) != sorted(claim.messages):
+            claim.messages, claim.ids, claim.events, claim.unreadable = [], [], [], []
+            claim.undecodable, claim.dead = [], []
+        elif claim.ids:
+            mine = set(row.rows or ())
+            claim.ids = [one for one in claim.ids if one in mine]
+            claim.events = [event for event in claim.events if event.id in mine]
+            claim.unreadable = [one for one in claim.unreadable if UUID(one.event["id"]) in mine]
+
+    def give_back(self, unit: Unit, claim: Claim) -> None:
+        """Let somebody else handle it: this process ends."""
+        unit.connection.execute(self._give_back, {"by": claim.holder})
+
+    def split(self, unit: Unit, claim: Claim) -> None:
+        """Turn claimed messages into claimed rows of the inbox: their facts no longer go together."""
+        rows = [{**_envelope(event), "event": to_json(event)} for event in claim.events]
+        unit.connection.execute(
+            self._split,
+            {"held": claim.messages, "by": claim.holder, "lease": LEASE, "facts": json.dumps(rows)},
+        )
+
+    def set_aside(self, unit: Unit, event: Event, claim: Claim | None, reason: str) -> None:
+        """Keep a fact for later without a look at its gate, which may be what cannot be had."""
+        unit.connection.execute(
+            self._set_aside,
             {
-                "id": stored["id"],
-                "speaker": stored["source"].rsplit("/", 1)[-1][:40],
-                "case_no": stored["subject"],
-                "sequence": int(stored["sequence"]),
-                "type": stored["type"][:200],
-                "sealed": unit.context.vault.seal(
-                    json.dumps(stored), table="inbox", row=stored["id"], column="sealed"
-                ),
-                "reason": unreadable.reason[:300],
+                "rows": json.dumps([{**_envelope(event), "event": to_json(event)}]),
+                "reason": reason,
                 "at": unit.wall,
+                "due_at": unit.wall + timedelta(seconds=_SET_ASIDE_S),
+                "by": claim.holder if claim else None,
             },
         )
-        _log.error("event_parked", event_id=stored["id"], reason=unreadable.reason)
+
+    def park_dead(self, unit: Unit, fact: Mapping[str, Any], claim: Claim) -> None:
+        """Park a fact that has taken its process down too often."""
+        reason = f"process-died: the process handling it died {fact['deaths']} times"
+        unit.connection.execute(
+            self._park_dead, {"id": UUID(fact["id"]), "reason": reason, "by": claim.holder}
+        )
+        _log.error("event_parked", event_id=fact["id"], reason=reason)
+
+    def read_again(self, context: ServiceContext, types: Sequence[str], me: str, most: int = 100) -> int:
+        """Let facts that an older release could not read be handled, where this one can; how many were tried.
+
+        `me` tells releases apart, so that each tries a fact once.
+        """
+        with unit_of(context, "inbox.read_again") as unit:
+            values = {"types": list(types), "me": me, "most": most}
+            found = unit.connection.execute(self._unreadable, values).all()
+            for row in found:
+                stored = json.loads(
+                    context.vault.open(row.sealed, table="inbox", row=row.id, column="sealed")
+                )
+                try:
+                    from_json(stored)
+                except (Unreadable, Undecodable):
+                    unit.connection.execute(self._still_unreadable, {"id": row.id, "me": me})
+                else:
+                    values = {"id": row.id, "event": json.dumps(stored), "at": unit.wall}
+                    unit.connection.execute(self._readable, values)
+        return len(found)
 
     def park_undecodable(self, unit: Unit, sha256: str, body: bytes, error: Undecodable) -> None:
         """Park bytes that are no event, sealed, under their hash."""
@@ -312,20 +359,130 @@ class InboxStore:
         _log.error("message_parked", sha256=sha256, reason=str(error))
 
 
-_Unusable = tuple[Mapping[str, Any], Unreadable | Undecodable]
-"""A row, and what is wrong with it."""
+class Changes:
+    """Collects what a batch leaves behind, as the table takes it."""
+
+    def __init__(self, unit: Unit, lying: Mapping[UUID, Lying]) -> None:
+        self._unit = unit
+        self._lying = lying
+        self.told: list[tuple[str, str, str | None]] = []
+        """type, state and reason of what was put into the inbox."""
+        self.result = InboxChanges()
+
+    def failed(self, event: Event, reason: str) -> None:
+        """Its command raised; tried again until MAX_ATTEMPTS, then parked."""
+        attempts = self._found(event.id).attempts
+        if attempts + 1 >= MAX_ATTEMPTS:
+            self._put(event, InboxState.PARKED, reason, attempts=attempts + 1)
+            return
+        due_s = (0.5 + random.random()) * min(_RETRY_CAP_S, _RETRY_BASE_S * 2**attempts)
+        self._put(event, InboxState.RETRY, reason, attempts=attempts + 1, due_s=due_s)
+
+    def not_yet(self, event: Event) -> None:
+        """A fact of another speaker must come first."""
+        waits = self._found(event.id).waits
+        due_s = min(_NOT_YET_CAP_S, _NOT_YET_BASE_S * 2 ** min(waits, 20))
+        reason = "a fact of another service must come first"
+        self._put(event, InboxState.NOT_YET, reason, waits=waits + 1, due_s=due_s)
+
+    def waiting(self, event: Event) -> None:
+        """An earlier fact of the same speaker and case is missing, failed or parked."""
+        reason = "an earlier fact of this speaker about the case is not handled yet"
+        self._put(event, InboxState.WAITING, reason)
+
+    def parked(self, event: Event, reason: str) -> None:
+        """People must look."""
+        self._put(event, InboxState.PARKED, reason)
+
+    def suspect(self, event: Event) -> None:
+        """Its process died; it is handled among a few, then alone."""
+        self._put(event, InboxState.RETRY, "the process handling it died", deaths=1, due_s=0.0)
+
+    def open_again(self, event: Event) -> None:
+        """Lies waiting, and is to be looked at now."""
+        self._put(event, InboxState.RETRY, None, due_s=0.0)
+
+    def unreadable(self, one: Unreadable, me: str) -> None:
+        """This release cannot read it: the payload is kept sealed until one can."""
+        place = envelope_of(one)
+        sealed = self._unit.context.vault.seal(
+            json.dumps(one.event), table="inbox", row=place["id"], column="sealed"
+        )
+        self._row(
+            place,
+            InboxState.UNREADABLE,
+            one.reason[:300],
+            sealed=base64.b64encode(sealed).decode(),
+            read_by=[me],
+        )
+        _log.warning("event_unreadable", event_id=place["id"], reason=one.reason)
+
+    def gone(self, ids: Iterable[UUID]) -> None:
+        """These rows have nothing to lie there for any more; ids without a row are let be."""
+        self.result.gone.extend(one for one in ids if one in self._lying)
+
+    def seen(self, speaker_and_id: Iterable[tuple[str, UUID]]) -> None:
+        """Count what was never seen before, for the comparison with what the speaker said."""
+        counts: dict[tuple[str, int], list[int]] = {}
+        for speaker, fact_id in speaker_and_id:
+            minute = (fact_id.int >> 80) // 60_000
+            count = counts.setdefault((speaker, minute), [0, 0])
+            count[0] += 1
+            count[1] ^= fact_id.int & (2**64 - 1)
+        for (speaker, minute), (facts, tails) in sorted(counts.items()):
+            self.result.seen.append(
+                {
+                    "speaker": speaker,
+                    "minute": datetime.fromtimestamp(minute * 60, UTC).isoformat(),
+                    "facts": facts,
+                    "tails": tails - 2**64 if tails >= 2**63 else tails,
+                }
+            )
+
+    def _found(self, fact_id: UUID) -> Lying:
+        return self._lying.get(fact_id) or Lying(fact_id, InboxState.RETRY)
+
+    def _put(self, event: Event, state: InboxState, reason: str | None, **counts: float) -> None:
+        lying = self._found(event.id)
+        kept = {"attempts": lying.attempts, "waits": lying.waits, "deaths": lying.deaths}
+        self._row(_envelope(event), state, reason, event=to_json(event), **{**kept, **counts})
+        self.told.append((event.type, state, reason))
+
+    def _row(self, place: Mapping[str, Any], state: InboxState, reason: str | None, **more: Any) -> None:
+        counts = {"attempts": 0, "waits": 0, "deaths": 0, "due_s": None, "event": None, "sealed": None}
+        self.result.put.append({**place, "state": state, "reason": reason, **counts, **more})
 
 
-def _read(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Event], list[_Unusable]]:
-    """The events of these rows, and the rows that are none."""
-    events: list[Event] = []
-    unusable: list[_Unusable] = []
-    for row in rows:
+def read_into(claim: Claim, facts: Iterable[Any]) -> None:
+    """Sort stored facts into those that can be handled and the others."""
+    for fact in facts:
         try:
-            events.append(from_json(row["event"]))
-        except (Unreadable, Undecodable) as error:
-            unusable.append((row, error))
-    return events, unusable
+            claim.events.append(from_json(fact))
+        except Unreadable as error:
+            claim.unreadable.append(error)
+        except Undecodable as error:
+            claim.undecodable.append((json.dumps(fact).encode(), error))
+
+
+def envelope_of(unreadable: Unreadable) -> dict[str, Any]:
+    """The columns of a fact whose envelope is sound."""
+    stored = unreadable.event
+    return {
+        "id": stored["id"],
+        "speaker": stored["source"].rsplit("/", 1)[-1][:40],
+        "case_no": stored["subject"],
+        "sequence": int(stored["sequence"]),
+        "type": stored["type"][:200],
+    }
+
+
+def _is_ours(taken: Taken, fact_id: UUID, claim: Claim | None) -> bool:
+    """To be handled here: never seen before, or lying there under our own claim."""
+    lying = taken.lying.get(fact_id)
+    if lying is None:
+        # A claimed row that is gone was handled, or given up by people.
+        return claim is None or not claim.ids
+    return claim is not None and fact_id in claim.ids and lying.holder == claim.holder
 
 
 def _envelope(event: Event) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The unit of work: one transaction in which a command loads, decides, saves and says."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,19 +10,19 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-import uuid_utils.compat as uuid7
 from sqlalchemy import Connection, Insert, Table, TextClause, insert, inspect, text
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from shared.bus.context import ServiceContext
-from shared.bus.gate import Gate
+from shared.bus.gate import Gate, gate_json
 from shared.bus.hints import jobs_hint, outbox_hint
 from shared.bus.wire import to_json
 from shared.clock import Moment, read_clock
 from shared.db.transaction import transaction
 from shared.db.types import CaseRow
 from shared.events.fact import Event, Fact
+from shared.events.ids import derived_id, new_id
 from shared.tracing import current_traceparent
 
 
@@ -33,6 +34,7 @@ class LeftJob:
     key: str
     payload: dict[str, Any]
     case: str | None
+    cause: UUID | None
     due_at: datetime
 
     def to_json(self) -> dict[str, Any]:
@@ -42,8 +44,38 @@ class LeftJob:
             "key": self.key,
             "payload": self.payload,
             "case_no": self.case,
+            "cause": str(self.cause) if self.cause else None,
             "due_at": self.due_at.isoformat(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What brought about that something is said: the fact being handled, or the one that left a job.
+
+    `what` tells facts of one cause apart that are said in different transactions.
+    """
+
+    id: UUID
+    correlation: UUID
+    traceparent: str | None = None
+    what: str = ""
+    unheard: int = 0
+    """For a fact being handled: how many facts of its speaker about the case were said before this service
+    began to hear that speaker."""
+
+
+@dataclass(slots=True)
+class InboxChanges:
+    """What a batch leaves behind in the delivery tables; see `leave` in `schema_v1.sql`."""
+
+    gates: dict[str, Gate] = field(default_factory=dict)
+    put: list[dict[str, Any]] = field(default_factory=list)
+    gone: list[UUID] = field(default_factory=list)
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.gates or self.put or self.gone or self.seen)
 
 
 @dataclass(slots=True)
@@ -51,19 +83,20 @@ class Unit:
     """One transaction of one service.
 
     `wall` and `legal` are the two clocks when they are first asked for; they stand still until the end.
-    `cause` is the event that is being handled, if any; it becomes the causation of everything said. Nothing
-    is visible to others before the block ends.
+    `cause` is what is being handled, if anything; it becomes the causation of everything said. Nothing is
+    visible to others before the block ends.
     """
 
     context: ServiceContext
     connection: Connection
     session: Session
-    cause: Event | None = None
+    cause: Cause | None = None
     traceparent: str | None = None
     _moment: Moment | None = None
     _said: list[Event] = field(default_factory=list)
     _jobs: list[LeftJob] = field(default_factory=list)
-    _gates: dict[str, Gate] = field(default_factory=dict)
+    _inbox: InboxChanges = field(default_factory=InboxChanges)
+    _derived: Counter[tuple[UUID, str]] = field(default_factory=Counter)
     _rows: dict[type[DeclarativeBase], list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -91,7 +124,8 @@ class Unit:
         """Say a fact about a case. The caller holds the lock of the case row, which orders the facts."""
         case.sequence = (case.sequence or 0) + 1
         cause = self.cause
-        event_id = uuid7.uuid7()
+        event_id, follows = self._fact_id(fact), case.last_fact
+        case.last_fact = event_id
         self._said.append(
             Event(
                 id=event_id,
@@ -102,10 +136,19 @@ class Unit:
                 time=self.legal,
                 fact=fact,
                 causation=cause.id if cause else None,
-                correlation=(cause.correlation or cause.id) if cause else event_id,
+                correlation=cause.correlation if cause else event_id,
                 traceparent=cause.traceparent if cause else self.traceparent,
+                follows=follows,
             )
         )
+
+    def _fact_id(self, fact: Fact) -> UUID:
+        """Derived from the cause, so that whoever handles the same again says the same again."""
+        if self.cause is None:
+            return new_id()
+        what = f"{fact.type}{self.cause.what}"
+        self._derived[self.cause.id, what] += 1
+        return derived_id(self.cause.id, what, self._derived[self.cause.id, what])
 
     def later(
         self,
@@ -117,7 +160,8 @@ class Unit:
         due_at: datetime | None = None,
     ) -> None:
         """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
-        self._jobs.append(LeftJob(kind, key, payload, case, due_at or self.wall))
+        cause = self.cause.id if self.cause else None
+        self._jobs.append(LeftJob(kind, key, payload, case, cause, due_at or self.wall))
 
     def append(self, kind: type[DeclarativeBase], **columns: Any) -> None:
         """Add a row that this transaction does not look at again. All of a kind are written at the end in one
@@ -127,9 +171,9 @@ class Unit:
         """
         self._rows.setdefault(kind, []).append(columns)
 
-    def move_gates(self, gates: dict[str, Gate]) -> None:
-        """Let the gates of these cases stand where the batch brought them."""
-        self._gates |= gates
+    def change_inbox(self, changes: InboxChanges) -> None:
+        """Leave gates and inbox as the batch made them. Once a unit."""
+        self._inbox = changes
 
     def save(self) -> None:
         """Write everything: one flush, the appended rows, then gates, jobs and facts in one call. The commit
@@ -138,12 +182,18 @@ class Unit:
         self.session.flush()
         for kind, rows in self._rows.items():
             self.connection.execute(_insert(kind), rows)
-        if self._gates or self._jobs or self._said:
+        changes = self._inbox
+        if changes or self._jobs or self._said:
             self.connection.execute(
                 _leave(self.context.service),
                 {
                     "at": self.wall,
-                    "moved": _json([{"case_no": c, "heard": heard} for c, heard in self._gates.items()]),
+                    "moved": _json(
+                        [{"case_no": c, "heard": gate_json(gate)} for c, gate in changes.gates.items()]
+                    ),
+                    "put": _json(changes.put),
+                    "gone": [str(one) for one in changes.gone] or None,
+                    "seen": _json(changes.seen),
                     "jobs": _json(
                         [job.to_json() for job in sorted(self._jobs, key=lambda j: (j.kind, j.key))]
                     ),
@@ -197,19 +247,10 @@ def _insert(kind: type[DeclarativeBase]) -> Insert:
 @cache
 def _leave(service: str) -> TextClause:
     return text(
-        f"SELECT {service}.leave(:at, CAST(:moved AS jsonb), CAST(:jobs AS jsonb), CAST(:said AS jsonb))"
+        f"SELECT {service}.leave(:at, CAST(:moved AS jsonb), CAST(:put AS jsonb), CAST(:gone AS uuid[]), "
+        "CAST(:seen AS jsonb), CAST(:jobs AS jsonb), CAST(:said AS jsonb))"
     )
 
 
 def _json(rows: list[dict[str, Any]]) -> str | None:
     return json.dumps(rows) if rows else None
-
-
-def new_id() -> UUID:
-    """A time-ordered identifier (UUIDv7)."""
-    return uuid7.uuid7()
-
-
-def said_at(event_id: UUID) -> float:
-    """Seconds since the epoch at which an event was said, on the wall clock: its UUIDv7 holds it."""
-    return (event_id.int >> 80) / 1000

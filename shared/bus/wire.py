@@ -17,7 +17,7 @@ from shared.events.fact import Event, UnknownFactType, fact_class
 _FORMAT = JSONFormat()
 _SOURCE = "/onestop/"
 _LARGEST_SEQUENCE = 2**31 - 1
-_EXTENSIONS = ("causationid", "correlationid", "traceparent")
+_EXTENSIONS = ("causationid", "correlationid", "traceparent", "follows")
 _NO_EVENT = (BaseCloudEventException, KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
@@ -49,7 +49,9 @@ def to_json(event: Event) -> dict[str, Any]:
         "sequence": str(event.sequence),
         "datacontenttype": "application/json",
     }
-    for name, value in zip(_EXTENSIONS, (event.causation, event.correlation, event.traceparent), strict=True):
+    for name, value in zip(
+        _EXTENSIONS, (event.causation, event.correlation, event.traceparent, event.follows), strict=True
+    ):
         if value is not None:
             attributes[name] = str(value)
     attributes["data"] = event.fact.model_dump(mode="json")
@@ -70,6 +72,7 @@ def from_json(stored: dict[str, Any]) -> Event:
             "causation": _uuid(stored.get("causationid")),
             "correlation": _uuid(stored.get("correlationid")),
             "traceparent": stored.get("traceparent"),
+            "follows": _uuid(stored.get("follows")),
         }
         known = 1 <= envelope["sequence"] <= _LARGEST_SEQUENCE and envelope["time"].tzinfo is not None
         known = known and stored["source"].startswith(_SOURCE) and 0 < len(envelope["case"]) <= 50

@@ -3,8 +3,9 @@
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import DateTime, Dialect, Integer, String, TypeDecorator
+from sqlalchemy import DateTime, Dialect, Integer, String, TypeDecorator, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 APPEND_ONLY = {"append_only": True}
@@ -43,8 +44,10 @@ class Coded(TypeDecorator[Any]):
 class CaseRow:
     """Mixin: a service's own row for a case. Its lock orders all that the service does for the case.
 
-    `sequence` counts the facts this service has said about the case; see `Unit.emit`.
+    `sequence` counts the facts this service has said about the case, `last_fact` is the id of the last one;
+    see `Unit.emit`.
     """
 
     number: Mapped[str] = mapped_column(String(50), primary_key=True)
     sequence: Mapped[int] = mapped_column(Integer, default=0)
+    last_fact: Mapped[UUID | None] = mapped_column(Uuid)

@@ -43,7 +43,8 @@ class Event:
     """One fact on its way: the CloudEvents attributes we use, and the typed payload.
 
     `sequence` counts the facts of one speaker about one case, from 1, without gaps.
-    `time` is the moment of the fact on the legal clock; `case` is the CloudEvents subject.
+    `time` is the moment of the fact on the legal clock; `case` is the CloudEvents subject. `follows` is the
+    id of the speaker's fact before it about the case, None for the first: a fork of its history shows there.
     """
 
     id: UUID
@@ -56,6 +57,7 @@ class Event:
     causation: UUID | None = None
     correlation: UUID | None = None
     traceparent: str | None = None
+    follows: UUID | None = None
 
 
 def fact_class(type_: str) -> type[Fact]:

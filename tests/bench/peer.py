@@ -6,7 +6,7 @@ from deploy.services import SERVICES, part
 from shared import faults
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
-from shared.bus.unit import unit_of
+from shared.bus.unit import Cause, unit_of
 from shared.bus.wire import from_json, to_json
 from shared.context import build_context
 from shared.db.engine import engine_for
@@ -56,7 +56,7 @@ class Peer:
         event = from_json(stored)
         handler = self._handlers[event.type]
         with unit_of(self._context, "bench.peer") as unit:
-            unit.cause = event
+            unit.cause = Cause(event.id, event.correlation or event.id, event.traceparent)
             handler.command(unit, event, handler.load(unit, [event]))
         fault_point(CRASH_POINT)
         return [to_json(said) for said in unit._said]

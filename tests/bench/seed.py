@@ -8,9 +8,10 @@ from deploy.demo_seed import ISSUERS, publish_built_in
 from deploy.migrate import migrate
 from services.intake.commands import Submission, register_person, submit_case
 from services.materials.models import Certificate
-from shared.bus.unit import Unit, new_id, unit_of
+from shared.bus.unit import Unit, unit_of
 from shared.catalogue.matter import Matter
 from shared.context import build_context
+from shared.events.ids import new_id
 from tests.bench.servers import TEMPLATE, Place, Servers, tell
 
 MATTER = "residence_permit.apply"

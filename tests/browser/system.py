@@ -101,7 +101,7 @@ class System:
         """Wait until nothing is under way."""
         left = " + ".join(
             f"(SELECT count(*) FROM {s}.outbox WHERE sent_at IS NULL)"
-            f" + (SELECT count(*) FROM {s}.inbox WHERE state <> 'done')"
+            f" + (SELECT count(*) FROM {s}.inbox) + (SELECT count(*) FROM {s}.messages)"
             for s in SERVICES
         )
         wait_for(lambda: self.made.value(f"SELECT {left}") == 0, "nothing under way", of=self.made)

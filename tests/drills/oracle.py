@@ -70,7 +70,8 @@ class Books:
                 )
                 found[f"{service}.inbox"] = _count(
                     c,
-                    f"SELECT count(*) FROM {service}.inbox WHERE state NOT IN ('done', 'parked', 'dropped')",
+                    f"SELECT (SELECT count(*) FROM {service}.inbox WHERE state NOT IN ('parked', 'dropped')) "
+                    f"+ (SELECT count(*) FROM {service}.messages)",
                 )
         return {kind: count for kind, count in found.items() if count}
 

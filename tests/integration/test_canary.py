@@ -32,7 +32,8 @@ from deploy.services import SERVICES
 from deploy.standins.launch import SmsStandin
 from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.topology import EXCHANGE
-from shared.bus.unit import new_id, unit_of
+from shared.bus.unit import unit_of
+from shared.events.ids import new_id
 from shared.settings import Settings
 from tests.support.installation import (
     GAP,
@@ -443,7 +444,7 @@ def send_strays(system: System) -> None:
                 properties = pika.BasicProperties("application/json", headers=headers, delivery_mode=2)
                 channel.basic_publish(EXCHANGE, fact["type"], body, properties)
         wait_for(lambda: bool(made.rows("SELECT 1 FROM approval.undecodable")), "bytes are parked", of=made)
-    parked = "SELECT 1 FROM approval.inbox WHERE id = CAST(:id AS uuid) AND state = 'parked'"
+    parked = "SELECT 1 FROM approval.inbox WHERE id = CAST(:id AS uuid) AND state = 'unreadable'"
     wait_for(lambda: bool(made.rows(parked, id=ident)), "what cannot be read is parked", of=made)
 
 

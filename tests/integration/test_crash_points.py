@@ -273,7 +273,7 @@ def is_quiet(made: Installation) -> bool:
     """Everything said is handed on and handled, and no job is left."""
     left = " + ".join(
         f"(SELECT count(*) FROM {s}.outbox WHERE sent_at IS NULL)"
-        f" + (SELECT count(*) FROM {s}.inbox WHERE state <> 'done')"
+        f" + (SELECT count(*) FROM {s}.inbox) + (SELECT count(*) FROM {s}.messages)"
         f" + (SELECT count(*) FROM {s}.jobs WHERE state <> 'done')"
         for s in SERVICES
     )

@@ -107,7 +107,7 @@ class System:
             return False
         left = " + ".join(
             f"(SELECT count(*) FROM {s}.outbox WHERE sent_at IS NULL)"
-            f" + (SELECT count(*) FROM {s}.inbox WHERE state <> 'done')"
+            f" + (SELECT count(*) FROM {s}.inbox) + (SELECT count(*) FROM {s}.messages)"
             for s in SERVICES
         )
         return self.made.value(f"SELECT {left}") == 0 and all(map(self.made.has_heard_all, numbers))

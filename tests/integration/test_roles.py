@@ -177,12 +177,12 @@ def test_a_service_works_in_its_own_schema(roles: RoleProbe, service: str) -> No
     tables = [name for name in roles.tables(service) if not name.startswith(f"{service}.outbox_")]
     reads = [f"SELECT 1 FROM {table} LIMIT 0" for table in tables]
     assert roles.may(app_role(service), reads) == reads
-    calls = [f"SELECT {service}.open_gates('{{}}')", f"SELECT nextval('{service}.outbox_id')"]
+    calls = [f"SELECT {service}.claim_outbox(1)", f"SELECT nextval('{service}.outbox_id')"]
     assert roles.may(app_role(service), calls) == calls
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_cannot_change_what_its_house_is_made_of(roles: RoleProbe, service: str) -> None:
+def test_a_service_cannot_change_what_its_schema_is_made_of(roles: RoleProbe, service: str) -> None:
     statements = [*changing_the_schema(roles, service), *ANYWHERE_ELSE]
     assert roles.may(app_role(service), statements) == []
 

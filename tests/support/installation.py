@@ -39,6 +39,7 @@ from services.materials.commands import NewCertificate, record_certificate
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.broker import BrokerPublisher
 from shared.bus.context import ServiceContext
+from shared.bus.gate import gate_of, tail_of
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
 from shared.bus.inbox import Handler, Inbox
@@ -123,6 +124,10 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
 
+    def lines(self, event: str) -> list[str]:
+        """The log lines of one event."""
+        return [line for line in self.output().splitlines() if f'"event": "{event}"' in line]
+
     def output(self) -> str:
         """What it printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -184,18 +189,31 @@ class Installation:
     def make_due(self, service: str) -> int:
         """Let every wait of a service's inbox be over, leases included; how many there were."""
         return self.change(
-            f"UPDATE {service}.inbox SET due_at = due_at - interval '1 day', "
-            "lease_until = lease_until - interval '1 day' WHERE state IN ('retry', 'not_yet', 'claimed')"
+            f"UPDATE {service}.inbox SET due_at = due_at - interval '1 day' "
+            "WHERE state IN ('retry', 'not_yet', 'claimed', 'suspected')"
+        ) + self.change(
+            f"UPDATE {service}.messages SET due_at = due_at - interval '1 day' WHERE holder IS NOT NULL"
         )
 
     def states(self, service: str) -> dict[UUID, str]:
-        """The state of each fact in a service's inbox."""
+        """The state of each fact that lies in a service's inbox."""
         return {row.id: row.state for row in self.rows(f"SELECT id, state FROM {service}.inbox")}
+
+    def has_handled(self, service: str, *ids: UUID) -> bool:
+        """The gates of a service know all these facts, and none of them lies in its inbox any more."""
+        tails = "".join(row.heard for row in self.rows(f"SELECT heard::text AS heard FROM {service}.gates"))
+        return all(tail_of(one) in tails for one in ids) and not set(ids) & set(self.states(service))
+
+    def handled(self, service: str) -> int:
+        """How many facts the gates of a service have let pass."""
+        rows = self.rows(f"SELECT heard FROM {service}.gates")
+        return sum(heard.last for row in rows for heard in gate_of(row.heard).values())
 
     def unfinished(self, service: str) -> int:
         """Facts that are neither handled nor given up by people."""
-        found = self.value(f"SELECT count(*) FROM {service}.inbox WHERE state NOT IN ('done', 'dropped')")
-        return int(found)
+        lying = self.value(f"SELECT count(*) FROM {service}.inbox WHERE state <> 'dropped'")
+        coming = self.value(f"SELECT COALESCE(sum(jsonb_array_length(facts)), 0) FROM {service}.messages")
+        return int(lying + coming)
 
     def has_heard_all(self, number: str) -> bool:
         """Every service handled all that was said to it about a case, wherever a fact lies meanwhile."""
@@ -205,7 +223,8 @@ class Installation:
                 speaker: self.value(f"SELECT count(*) FROM {speaker}.outbox WHERE case_no = :n", n=number)
                 for speaker in speakers
             }
-            if (rows[0].heard if rows else {}) != {name: count for name, count in said.items() if count}:
+            heard = {name: one.last for name, one in gate_of(rows[0].heard if rows else {}).items()}
+            if heard != {name: count for name, count in said.items() if count}:
                 return False
         return True
 

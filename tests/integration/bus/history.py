@@ -16,20 +16,32 @@ from deploy.services import part, subscriptions
 from shared.bus.consumer import QueueConsumer
 from shared.bus.inbox import Inbox
 from shared.bus.topology import queue_name
-from shared.bus.unit import new_id
 from shared.bus.wire import from_json, to_message
 from shared.db.transaction import transaction
 from shared.db.types import AwareDateTime
 from shared.events.fact import Event
+from shared.events.ids import new_id
 from tests.support.installation import GAP, Citizen, Installation, wait_for
 
 Stored = dict[str, Any]
 
 _TOLD_TIMES = frozenset({"accepted_at", "legal_due_at", "promised_due_at", "last_received_at"})
 """Moments that come out of facts; all others are read off the clock when something is handled."""
-_OWN = frozenset({"id", "fact", "identifier", "grant", "case_no", "number", "query_lookup", "sequence"})
+_OWN = frozenset(
+    {"id", "fact", "identifier", "grant", "case_no", "number", "query_lookup", "sequence", "last_fact"}
+)
 _BUS = frozenset(
-    {"outbox", "inbox", "gates", "jobs", "undecodable", "parked_acts", "data_keys", "idempotency_keys"}
+    {
+        "outbox",
+        "messages",
+        "inbox",
+        "gates",
+        "jobs",
+        "undecodable",
+        "parked_acts",
+        "data_keys",
+        "idempotency_keys",
+    }
 )
 
 
@@ -45,8 +57,12 @@ class History:
         """The same facts about another case and person, under new ids that keep the order."""
         told = json.dumps(self.facts).replace(self.number, number)
         facts: list[Stored] = json.loads(told.replace(str(self.applicant), str(applicant)))
+        last: dict[str, str] = {}
         for fact in facts:
             fact["id"] = str(new_id())
+            if fact["source"] in last:
+                fact["follows"] = last[fact["source"]]
+            last[fact["source"]] = fact["id"]
         return facts
 
 
@@ -64,7 +80,7 @@ def record_history(installation: Installation) -> History:
         for row in installation.rows(f"SELECT event FROM {service}.outbox ORDER BY id")
     ]
     applicant = installation.value("SELECT applicant FROM intake.cases")
-    return History(number, applicant, tuple(sorted(facts, key=lambda fact: fact["id"])))
+    return History(number, applicant, tuple(sorted(facts, key=lambda fact: fact["time"])))
 
 
 def heard_by(service: str, facts: Iterable[Stored]) -> list[Stored]:

@@ -25,7 +25,7 @@ def consuming(stage: Stage, linger_s: float) -> Iterator[list[int]]:
 
     def run(work: Callable[[], None]) -> None:
         work()
-        ended.append(len(stage.installation.states(stage.service)))
+        ended.append(stage.installation.handled(stage.service))
 
     inbox = stage.installation.inbox(stage.service)
     consumer = QueueConsumer(

@@ -2,7 +2,7 @@
 
 from shared.bus.gate import CONFLICT
 from shared.bus.parking import drop_parked
-from shared.bus.unit import new_id
+from shared.events.ids import new_id
 from tests.integration.bus.history import Stage, of_kind, open_line
 from tests.support.installation import settle
 

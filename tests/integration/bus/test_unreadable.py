@@ -1,8 +1,10 @@
 """What this release cannot read, or nobody could."""
 
 import hashlib
+from typing import Any, ClassVar
 
 import pytest
+from pydantic import BaseModel
 
 from shared.bus.parking import (
     StillUnreadable,
@@ -11,7 +13,9 @@ from shared.bus.parking import (
     replay_parked,
     show_parked,
 )
-from shared.bus.unit import new_id
+from shared.bus.store import InboxStore
+from shared.events.fact import UnknownFactType, fact_class
+from shared.events.ids import new_id
 from tests.integration.bus.failing import SECRET
 from tests.integration.bus.history import (
     BrokerLine,
@@ -23,8 +27,15 @@ from tests.integration.bus.history import (
 from tests.support.installation import settle
 
 
+class CannotBeRead(BaseModel):
+    """How an older release has the same type."""
+
+    speaker: ClassVar[str] = "approval"
+    not_said_any_more: str
+
+
 @pytest.mark.parametrize("broken", ["unknown-type", "schema-invalid"])
-def test_what_this_release_cannot_read_is_parked_sealed_and_holds_back_its_own_case(
+def test_what_this_release_cannot_read_waits_sealed_and_holds_back_its_own_case(
     stage: Stage, expected: list[str], broken: str
 ) -> None:
     number, facts = stage.new_case()
@@ -42,7 +53,7 @@ def test_what_this_release_cannot_read_is_parked_sealed_and_holds_back_its_own_c
         settle(stage.installation, "notify", inbox)
 
     assert stage.outcome(neighbour) == expected
-    [row] = stage.installation.rows("SELECT * FROM notify.inbox WHERE state = 'parked'")
+    [row] = stage.installation.rows("SELECT * FROM notify.inbox WHERE state = 'unreadable'")
     assert (str(row.id), row.case_no) == (bad["id"], number)
     assert row.reason.startswith(broken)
     assert SECRET not in row.reason
@@ -119,4 +130,44 @@ def test_what_comes_through_the_door_and_is_no_fact_is_parked(stage: Stage, expe
         settle(stage.installation, "notify", inbox)
 
     assert stage.outcome(number) == expected
-    assert stage.installation.states("notify")[ident(bad)] == "parked"
+    assert ident(bad) not in stage.installation.states("notify")
+    [row] = stage.installation.rows("SELECT state, reason FROM notify.undecodable")
+    assert (row.state, row.reason) == ("parked", "envelope: ValueError")
+
+
+@pytest.mark.parametrize("broken", ["unknown-type", "schema-invalid"])
+def test_a_release_that_can_read_it_handles_it_without_anybodys_help(
+    stage: Stage, expected: list[str], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, facts = stage.new_case()
+    accepted = of_kind(facts, "case-accepted")
+    inbox, context = stage.installation.inbox("notify"), stage.installation.context("notify")
+
+    def older(type_: str) -> Any:
+        """An older release's look at what it knows."""
+        found = fact_class(type_)
+        if type_ != accepted["type"]:
+            return found
+        if broken == "unknown-type":
+            raise UnknownFactType(type_)
+        return CannotBeRead
+
+    with monkeypatch.context() as old:
+        old.setattr("shared.bus.wire.fact_class", older)
+        with open_line(stage.installation, "notify", inbox) as line:
+            line.send(facts)
+            line.take()
+        settle(stage.installation, "notify", inbox)
+        assert stage.installation.states("notify")[ident(accepted)] == "unreadable"
+        # It tries again what another release put there, once.
+        store = InboxStore("notify")
+        assert store.read_again(context, [accepted["type"]], "an older release") == 1
+        assert store.read_again(context, [accepted["type"]], "an older release") == 0
+        assert stage.installation.states("notify")[ident(accepted)] == "unreadable"
+
+    assert store.read_again(context, ["onestop.approval.other.v1"], "this release") == 0
+    assert store.read_again(context, [accepted["type"]], "this release") == 1
+    settle(stage.installation, "notify", inbox)
+
+    assert stage.outcome(number) == expected
+    assert stage.installation.unfinished("notify") == 0

@@ -15,6 +15,7 @@ def upgrade() -> None:
         CREATE TABLE approval.cases (
             number varchar(50) PRIMARY KEY,
             sequence integer NOT NULL,
+            last_fact uuid,
             matter varchar(100) NOT NULL,
             matter_version integer NOT NULL,
             region varchar(6) NOT NULL,

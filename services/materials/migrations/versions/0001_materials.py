@@ -16,6 +16,7 @@ def upgrade() -> None:
         CREATE TABLE materials.cases (
             number varchar(50) PRIMARY KEY,
             sequence integer NOT NULL,
+            last_fact uuid,
             matter varchar(100) NOT NULL,
             matter_version integer NOT NULL,
             holders jsonb NOT NULL,
