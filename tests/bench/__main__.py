@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from tests.bench import crash, latency, report, throughput
+from tests.bench import crash, latency, queue, report, throughput
 from tests.bench.contenders import CONTENDERS
 from tests.bench.seed import fill_template
 from tests.bench.servers import DELIVERIES, installation, machine, tell
@@ -13,15 +13,22 @@ from tests.support.output import log_to_stderr
 
 WARM_UP = 100
 PARTS = ("throughput", "crash", "latency")
+QUEUE = "queue"
+"""Only when asked for: it fills a database of its own with two million tasks."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and tell; the exit code."""
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
     log_to_stderr()
     # Else a SIGTERM would leave the scratch folder behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parts = chosen.only or PARTS
+    if QUEUE in parts:
+        if len(parts) > 1:
+            parser.error("the queue is measured alone")
+        return queue.main(["--json"] if chosen.json else [])
     found = report.Report()
     with installation() as servers:
         tell(machine(servers))
@@ -48,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--latency-s", type=int, default=20, help="seconds of submissions at 20 cases a second"
     )
     parser.add_argument("--rounds", type=int, default=1, help="repeat the throughput part; medians are told")
-    parser.add_argument("--only", action="append", choices=PARTS, help="leave out the other parts")
+    parser.add_argument("--only", action="append", choices=(*PARTS, QUEUE), help="leave out the other parts")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object on standard output")
     return parser
 

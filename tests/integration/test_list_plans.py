@@ -1,0 +1,295 @@
+"""No list, count or page reads more than it shows: every query runs on 100,000 rows of each table, a good
+part of them of the one person, case or department that is asked about, and its plan is looked at.
+
+The queries are found, not named: whoever adds one must say here how it is called and how much it may read.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from types import ModuleType
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+from deploy.postgres import PostgresServer
+from deploy.services import SERVICES, part
+from services.approval import queries as approval
+from services.approval.rules.calendar import DayRange
+from services.intake import queries as intake
+from services.materials import queries as materials
+from services.notify import queries as notify
+from shared.catalogue.published import Published
+from shared.paging import MOST
+from shared.settings import Settings
+from tests.support.filling import fill
+from tests.support.installation import (
+    ROOT,
+    Installation,
+    make_installation,
+    secrets_dir,
+    template_settings,
+)
+from tests.support.plans import Plan, plans_of
+
+__all__ = ["secrets_dir", "template_settings"]
+
+ROWS = 100_000
+ME = UUID(int=1)
+"""Who has more than anybody: 10,000 and more rows wherever a person stands."""
+PAGE = 50
+BATCH = sorted(f"case-{n}" for n in range(2, 102))
+AT = datetime(2026, 2, 1, tzinfo=UTC)
+_MINE = f"'{ME}'::uuid"
+_SOMEBODY = "md5('somebody' || n)::uuid"
+_OFTEN_MINE = f"CASE WHEN n % 5 = 0 THEN {_MINE} ELSE {_SOMEBODY} END"
+_OFTEN_CASE_1 = "CASE WHEN n % 5 = 0 THEN 'case-1' ELSE 'case-' || n END"
+_NAMED_1 = f"CASE WHEN n = 1 THEN '{UUID(int=1)}' ELSE md5(n::text) END::uuid"
+
+KNOWN = {
+    "approval.cases": {"region": "'33' || lpad((n % 100)::text, 4, '0')"},
+    "approval.tasks": {
+        "department": "'department-' || n % 20",
+        "state": "CASE WHEN n / 20 % 40 > 0 THEN 'done' WHEN n % 2 = 0 THEN 'open' ELSE 'claimed' END",
+        "due_at": "timestamptz '2026-01-01' + n * interval '1 minute'",
+        "officer": "CASE WHEN n % 2 > 0 THEN 'officer-1' END",
+        "id": _NAMED_1,
+    },
+    "approval.work_calendar": {"region": "(n % 100)::text", "day": "date '2024-01-01' + n / 100"},
+    "intake.cases": {
+        "applicant": _OFTEN_MINE,
+        "agent": f"CASE WHEN n % 5 = 1 THEN {_MINE} END",
+    },
+    "intake.persons": {"id_lookup": "('\\x' || md5(n::text))::bytea"},
+    "intake.timeline": {"case_no": _OFTEN_CASE_1},
+    "intake.lookup_misses": {"asker": "CASE WHEN n % 5 = 0 THEN '\\x01' ELSE '\\x02' END::bytea"},
+    "materials.cases": {"round": "CASE WHEN n = 1 THEN 4000 ELSE n / 10 END"},
+    "materials.match_outcomes": {
+        "case_no": "CASE WHEN n <= 50000 THEN 'case-1' ELSE 'case-' || n END",
+        "round": "n / 10",
+        "material": "'material-' || n % 10",
+        "outcome": "'matched'",
+        "certificate": "md5('materials.certificates.id' || n)::uuid",
+    },
+    "materials.certificates": {"holder": _OFTEN_MINE, "type_code": "'type-' || n % 1000"},
+    "materials.uploads": {"owner": _OFTEN_MINE},
+    "notify.inbox_messages": {"recipient": _OFTEN_MINE},
+    "notify.deliveries": {"id": _NAMED_1, "case_no": "'case-' || (1 + n / 5)"},
+}
+NOT_FILLED = frozenset(f"{service}.outbox" for service in SERVICES)
+
+Asked = Callable[[Connection], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """How a query is called here, and how many rows it may look at for that."""
+
+    ask: Asked
+    most: int
+
+
+def of(function: Callable[..., Any], *values: Any, most: int, **named: Any) -> tuple[str, Query]:
+    """A function that takes a session first."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    return name, Query(lambda connection: function(Session(connection), *values, **named), most)
+
+
+def matters(name: str, *values: Any, most: int) -> tuple[str, Query]:
+    """A method of `Published`, which begins transactions of its own."""
+
+    def ask(connection: Connection) -> Any:
+        return getattr(Published(connection.engine), name)(*values)
+
+    return f"{Published.__module__}.Published.{name}", Query(ask, most)
+
+
+DEPARTMENTS = [f"department-{n}" for n in range(20)]
+CODES = {f"code-{n:05}" for n in range(1, PAGE + 1)}
+# Three times a page where a line is put together from three tables.
+QUERIES: list[tuple[str, Query]] = [
+    of(approval.lock_cases, set(BATCH), most=len(BATCH)),
+    of(approval.calendars, {"7", "8"}, DayRange(date(2025, 1, 1), date(2025, 2, 19)), most=100),
+    of(approval.lock_task, UUID(int=1), most=3),
+    of(approval.task, UUID(int=1), most=2),
+    of(approval.queue, DEPARTMENTS, after=None, limit=PAGE, mine=None, most=3 * PAGE + 23),
+    of(approval.queue, DEPARTMENTS[:1], after=None, limit=PAGE, mine=None, most=3 * PAGE + 3),
+    of(approval.queue, DEPARTMENTS, after=(AT, UUID(int=0)), limit=PAGE, mine=None, most=3 * PAGE + 23),
+    of(approval.queue, DEPARTMENTS, after=None, limit=PAGE, mine="officer-1", most=3 * PAGE + 3),
+    of(approval.queue, DEPARTMENTS, after=(AT, UUID(int=0)), limit=PAGE, mine="officer-1", most=3 * PAGE + 3),
+    of(approval.reasons_of, "case-1", most=5),
+    of(intake.person_by_lookup, b"\x01", most=1),
+    of(intake.next_serial, most=1),
+    of(intake.contact, ME, most=1),
+    of(intake.lock_cases, set(BATCH), most=len(BATCH)),
+    of(intake.case, "case-1", most=1),
+    of(intake.cases_of, ME, after=None, limit=PAGE, most=2 * PAGE + 4),
+    of(intake.cases_of, ME, after=(AT, "case-1"), limit=PAGE, most=2 * PAGE + 4),
+    of(intake.timeline, "case-1", before=None, limit=PAGE, most=PAGE + 1),
+    of(intake.timeline, "case-1", before=(AT, 5), limit=PAGE, most=PAGE + 1),
+    of(intake.recent_misses, b"\x01", b"\x02", datetime(2020, 1, 1, tzinfo=UTC), 20, most=42),
+    of(materials.lock_cases, set(BATCH), most=len(BATCH)),
+    of(materials.certificates_of, {ME}, {"type-0", "type-5"}, most=400),
+    of(materials.next_serials, 100, most=100),
+    of(materials.outcomes_of, "case-1", most=11),
+    of(materials.last_outcomes, set(BATCH), most=11 * len(BATCH)),
+    of(materials.upload, UUID(int=1), most=1),
+    of(materials.uploads_owned, ME, [UUID(int=n) for n in range(50)], most=50),
+    of(materials.matched_certificates, "case-1", most=21),
+    of(materials.upload_of_case, UUID(int=1), "case-1", most=2),
+    of(materials.certificate_by_identifier, "identifier-1", most=1),
+    of(notify.lock_cases, set(BATCH), most=len(BATCH)),
+    of(notify.lock_cases_with_muted, set(BATCH), most=2 * len(BATCH)),
+    of(notify.muted_channels, {UUID(int=n) for n in range(100)}, most=100),
+    of(notify.lock_delivery, UUID(int=1), most=3),
+    of(notify.deliveries_of, "case-1", most=10),
+    of(notify.inbox_of, ME, after=None, limit=PAGE, most=PAGE + 1),
+    of(notify.inbox_of, ME, after=(AT, UUID(int=0)), limit=PAGE, most=PAGE + 1),
+    matters("get", "code-00007", 8, most=3),
+    matters("get_all", {(code, int(code[-5:]) + 1) for code in CODES}, most=150),
+    matters("latest", "code-00007", most=5),
+    matters("latest_of", CODES, most=5 * len(CODES)),
+    matters("page", "code-00005", PAGE, most=5 * (PAGE + 1) + 1),
+]
+
+NO_LISTS = {
+    "deploy/doctor.py": "asks versions and clocks",
+    "deploy/migrate.py": "asks the catalogue of the database",
+    "deploy/postgres.py": "asks whether the server answers",
+    "deploy/trace.py": "one case, by its number",
+    "deploy/web.py": "asks whether the tables are there",
+    "deploy/worker.py": "asks whether the tables are there",
+    "shared/bus/hints.py": "pg_notify",
+    "shared/bus/housekeeping.py": "calls functions; what waits in the outbox is counted",
+    "shared/bus/idempotency.py": "one row, by its key",
+    "shared/bus/jobs.py": "claims, 20 at a time",
+    "shared/bus/outbox.py": "claims, 200 at a time",
+    "shared/bus/parking.py": "what is parked",
+    "shared/bus/store.py": "claims, a batch at a time",
+    "shared/bus/unit.py": "calls functions",
+    "shared/clock.py": "one row",
+    "shared/context.py": "the keys of a service",
+    "shared/db/locking.py": "by the numbers of a batch",
+    "shared/db/merging.py": "puts together what others ask",
+    "shared/db/migrations/versions/0001_common.py": "functions",
+    "shared/db/waiting.py": "asks whether the database answers",
+}
+"""Files that read and have no list of their own."""
+_TOLD = (
+    "Node Type",
+    "Relation Name",
+    "Index Name",
+    "Index Cond",
+    "Filter",
+    "Actual Rows",
+    "Actual Loops",
+    "Rows Removed by Filter",
+)
+_READS = re.compile(r"\bselect\(|SELECT ")
+
+
+@pytest.fixture(scope="module")
+def filled(
+    postgres: PostgresServer, template_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    with make_installation(
+        postgres, template_settings, tmp_path_factory.mktemp("filled"), None
+    ) as installation:
+        with installation.admin.begin() as connection:
+            fill(connection, ROWS, KNOWN, NOT_FILLED)
+            connection.execute(
+                text(
+                    "INSERT INTO onestop.matters "
+                    "SELECT 'code-' || lpad(n::text, 5, '0'), v.version, "
+                    "CASE WHEN n <= 60 THEN m.body ELSE 'null' END, '', m.published_at "
+                    "FROM generate_series(1, 50000) AS n "
+                    "CROSS JOIN LATERAL (VALUES (1), (n + 1)) AS v (version) "
+                    "CROSS JOIN (SELECT * FROM onestop.matters LIMIT 1) AS m"
+                )
+            )
+        with installation.admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM (ANALYZE)"))
+        yield installation
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    QUERIES,
+    ids=[f"{n}-{name.removeprefix('services.')}" for n, (name, _) in enumerate(QUERIES)],
+)
+def test_a_query_reads_what_it_shows(filled: Installation, name: str, query: Query) -> None:
+    plans = plans_of(_engine(filled, name), query.ask)
+    assert plans, "it asked nothing"
+    for plan in plans:
+        assert not plan.sequential(), _told(plan)
+        assert plan.sorted_rows() <= MOST, _told(plan)
+    read = sum(plan.read_rows() for plan in plans)
+    assert read <= query.most, f"{read} rows:\n" + "\n".join(map(_told, plans))
+
+
+def test_what_reads_and_sorts_everything_is_seen(filled: Installation) -> None:
+    everything = "SELECT id FROM approval.tasks WHERE state <> 'done' ORDER BY due_at, id LIMIT 50"
+    plan = plans_of(
+        filled.context("approval").engine, lambda connection: connection.exec_driver_sql(everything).all()
+    )[0]
+    assert plan.read_rows() > 1000
+    assert plan.sorted_rows() > MOST
+    whole = "SELECT count(*) FROM notify.inbox_messages WHERE title = ''"
+    plan = plans_of(
+        filled.context("notify").engine, lambda connection: connection.exec_driver_sql(whole).all()
+    )[0]
+    assert plan.sequential() == ["inbox_messages"]
+
+
+def test_every_query_is_among_them() -> None:
+    found = set()
+    for service in SERVICES:
+        module = part(service, "queries")
+        found |= {f"{module.__name__}.{name}" for name, _ in _functions(module)}
+    found |= {
+        f"{Published.__module__}.Published.{name}"
+        for name, _ in inspect.getmembers(Published, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert {name for name, _ in QUERIES} == found
+
+
+def test_every_file_that_reads_is_known() -> None:
+    planned = {
+        f"{name.rsplit('.', 2 if 'Published' in name else 1)[0].replace('.', '/')}.py" for name, _ in QUERIES
+    }
+    files = [path for part_ in ("services", "shared", "deploy") for path in (ROOT / part_).rglob("*.py")]
+    reading = {
+        path.relative_to(ROOT).as_posix() for path in files if _READS.search(path.read_text(encoding="utf-8"))
+    }
+    assert reading == planned | NO_LISTS.keys()
+
+
+def _functions(module: ModuleType) -> list[tuple[str, Any]]:
+    return [
+        (name, function)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    ]
+
+
+def _engine(installation: Installation, name: str) -> Engine:
+    """With the rights and limits of the service whose query it is."""
+    service = name.split(".")[1]
+    return installation.context(service if service in SERVICES else "intake").engine
+
+
+def _told(plan: Plan) -> str:
+    lines = [plan.sent.sql]
+    waiting = [(0, plan.root)]
+    while waiting:
+        depth, node = waiting.pop()
+        told = {key: node[key] for key in _TOLD if key in node}
+        lines.append("  " * depth + str(told))
+        waiting += [(depth + 1, inner) for inner in reversed(node.get("Plans", []))]
+    return "\n".join(lines)
