@@ -13,13 +13,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import shared.db
 from deploy.services import SERVICES, metadata, part, subscriptions
+from deploy.subscribing import subscribe, subscribed
 from shared.bus import schema as delivery
-from shared.bus.handlers import urgent_types
 from shared.bus.topology import apply_topology
 from shared.context import DataKeyTable
 from shared.db.outages import DatabaseAway
@@ -70,18 +70,17 @@ def migrate(settings: Settings) -> list[str]:
             database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True
         )
         Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys)).ensure()
+    admin = admin_engine(settings)
     if settings.broker_url:
-        apply_topology(settings.broker_url, subscriptions())
+        apply_topology(settings.broker_url, SERVICES, subscribed(admin))
+    subscribe(admin, settings.broker_url)
     _log.info("migrated", migrations=ran)
     return ran
 
 
 def _migrate_database(settings: Settings) -> list[str]:
-    engine = create_engine(
-        database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True
-    )
     ran: list[str] = []
-    with transaction(engine, "migrate") as connection:
+    with transaction(admin_engine(settings), "migrate") as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('onestop.migrate'))"))
         connection.execute(text(f"SET LOCAL lock_timeout = '{_LIMITS['lock_timeout']}'"))
         if connection.dialect.server_version_info < (15,):  # type: ignore[operator]
@@ -94,8 +93,14 @@ def _migrate_database(settings: Settings) -> list[str]:
             ran += _upgrade(connection, schema)
         for service in SERVICES:
             _grant(connection, service)
-        _subscribe(connection)
     return ran
+
+
+def admin_engine(settings: Settings) -> Engine:
+    """As the role that creates schemas and roles."""
+    return create_engine(
+        database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True
+    )
 
 
 def heads() -> dict[str, str]:
@@ -190,14 +195,3 @@ def _grant(connection: Connection, service: str) -> None:
 def _logs(service: str) -> list[str]:
     said = [table.name for table in metadata(service).sorted_tables if table.info.get("append_only")]
     return [*said, *delivery.LOGS]
-
-
-def _subscribe(connection: Connection) -> None:
-    connection.execute(text(f"DELETE FROM {COMMON}.subscriptions"))
-    for subscriber, speakers in sorted(subscriptions().items()):
-        urgent = list(urgent_types(part(subscriber, "worker").Worker))
-        for speaker in speakers:
-            connection.execute(
-                text(f"INSERT INTO {COMMON}.subscriptions VALUES (:speaker, :subscriber, :urgent)"),
-                {"speaker": speaker, "subscriber": subscriber, "urgent": urgent},
-            )

@@ -83,11 +83,14 @@ def init(
 
 @topology.command("apply")
 def apply(data_dir: DataDir = None) -> int:
-    """Declare exchange and queues. Safe to run again; part of `onestop migrate`."""
-    from deploy.services import subscriptions
+    """Declare exchange, queues and the bindings of those that hear somebody already. Safe to run again; part
+    of `onestop migrate`, which alone lets a service begin to hear another one."""
+    from deploy.migrate import admin_engine
+    from deploy.services import SERVICES
+    from deploy.subscribing import subscribed
     from shared.bus.topology import apply_topology
 
-    apply_topology(_broker_url(data_dir), subscriptions())
+    apply_topology(_broker_url(data_dir), SERVICES, subscribed(admin_engine(load_settings(data_dir))))
     say("onestop: exchange and queues are as they should be")
     return 0
 

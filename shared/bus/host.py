@@ -254,4 +254,4 @@ class ServiceWorker:
     @timer(interval=30, eager=True)  # type: ignore[untyped-decorator]
     def read_again(self) -> None:
         """Handle what an older release could not read and this one can."""
-        read_again(self.context)
+        read_again(self.context, handlers_of(type(self)))

@@ -1,12 +1,14 @@
 """Housekeeping of the delivery tables: the outbox turns, and what could not be read is tried again."""
 
+from collections.abc import Iterable
+
 import structlog
 from sqlalchemy import text
 
 from shared import metrics
 from shared.bus.context import ServiceContext
 from shared.bus.hints import inbox_hint
-from shared.bus.inbox import release
+from shared.bus.inbox import release, speakers_in
 from shared.bus.store import InboxStore
 from shared.bus.unit import unit_of
 from shared.db.outages import DatabaseAway
@@ -39,10 +41,12 @@ def keep_tables(context: ServiceContext) -> None:
         _log.warning("keeping_repeats", service=context.service, error=kind_of(error))
 
 
-def read_again(context: ServiceContext) -> None:
-    """Let facts be handled that an older release could not read and this one can."""
+def read_again(context: ServiceContext, handlers: Iterable[str]) -> None:
+    """Let facts be handled that an older release could not read, or did not hear, and this one can."""
+    speakers = speakers_in(handlers)
+    types = [cls.type for cls in fact_classes() if cls.speaker in speakers]
     try:
-        if InboxStore(context.service).read_again(context, [cls.type for cls in fact_classes()], release()):
+        if types and InboxStore(context.service).read_again(context, types, release()):
             context.hints.ring(inbox_hint(context.service))
     except DatabaseAway as error:
         _log.warning("reading_again_repeats", service=context.service, error=kind_of(error))

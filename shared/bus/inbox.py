@@ -8,7 +8,7 @@ when a batch fails stands here.
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -24,7 +24,7 @@ from shared.bus.gate import CONFLICT, FORK, NOTHING_HEARD, Gate, Plan, plan_batc
 from shared.bus.hints import inbox_hint
 from shared.bus.store import AHEAD, Changes, Claim, InboxStore, NotMine, Taken, envelope_of
 from shared.bus.unit import Cause, Unit, unit_of
-from shared.bus.wire import Undecodable, Unreadable
+from shared.bus.wire import Undecodable, Unreadable, to_json
 from shared.db.outages import DatabaseAway, Outage
 from shared.describe import describe
 from shared.events.fact import Event, fact_classes
@@ -79,6 +79,7 @@ class Inbox:
     def __init__(self, context: ServiceContext, handlers: Mapping[str, Handler]) -> None:
         self._context = context
         self._handlers = handlers
+        self._speakers = speakers_in(handlers)
         self._store = InboxStore(context.service)
         self._one_at_a_time = threading.Lock()
         self._unfinished: list[Claim] = []
@@ -98,13 +99,13 @@ class Inbox:
         Raises DatabaseAway when nothing was decided; then none may be.
         """
         with self._one_at_a_time:
-            self._handle(Batch(list(events), list(unreadable)), "inbox.batch")
+            self._handle(self._batch(events, unreadable), "inbox.batch")
 
     def store_suspects(self, events: Sequence[Event], unreadable: Sequence[Unreadable] = ()) -> None:
         """Store facts that come again because somebody's process died, each to be handled among a few, then
         alone; those that were handled before the death are only told apart."""
         with self._one_at_a_time:
-            self._suspect(Batch(list(events), list(unreadable)))
+            self._suspect(self._batch(events, unreadable))
 
     def park_unreadable(self, unreadable: Unreadable) -> None:
         """Keep an event that this release cannot read; it holds back its own case only."""
@@ -174,13 +175,23 @@ class Inbox:
         with self._one_at_a_time:
             if claim.undecodable or claim.dead:
                 self._park(claim)
-            batch = Batch(claim.events, claim.unreadable, claim)
+            batch = self._batch(claim.events, claim.unreadable, claim)
             if claim.lost:
                 self._suspect(batch)
             elif batch.events or batch.unreadable or claim.messages:
                 label = "inbox.alone" if claim.alone else "inbox.batch"
                 self._handle(batch, label, alone=claim.alone)
         self._unfinished.remove(claim)
+
+    def _batch(
+        self, events: Sequence[Event], unreadable: Sequence[Unreadable], claim: Claim | None = None
+    ) -> "Batch":
+        """A fact of somebody whom only a newer release hears is kept for that release."""
+        heard = [event for event in events if event.speaker in self._speakers]
+        others = [event for event in events if event.speaker not in self._speakers]
+        if others:
+            unreadable = [*unreadable, *(Unreadable(to_json(one), "unheard-speaker") for one in others)]
+        return Batch(heard, list(unreadable), claim)
 
     def _park(self, claim: Claim) -> None:
         """Park what is no event at all, and what has died too often."""
@@ -410,6 +421,11 @@ class _Failed:
             changes.not_yet(event)
         else:
             changes.failed(event, self.reason)
+
+
+def speakers_in(handlers: Iterable[str]) -> frozenset[str]:
+    """The services that say facts of these types."""
+    return frozenset(type_.split(".")[1] for type_ in handlers)
 
 
 @cache

@@ -5,7 +5,8 @@ consumer
 that happens to start. Only features that RabbitMQ 3.10 and 4.x share are used.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,23 +60,38 @@ def queue_arguments() -> dict[str, Any]:
     }
 
 
-def apply_topology(url: str, subscriptions: Mapping[str, Sequence[str]]) -> None:
-    """Declare all; subscriber -> speakers. Raises BrokerUnavailable, naming what differs when a queue
-    does."""
+def apply_topology(url: str, services: Iterable[str], bindings: Mapping[str, Sequence[str]]) -> None:
+    """Declare exchanges and the queues of all services, and bind subscriber -> speakers.
+
+    A service that begins to hear a speaker is bound by `bind`, at a moment that is noted; here those that
+    hear it already get a lost binding back. Raises BrokerUnavailable, naming what differs when a queue does.
+    """
+    with _channel(url) as channel:
+        channel.exchange_declare(EXCHANGE, exchange_type="topic", durable=True)
+        channel.exchange_declare(PARK_EXCHANGE, exchange_type="fanout", durable=True)
+        channel.queue_declare(PARK_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind(PARK_QUEUE, PARK_EXCHANGE)
+        for service in sorted(services):
+            channel.queue_declare(queue_name(service), durable=True, arguments=queue_arguments())
+        for subscriber in sorted(bindings):
+            for speaker in bindings[subscriber]:
+                channel.queue_bind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
+
+
+def bind(url: str, subscriber: str, speaker: str) -> None:
+    """Let a service's queue get what a speaker says from now on. Raises BrokerUnavailable."""
+    with _channel(url) as channel:
+        channel.queue_bind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
+
+
+@contextmanager
+def _channel(url: str) -> Iterator[Any]:
     try:
         connection = pika.BlockingConnection(_parameters(url))
     except (AMQPError, OSError) as error:
         raise BrokerUnavailable(detail_en=f"connecting failed: {type(error).__name__}") from None
     try:
-        channel = connection.channel()
-        channel.exchange_declare(EXCHANGE, exchange_type="topic", durable=True)
-        channel.exchange_declare(PARK_EXCHANGE, exchange_type="fanout", durable=True)
-        channel.queue_declare(PARK_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
-        channel.queue_bind(PARK_QUEUE, PARK_EXCHANGE)
-        for subscriber in sorted(subscriptions):
-            channel.queue_declare(queue_name(subscriber), durable=True, arguments=queue_arguments())
-            for speaker in subscriptions[subscriber]:
-                channel.queue_bind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
+        yield connection.channel()
     except ChannelClosedByBroker as error:
         raise BrokerUnavailable(detail_en=f"the broker holds something else: {error.reply_text}") from None
     finally:

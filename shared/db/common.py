@@ -20,6 +20,8 @@ subscriptions = Table(
     Column("speaker", String(40), primary_key=True),
     Column("subscriber", String(40), primary_key=True),
     Column("urgent", ARRAY(Text), nullable=False),
+    Column("since", AwareDateTime, nullable=False),
+    Column("seeded_to", String(50), server_default=""),
 )
 
 matters = Table(

@@ -62,7 +62,7 @@ class Onestop:
     def prepare(self, place: Place) -> None:
         """Exchange and queues."""
         if place.broker:
-            apply_topology(place.broker, subscriptions())
+            apply_topology(place.broker, SERVICES, subscriptions())
 
     def start_worker(self, place: Place, service: str, more: Mapping[str, str] | None = None) -> Worker:
         """`onestop run worker`."""

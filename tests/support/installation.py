@@ -463,7 +463,7 @@ def empty_broker(url: str) -> None:
             channel.queue_delete(queue)
     finally:
         connection.close()
-    apply_topology(url, subscriptions())
+    apply_topology(url, SERVICES, subscriptions())
 
 
 def _settings(postgres: PostgresServer, secrets_dir: Path, name: str, broker_url: str | None) -> Settings:

@@ -18,6 +18,9 @@ def upgrade() -> None:
             speaker varchar(40),
             subscriber varchar(40),
             urgent text[] NOT NULL,
+            since timestamptz NOT NULL,
+            -- How far the gates of cases that existed before are seeded; null when all are.
+            seeded_to varchar(50) DEFAULT '',
             PRIMARY KEY (speaker, subscriber)
         );
         CREATE TABLE onestop.matters (
