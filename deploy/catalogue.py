@@ -10,8 +10,9 @@ from sqlalchemy.pool import NullPool
 from shared.catalogue.loader import load_matter
 from shared.catalogue.published import publish
 from shared.clock import read_clock
+from shared.db.engine import database_url
 from shared.db.transaction import transaction
-from shared.settings import Settings, database_url
+from shared.settings import Settings
 
 
 def publish_matters(settings: Settings, files: Sequence[Path]) -> list[dict[str, Any]]:

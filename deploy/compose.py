@@ -7,28 +7,27 @@ import yaml
 from deploy.postgres import ADMIN, OPTIONS
 from deploy.registry import (
     CLOSED_PATHS,
-    DB_ADMIN_PASSWORD,
-    DB_PASSWORD,
     FRONT,
-    SECRET_FILES,
+    SECRETS,
     STOP_GRACE_S,
     WEB_PORT,
     Process,
     common_settings,
     processes,
 )
+from shared.privacy.secret_files import ADMIN_PASSWORD, MIGRATE
 
 _HEAD = """\
 # Generated from deploy/registry.py by `make docs`; change it there. Every service scales alone:
 #     docker compose up --detach --scale approval-worker=3
 # Before the first start:
-#     onestop secrets init --passwords secrets   (keep master.key: without it nothing sealed can be read)
+#     onestop secrets init secrets   (keep each master.key: without it nothing sealed can be read)
 #     export ONESTOP_SECRETS=$PWD/secrets ONESTOP_USER=$(id -u):$(id -g)
 #     export ONESTOP_BROKER_PASSWORD=$(openssl rand -hex 24)   (and keep it)
 # Only the gateway is reachable from outside, on this machine; put TLS in front of it.
 """
 _USER = "${ONESTOP_USER:?the uid:gid that owns the files in ONESTOP_SECRETS}"
-_SECRETS = "${ONESTOP_SECRETS:?the folder that `onestop secrets init --passwords` made}"
+_SECRETS = "${ONESTOP_SECRETS:?the folder that `onestop secrets init` made}"
 _BROKER_PASSWORD = "${ONESTOP_BROKER_PASSWORD:?letters and digits only, for example openssl rand -hex 24}"
 _GATEWAY_PORT = "${ONESTOP_GATEWAY:-127.0.0.1:8600}:8080"
 _BROKER_URL = f"amqp://onestop:{_BROKER_PASSWORD}@rabbitmq:5672/"
@@ -53,10 +52,6 @@ def compose_document() -> dict[str, Any]:
             "gateway": _gateway(),
         },
         "volumes": {"postgres": {}, "rabbitmq": {}},
-        "secrets": {
-            _secret(name): {"file": f"{_SECRETS}/{name}"}
-            for name in (*SECRET_FILES, DB_PASSWORD, DB_ADMIN_PASSWORD)
-        },
         "configs": {"gateway": {"content": _gateway_config()}},
     }
 
@@ -84,9 +79,8 @@ def _process(process: Process) -> dict[str, Any]:
         "environment": {
             **common_settings(),
             "ONESTOP_BROKER_URL": _BROKER_URL,
-            "ONESTOP_DB__PASSWORD_FILE": f"/run/secrets/{DB_PASSWORD}",
         },
-        "secrets": _mounted(*SECRET_FILES, DB_PASSWORD),
+        "volumes": [_secrets_of(process.service)],
         "expose": [str(process.probe_port)],
         "depends_on": needs,
         "healthcheck": _health(["CMD", "python", "-m", "deploy.probe", str(process.probe_port)]),
@@ -102,11 +96,9 @@ def _migrate() -> dict[str, Any]:
         "environment": {
             **common_settings(),
             "ONESTOP_BROKER_URL": _BROKER_URL,
-            "ONESTOP_DB__PASSWORD_FILE": f"/run/secrets/{DB_PASSWORD}",
             "ONESTOP_DB__ADMIN_USER": ADMIN,
-            "ONESTOP_DB__ADMIN_PASSWORD_FILE": f"/run/secrets/{DB_ADMIN_PASSWORD}",
         },
-        "secrets": _mounted(*SECRET_FILES, DB_PASSWORD, DB_ADMIN_PASSWORD),
+        "volumes": [_secrets_of(MIGRATE)],
         "depends_on": {"postgres": {"condition": _HEALTHY}, "rabbitmq": {"condition": _HEALTHY}},
         "restart": "no",
     }
@@ -120,11 +112,10 @@ def _postgres() -> dict[str, Any]:
         "environment": {
             "POSTGRES_USER": ADMIN,
             "POSTGRES_DB": "onestop",
-            "POSTGRES_PASSWORD_FILE": f"/run/secrets/{DB_ADMIN_PASSWORD}",
+            "POSTGRES_PASSWORD_FILE": f"{SECRETS}/{MIGRATE}/{ADMIN_PASSWORD}",
             "POSTGRES_INITDB_ARGS": "--data-checksums --encoding=UTF8 --locale=C",
         },
-        "secrets": _mounted(DB_ADMIN_PASSWORD),
-        "volumes": ["postgres:/var/lib/postgresql"],
+        "volumes": ["postgres:/var/lib/postgresql", _secrets_of(MIGRATE)],
         "expose": ["5432"],
         "shm_size": "256mb",
         "healthcheck": _health(["CMD", "pg_isready", "-U", ADMIN, "-d", "onestop", "-h", "127.0.0.1"]),
@@ -188,9 +179,13 @@ def _health(test: list[str]) -> dict[str, Any]:
     return {"test": test, "interval": "5s", "timeout": "3s", "retries": 12, "start_period": "30s"}
 
 
-def _secret(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def _mounted(*names: str) -> list[dict[str, str]]:
-    return [{"source": _secret(name), "target": name} for name in names]
+def _secrets_of(owner: str) -> dict[str, Any]:
+    """The folder of one owner and no other. Not its files one by one: in a container that runs while a key is
+    changed, those would stay the old ones."""
+    return {
+        "type": "bind",
+        "source": f"{_SECRETS}/{owner}",
+        "target": f"{SECRETS}/{owner}",
+        "read_only": True,
+        "bind": {"create_host_path": False},
+    }

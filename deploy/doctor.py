@@ -114,14 +114,18 @@ def _database(settings: "Settings") -> Iterator[Finding]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
+    from shared.db.engine import database_url
     from shared.db.outages import DatabaseAway
     from shared.db.transaction import transaction
     from shared.describe import kind_of
-    from shared.settings import database_url
+    from shared.privacy.secret_files import SecretUnusable
 
-    engine = create_engine(
-        database_url(settings, settings.db.admin_user), poolclass=NullPool, hide_parameters=True
-    )
+    try:
+        url = database_url(settings, settings.db.admin_user)
+    except SecretUnusable as error:
+        yield Finding("database", False, error.detail_en, "run it where `onestop migrate` runs")
+        return
+    engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
     try:
         with transaction(engine, "doctor") as connection:
             version = connection.execute(text("SHOW server_version")).scalar_one()

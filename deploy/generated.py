@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 
 def openapi_document(services: Sequence[str] = SERVICES) -> dict[str, Any]:
     """OpenAPI 3.1 of these services together. Needs no database and no secrets of an installation."""
+    from deploy.secret_files import init_secrets
     from deploy.web import build
-    from shared.privacy.secret_files import init_secrets
     from shared.settings import DbSettings, Settings
 
     with tempfile.TemporaryDirectory() as folder:

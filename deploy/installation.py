@@ -71,9 +71,8 @@ class Installation:
             check_kept(self.data_dir)
         # PostgreSQL runs as another user when we are root, and must be able to walk to its own folder.
         make_passable(self.data_dir) if unprivileged() else make_private(self.data_dir)
-        self.postgres = PostgresServer(self.data_dir / "postgres" / "data") if keeps_database() else None
-        if self.postgres is not None:
-            self.postgres.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.secrets_dir = self._make_secrets()
+        self.postgres = self._private_postgres() if keeps_database() else None
         self.rabbitmq = self._private_node() if options.broker == "local" else None
         self.web_port = self._choose_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
@@ -87,8 +86,7 @@ class Installation:
             "ONESTOP_WEB__PORT": str(self.web_port),
             "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, self.url)),
         }
-        if not self._has("SECRETS_DIR"):
-            found["ONESTOP_SECRETS_DIR"] = str(self.data_dir / "secrets")
+        found["ONESTOP_SECRETS_DIR"] = str(self.secrets_dir)
         if self.postgres is not None:
             found["ONESTOP_DB__HOST"] = self.postgres.host
             found["ONESTOP_DB__PORT"] = str(self.postgres.port)
@@ -106,7 +104,6 @@ class Installation:
     ) -> Supervisor:
         """A supervisor for all of it, ready to `run()`."""
         settings = self.settings()
-        self._make_secrets(settings)
         remember_settings(self.data_dir, settings)
         if self.postgres is not None:
             note_made_by(self.data_dir)
@@ -170,12 +167,20 @@ class Installation:
         node.settle_ports()
         return node
 
-    def _make_secrets(self, settings: Mapping[str, str]) -> None:
-        if "ONESTOP_SECRETS_DIR" in self._outer:
-            return
-        from shared.privacy.secret_files import init_secrets
+    def _make_secrets(self) -> Path:
+        """Those given, or our own, made at the first start."""
+        from deploy.secret_files import init_secrets
 
-        init_secrets(Path(settings["ONESTOP_SECRETS_DIR"]))
+        given = self._outer.get("ONESTOP_SECRETS_DIR")
+        if given is not None:
+            return Path(given)
+        init_secrets(self.data_dir / "secrets")
+        return self.data_dir / "secrets"
+
+    def _private_postgres(self) -> PostgresServer:
+        folder = self.data_dir / "postgres"
+        folder.mkdir(parents=True, exist_ok=True)
+        return PostgresServer(folder / "data", secrets_dir=self.secrets_dir)
 
 
 def keeps_database() -> bool:

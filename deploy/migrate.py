@@ -1,4 +1,4 @@
-"""`onestop migrate`: roles, schemas, migrations, grants, first data keys, subscriptions; safe to run again.
+"""`onestop migrate`: roles, schemas, migrations, grants, subscriptions; safe to run again.
 
 Each service has an owner (runs migrations; nobody logs in as one) and an app role (no DDL, own schema only,
 logs only grow). The `deliver` function is the only thing that others may call in a schema, and only those may
@@ -17,18 +17,17 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import shared.db
+from deploy.secret_files import role_verifiers
 from deploy.services import SERVICES, metadata, part, subscriptions
 from deploy.subscribing import subscribe, subscribed
 from shared.bus import schema as delivery
 from shared.bus.topology import apply_topology
-from shared.context import DataKeyTable
+from shared.db.engine import database_url
 from shared.db.outages import DatabaseAway
 from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
 from shared.errors import Unavailable
-from shared.privacy.keys import Keyring
-from shared.privacy.secret_files import MASTER_KEY, load_secret
-from shared.settings import Settings, database_url
+from shared.settings import Settings
 
 _log = structlog.get_logger()
 
@@ -65,11 +64,6 @@ def migrate(settings: Settings) -> list[str]:
             raise
         detail = f"not free within {_LIMITS['lock_timeout']}; nothing was changed: run onestop migrate again"
         raise TablesInUse(detail_en=detail) from error
-    for service in SERVICES:
-        keys = create_engine(
-            database_url(settings, app_role(service)), poolclass=NullPool, hide_parameters=True
-        )
-        Keyring(service, load_secret(settings, MASTER_KEY), DataKeyTable(keys)).ensure()
     admin = admin_engine(settings)
     if settings.broker_url:
         apply_topology(settings.broker_url, SERVICES, subscribed(admin))
@@ -112,6 +106,7 @@ def heads() -> dict[str, str]:
 
 
 def _make_roles(connection: Connection, settings: Settings) -> None:
+    verifiers = role_verifiers(settings)
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {COMMON}"))
     for service in SERVICES:
         for role, login in ((owner_role(service), "NOLOGIN"), (app_role(service), "LOGIN")):
@@ -121,12 +116,8 @@ def _make_roles(connection: Connection, settings: Settings) -> None:
             if exists is None:
                 connection.execute(text(f"CREATE ROLE {role} NOSUPERUSER NOCREATEDB NOCREATEROLE"))
             connection.execute(text(f"ALTER ROLE {role} {login}"))
-            password = settings.db.password_of(role) if login == "LOGIN" else None
-            if password is not None:
-                quoted = connection.execute(
-                    text("SELECT quote_literal(:p)"), {"p": password.get_secret_value()}
-                ).scalar_one()
-                connection.exec_driver_sql(f"ALTER ROLE {role} PASSWORD {quoted}".replace("%", "%%"))
+            if login == "LOGIN":
+                connection.exec_driver_sql(f"ALTER ROLE {role} PASSWORD '{verifiers[role]}'")
             for limit, value in _LIMITS.items():
                 connection.execute(text(f"ALTER ROLE {role} SET {limit} = '{value}'"))
         connection.execute(text(f"GRANT {owner_role(service)} TO CURRENT_USER"))

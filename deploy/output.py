@@ -87,7 +87,7 @@ def _explain_ours(error: "AppError") -> int:
         say(error.detail_en)
     for field in error.fields:
         say(f"  {field.pointer or '/'}: {field.message_en}")
-    if error.code == "settings.invalid":
+    if error.code.startswith("settings."):
         return USAGE
     return _BY_STATUS.get(error.status, FAILED)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from deploy.errors import AlreadyRunning, NotStarted, OtherVersion
-from deploy.places import can_enter, make_private
+from deploy.places import can_enter, make_private, make_private_file, replace_private
 from deploy.postgres_binaries import Binaries, Kind, find_binaries, reachable_binaries
 from deploy.processes import (
     Identity,
@@ -28,6 +28,7 @@ from deploy.processes import (
     unprivileged,
     wait_until,
 )
+from shared.privacy.secret_files import ADMIN_PASSWORD, MIGRATE, read_private
 
 ADMIN = "onestop_admin"
 START_S = 120.0
@@ -65,9 +66,10 @@ OPTIONS = {
 class PostgresServer:
     """One server on one data directory.
 
+    Every log-in needs its password, on the socket too: whoever runs as the same user is not its superuser for
+    that. The admin's lies in `secrets_dir`, by default a folder beside the data, made at the first start.
     `run_as` None means: as `nobody` when we are root, else as ourselves. `tcp_port` also listens on 127.0.0.1
-    with password log-in (for proxies in tests); otherwise only the socket exists. `options` are server
-    settings.
+    (for proxies in tests); otherwise only the socket exists. `options` are server settings.
     """
 
     name = "postgres"
@@ -82,12 +84,14 @@ class PostgresServer:
         tcp_port: int | None = None,
         *,
         prefer: Kind = "wheel",
+        secrets_dir: Path | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.tcp_port = tcp_port
         self.admin_user = ADMIN
-        self.admin_password: str | None = secrets.token_urlsafe(24) if tcp_port else None
+        self._own_secrets = secrets_dir is None
+        self.secrets_dir = secrets_dir or self.data_dir.with_name("secrets")
         self._who = run_as or unprivileged()
         self._found = find_binaries(prefer)
         self._options = {**OPTIONS, **(options or {})}
@@ -112,6 +116,11 @@ class PostgresServer:
     def pid(self) -> int | None:
         """The postmaster while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def admin_password(self) -> str:
+        """The password of the admin."""
+        return read_private(self._password_file)
 
     @property
     def kind(self) -> Kind:
@@ -176,13 +185,11 @@ class PostgresServer:
         )
 
     def prepare(self, database: str = "onestop") -> None:
-        """Make the database when it is missing, and set the password of the TCP log-in."""
+        """Make the database when it is missing."""
         self.psql(
             f"SELECT 'CREATE DATABASE {database}' WHERE NOT EXISTS "
             f"(SELECT 1 FROM pg_database WHERE datname = '{database}') \\gexec\n"
         )
-        if self.admin_password:
-            self.psql(f"ALTER ROLE {ADMIN} PASSWORD '{self.admin_password}'")
 
     def psql(self, script: str, database: str = "postgres") -> str:
         """Run statements as the admin through the socket; what they print."""
@@ -194,7 +201,7 @@ class PostgresServer:
             input=script,
             capture_output=True,
             encoding="utf-8",
-            env=_environment(),
+            env={**_environment(), "PGPASSWORD": self.admin_password},
             check=False,
         )
         if answer.returncode != 0:
@@ -223,6 +230,10 @@ class PostgresServer:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
             self._socket_dir = None
 
+    @property
+    def _password_file(self) -> Path:
+        return self.secrets_dir / MIGRATE / ADMIN_PASSWORD
+
     def _programs(self) -> Binaries:
         if self._binaries is None:
             self._binaries = reachable_binaries(self._found, self._who, self.data_dir.parent / "binaries")
@@ -246,14 +257,23 @@ class PostgresServer:
         half = self.data_dir.with_name(self.data_dir.name + ".half")
         shutil.rmtree(half, ignore_errors=True)
         make_private(half, self._who)
-        answer = run(
-            [
-                *(self._programs().path("initdb"), "-D", half, "-U", ADMIN, "-k", "-E", "UTF8"),
-                *("--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"),
-            ],
-            environment=_environment(),
-            run_as=self._who,
-        )
+        if self._own_secrets:
+            make_private(self._password_file.parent)
+            make_private_file(self._password_file, _new_password)
+        # PostgreSQL's user may not walk to the password, so it is given a copy for the moment.
+        copy = half.with_name(half.name + ".password")
+        replace_private(copy, self.admin_password + "\n", self._who)
+        try:
+            answer = run(
+                [
+                    *(self._programs().path("initdb"), "-D", half, "-U", ADMIN, "-k", "-E", "UTF8"),
+                    *("--locale=C", "--auth=scram-sha-256", "--pwfile", copy, "--no-instructions"),
+                ],
+                environment=_environment(),
+                run_as=self._who,
+            )
+        finally:
+            copy.unlink()
         if answer.returncode != 0:
             shutil.rmtree(half, ignore_errors=True)
             raise NotStarted(detail_en=f"initdb failed in {self.data_dir.parent}: {answer.stdout.strip()}")
@@ -298,6 +318,10 @@ class PostgresServer:
             return (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
+
+
+def _new_password() -> str:
+    return secrets.token_urlsafe(32) + "\n"
 
 
 def _environment() -> dict[str, str]:

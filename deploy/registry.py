@@ -26,10 +26,8 @@ _PATHS = {
 CLOSED_PATHS = ("/internal/", "/metrics", "/readyz")
 """Never reachable from outside."""
 
-SECRET_FILES = ("master.key", "session.key", "service.token")
-"""What every process needs; made by `onestop secrets init`."""
-DB_PASSWORD = "db.password"
-DB_ADMIN_PASSWORD = "db_admin.password"
+SECRETS = "/run/secrets"
+"""Where a container finds the folders of its services."""
 
 Kind = Literal["web", "worker"]
 
@@ -83,5 +81,5 @@ def common_settings() -> dict[str, str]:
         "ONESTOP_WEB__HOST": "0.0.0.0",
         "ONESTOP_WEB__PORT": str(WEB_PORT),
         "ONESTOP_WORKER__HEALTH_PORT": str(HEALTH_PORT),
-        "ONESTOP_SECRETS_DIR": "/run/secrets",
+        "ONESTOP_SECRETS_DIR": SECRETS,
     }

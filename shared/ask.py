@@ -23,6 +23,7 @@ from shared.errors import (
     PreconditionRequired,
     Unavailable,
 )
+from shared.peers import MayAsk, check_may_ask, peer_token
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from shared.settings import Settings
 from shared.tracing import current_traceparent
@@ -57,31 +58,34 @@ class PeerUnavailable(Unavailable):
 
 
 class Asker:
-    """Knows which services live here and where the others are. One per process; close it at the end."""
+    """Asks in the name of one service. It knows which owners live in this process, what may be asked of them
+    (elsewhere the owner decides), and where the others are. Close it at the end."""
 
     def __init__(
         self,
         settings: Settings,
+        service: str,
         local: Mapping[str, Mapping[str, QuestionHandler]],
+        may_ask: MayAsk,
         *,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        self._service = service
         self._local = local
+        self._may_ask = may_ask
         self._peers = {owner: url.rstrip("/") for owner, url in settings.peers.items()}
+        self._token = load_secret(settings, service, SERVICE_TOKEN)
         # trust_env off: a proxy meant for the internet must not see what services tell each other.
-        self._client = httpx.Client(
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-            headers={"Authorization": f"Bearer {load_secret(settings, SERVICE_TOKEN).hex()}"},
-            transport=transport,
-        )
+        self._client = httpx.Client(timeout=_TIMEOUT_S, trust_env=False, transport=transport)
 
     def ask(self, owner: str, question: str, params: Params) -> Params:
-        """The owner's answer. Raises what the owner raised, or PeerUnavailable when it cannot be reached."""
+        """The owner's answer. Raises what the owner raised, MayNotAsk, or PeerUnavailable when it cannot be
+        reached."""
         if owner in self._local:
             answer = self._local[owner].get(question)
             if answer is None:
                 raise _away(owner, question, "it has no such question")
+            check_may_ask(self._may_ask, self._service, owner, question)
             return _as_json(answer(_as_json(params)))
         if owner not in self._peers:
             raise _away(owner, question, f"it is neither here nor in ONESTOP_PEERS__{owner.upper()}")
@@ -92,7 +96,9 @@ class Asker:
         self._client.close()
 
     def _ask_peer(self, owner: str, question: str, params: Params) -> Params:
-        headers = {"traceparent": traceparent} if (traceparent := current_traceparent()) else {}
+        headers = {"Authorization": f"Bearer {peer_token(self._token, owner)}"}
+        if traceparent := current_traceparent():
+            headers["traceparent"] = traceparent
         url = f"{self._peers[owner]}/internal/v1/{question}"
         try:
             response = self._client.post(url, json=params, headers=headers)

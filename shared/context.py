@@ -33,10 +33,13 @@ class DataKeyTable:
             return [WrappedKey(row.key_id, bytes(row.wrapped), KeyState(row.state)) for row in rows]
 
     def add(self, service: str, key: WrappedKey) -> None:
-        """Keep a new key."""
+        """Keep a new key, unless there is one with its id."""
         with transaction(self.engine, "keys.add") as connection:
             connection.execute(
-                text(f"INSERT INTO {service}.data_keys VALUES (:key_id, :wrapped, :state, :created_at)"),
+                text(
+                    f"INSERT INTO {service}.data_keys VALUES (:key_id, :wrapped, :state, :created_at) "
+                    "ON CONFLICT (key_id) DO NOTHING"
+                ),
                 {
                     "key_id": key.key_id,
                     "wrapped": key.wrapped,
@@ -55,7 +58,7 @@ def build_context(
 ) -> ServiceContext:
     """The context of `service` in this process. Nothing connects before the first use.
 
-    `asker` is shared by the services of a process that answer each other in it. `people_wait` is for
+    `asker` asks in the service's name; the default one asks over HTTP only. `people_wait` is for
     processes that answer requests: dead pooled connections are replaced beforehand.
     """
     role = app_role(service)
@@ -66,7 +69,7 @@ def build_context(
         engine=engine,
         # Listening and hinting each hold a connection for good; they must not take it from the work.
         hints=Hints(engine_for(settings, role, pool_size=2)),
-        vault=Vault(service, load_secret(settings, MASTER_KEY), DataKeyTable(engine)),
+        vault=Vault(service, load_secret(settings, service, MASTER_KEY), DataKeyTable(engine)),
         matters=Published(engine),
-        asker=asker or Asker(settings, {}),
+        asker=asker or Asker(settings, service, {}, {}),
     )

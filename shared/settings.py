@@ -1,8 +1,8 @@
 """Every setting of the installation, read once from the environment and passed down.
 
 `ONESTOP_` and the field's name, `__` for what is nested: `ONESTOP_WEB__PORT=8600`. Each variable may instead
-be given as `<name>_FILE`, the path of a file that holds the value (ONESTOP_DB__PASSWORD_FILE). No secret has
-a default, and no `.env` is read unless somebody exports it.
+be given as `<name>_FILE`, the path of a file that holds the value (ONESTOP_SMS__ACCESS_KEY_SECRET_FILE). No
+secret has a default, and no `.env` is read unless somebody exports it.
 """
 
 import difflib
@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
-from sqlalchemy.engine import URL
 
 from shared.errors import AppError
 
@@ -35,7 +34,7 @@ class _Section(BaseModel):
 
 
 class DbSettings(_Section):
-    """Where PostgreSQL is and how the roles log in."""
+    """Where PostgreSQL is. Passwords lie in `secrets_dir`, each with the service whose role it is."""
 
     host: str = Field(description="host name, or the directory of a unix socket", examples=["db.example.org"])
     port: int = Field(default=5432, ge=1, le=65535, description="port number")
@@ -43,18 +42,7 @@ class DbSettings(_Section):
     admin_user: str = Field(
         default="onestop_admin", description="role that creates schemas and roles (migrate only)"
     )
-    admin_password: SecretStr | None = Field(default=None, description="password of the admin role")
-    password: SecretStr | None = Field(
-        default=None, description="password of every role without an own entry"
-    )
-    passwords: dict[str, SecretStr] = Field(default={}, description="passwords by role name")
     connect_timeout_s: int = Field(default=2, ge=1, le=60, description="seconds to wait for a connection")
-
-    def password_of(self, role: str) -> SecretStr | None:
-        """The password of a role; None leaves it to libpq (a socket that trusts its owner, a .pgpass)."""
-        if role == self.admin_user:
-            return self.admin_password
-        return self.passwords.get(role, self.password)
 
 
 class WebSettings(_Section):
@@ -136,7 +124,7 @@ class Settings(BaseSettings):
         examples=["amqp://user:…@mq:5672/"],
     )
     secrets_dir: Path = Field(
-        description="directory of master.key, session.key and service.token, each 0600",
+        description="directory with a folder of secrets for each service of this process",
         examples=["/etc/onestop/secrets"],
     )
     web: WebSettings = WebSettings()
@@ -187,25 +175,6 @@ class Settings(BaseSettings):
                 names = ", ".join(PREFIX + name.upper() for name in loose)
                 raise ValueError(f"{names} must not be set while {PREFIX}ENVIRONMENT is production")
         return self
-
-
-def database_url(settings: Settings, role: str) -> URL:
-    """How `role` reaches the database: psycopg2, which eventlet can make green (not psycopg 3)."""
-    db = settings.db
-    password = db.password_of(role)
-    query = {"connect_timeout": str(db.connect_timeout_s)}
-    socket = db.host.startswith("/")
-    if socket:
-        query["host"] = db.host
-    return URL.create(
-        "postgresql+psycopg2",
-        username=role,
-        password=password.get_secret_value() if password else None,
-        host=None if socket else db.host,
-        port=db.port,
-        database=db.name,
-        query=query,
-    )
 
 
 def _contents(variable: str, path: str) -> str:

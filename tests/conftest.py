@@ -2,9 +2,9 @@
 
 import structlog
 
-from tests.support.servers import postgres, rabbitmq
+from tests.support.servers import postgres, rabbitmq, server_secrets
 
-__all__ = ["postgres", "rabbitmq"]
+__all__ = ["postgres", "rabbitmq", "server_secrets"]
 
 # Where nothing was configured structlog draws tracebacks with every local variable: minutes for a deep one.
 structlog.configure(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.commands.context import DataDir
+from deploy.commands.context import DataDir, Services, choose_services
 from deploy.output import FAILED, Json, emit_json, emit_rows, say
 from deploy.settings import data_dir_of, load_settings
 
@@ -41,13 +41,11 @@ def show(data_dir: DataDir = None) -> int:
 
 
 @config.command("check")
-def check(data_dir: DataDir = None, json: Json = False) -> int:
+def check(service: Services = None, data_dir: DataDir = None, json: Json = False) -> int:
     """Can the settings be used: are all there, and are the secret files readable?"""
-    from shared.privacy.secret_files import MASTER_KEY, SERVICE_TOKEN, SESSION_KEY, load_secret
+    from deploy.secret_files import check_secrets
 
-    settings = load_settings(data_dir)
-    for name in (MASTER_KEY, SESSION_KEY, SERVICE_TOKEN):
-        load_secret(settings, name)
+    check_secrets(load_settings(data_dir), choose_services(service), whole=service is None)
     if json:
         emit_json({"ok": True})
     else:
@@ -60,20 +58,16 @@ def init(
     directory: Annotated[
         Path | None, typer.Argument(help="where; ONESTOP_SECRETS_DIR when absent", show_default=False)
     ] = None,
-    passwords: Annotated[
-        bool, typer.Option("--passwords", help="database passwords as well, for docker-compose.yml")
-    ] = False,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
-    """Make the secret files that are missing (0600). What is there is never replaced."""
+    """Make the secret files that are missing, a folder a service. No secret is ever replaced."""
     import os
 
-    from deploy.passwords import init_passwords
-    from shared.privacy.secret_files import init_secrets
+    from deploy.secret_files import init_secrets
 
     place = Path(directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets")
-    made = [str(path) for path in (*init_secrets(place), *(init_passwords(place) if passwords else ()))]
+    made = [str(path) for path in init_secrets(place)]
     if json:
         emit_json({"made": made})
     else:

@@ -19,6 +19,11 @@ DataDir = Annotated[
     ),
 ]
 
+Services = Annotated[
+    list[str] | None,
+    typer.Option("--service", help="only this service (may be given again); all when absent"),
+]
+
 
 def choose_services(given: list[str] | None) -> tuple[str, ...]:
     """The services named, all when none is. Raises BadParameter."""

@@ -1,19 +1,12 @@
 """`onestop run` and `onestop migrate`: the processes of an installation, one by one."""
 
-from typing import Annotated
-
 import typer
 
-from deploy.commands.context import DataDir, choose_services
+from deploy.commands.context import DataDir, Services, choose_services
 from deploy.output import Json, emit_json, emit_rows
 from deploy.settings import load_settings
 
 run = typer.Typer(no_args_is_help=True, help="Run one process in the foreground.", rich_markup_mode=None)
-
-Services = Annotated[
-    list[str] | None,
-    typer.Option("--service", help="only this service (may be given again); all when absent"),
-]
 
 
 def register(app: typer.Typer) -> None:

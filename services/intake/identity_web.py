@@ -120,7 +120,7 @@ def _officer(body: DevOfficer) -> Principal:
 
 
 def _token(request: Request, principal: Principal) -> Response:
-    token = authenticator(request).tokens.issue(principal, TTL_S)
+    token = authenticator(request).issue(principal, TTL_S)
     return JSONResponse(
         {"token": token, "person_ref": str(principal.person_ref) if principal.person_ref else None}
     )

@@ -54,15 +54,6 @@ def lock_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, Case]:
     return delivery, case
 
 
-def deliveries_of(session: Session, number: str) -> list[Delivery]:
-    """Everything that was or is to be told about a case."""
-    return list(
-        session.scalars(
-            select(Delivery).where(Delivery.case_no == number).order_by(Delivery.planned_at, Delivery.id)
-        )
-    )
-
-
 def inbox_of(
     session: Session, person_ref: UUID, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[InboxMessage]:

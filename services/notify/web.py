@@ -1,4 +1,4 @@
-"""The HTTP doors of notify: the citizen's in-app inbox, and what operators see of deliveries in doubt."""
+"""The HTTP doors of notify: the citizen's in-app inbox."""
 
 from typing import Any
 from uuid import UUID
@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from services.notify import queries
 from services.notify.models import InboxMessage
-from shared.ask import Params, QuestionHandler
+from shared.ask import QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
@@ -18,28 +18,8 @@ from shared.paging import moment, page_of, read_cursor
 
 
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
-    """What the other services may ask notify."""
-
-    def deliveries(params: Params) -> Params:
-        """Everything that was or is to be told about a case."""
-        with unit_of(context, "notify.deliveries") as unit:
-            found = queries.deliveries_of(unit.session, params["case"])
-            return {
-                "deliveries": [
-                    {
-                        "id": str(d.id),
-                        "channel": d.channel,
-                        "template": d.template,
-                        "status": d.state,
-                        "reason": d.reason,
-                        "planned_at": d.planned_at.isoformat(),
-                        "sent_at": d.sent_at.isoformat() if d.sent_at else None,
-                    }
-                    for d in found
-                ]
-            }
-
-    return {"deliveries": deliveries}
+    """The other services need to ask notify nothing."""
+    return {}
 
 
 def router(context: WebContext) -> APIRouter:

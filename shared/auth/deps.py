@@ -3,28 +3,24 @@
 `app.state.authenticator` is an Authenticator, put there by whoever builds the app.
 """
 
-import hmac
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from shared.auth.csrf import SAFE_METHODS, Csrf
-from shared.auth.principal import ANONYMOUS, SERVICE, Principal, PrincipalKind
-from shared.auth.tokens import TokenInvalid, Tokens
+from shared.auth.csrf import SAFE_METHODS, check_csrf, csrf_token_for
+from shared.auth.principal import ANONYMOUS, Principal, PrincipalKind
+from shared.auth.tokens import TokenInvalid, TokenReader, Tokens
 from shared.errors import Forbidden, Unauthenticated
 
 COOKIE = "onestop_session"
 
 
 class Authenticator:
-    """Everything needed to know who sent a request."""
+    """Everything needed to know who sent a request. Only with Tokens, not with a TokenReader, it logs people
+    in."""
 
-    def __init__(
-        self, tokens: Tokens, *, session_key: bytes, service_token: bytes, cookie_secure: bool = True
-    ) -> None:
+    def __init__(self, tokens: TokenReader, *, cookie_secure: bool = True) -> None:
         self.tokens = tokens
-        self.csrf = Csrf(session_key)
-        self._service_token = service_token.hex().encode()
         self._cookie_secure = cookie_secure
 
     async def principal_of(self, request: Request) -> Principal:
@@ -37,20 +33,26 @@ class Authenticator:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer" or not token:
                 raise TokenInvalid
-            return SERVICE if self._is_service(token) else self.tokens.verify(token)
+            return self.tokens.verify(token)
         session = request.cookies.get(COOKIE)
         if not session:
             return ANONYMOUS
         principal = self.tokens.verify(session)
         if request.method not in SAFE_METHODS:
-            await self.csrf.check(request, session)
+            await check_csrf(request, session)
         return principal
+
+    def issue(self, principal: Principal, ttl_s: int) -> str:
+        """A session token for `ttl_s` seconds. Raises RuntimeError where there is no key to sign with."""
+        if not isinstance(self.tokens, Tokens):
+            raise RuntimeError("only intake issues session tokens")
+        return self.tokens.issue(principal, ttl_s)
 
     def log_in(self, response: Response, principal: Principal, ttl_s: int) -> None:
         """Set the session cookie."""
         response.set_cookie(
             COOKIE,
-            self.tokens.issue(principal, ttl_s),
+            self.issue(principal, ttl_s),
             max_age=ttl_s,
             httponly=True,
             samesite="lax",
@@ -60,9 +62,6 @@ class Authenticator:
     def log_out(self, response: Response) -> None:
         """Remove the session cookie."""
         response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self._cookie_secure)
-
-    def _is_service(self, token: str) -> bool:
-        return hmac.compare_digest(token.encode(), self._service_token)
 
 
 def authenticator(request: Request) -> Authenticator:
@@ -74,7 +73,7 @@ def authenticator(request: Request) -> Authenticator:
 def csrf_token(request: Request) -> str:
     """What a page puts into the hidden field `csrf_token` of its forms; "" for visitors without a session."""
     session = request.cookies.get(COOKIE)
-    return authenticator(request).csrf.token_for(session) if session else ""
+    return csrf_token_for(session) if session else ""
 
 
 def visitor_of(request: Request) -> Principal | None:
@@ -106,14 +105,8 @@ async def require_officer(principal: Asking) -> Principal:
     return _only(PrincipalKind.OFFICER, principal)
 
 
-async def require_service(principal: Asking) -> Principal:
-    """Another process of this installation, by the service token."""
-    return _only(PrincipalKind.SERVICE, principal)
-
-
 Citizen = Annotated[Principal, Depends(require_citizen)]
 Officer = Annotated[Principal, Depends(require_officer)]
-Service = Annotated[Principal, Depends(require_service)]
 
 
 def _only(kind: PrincipalKind, principal: Principal) -> Principal:

@@ -10,7 +10,6 @@ class PrincipalKind(StrEnum):
 
     CITIZEN = "citizen"
     OFFICER = "officer"
-    SERVICE = "service"
     ANONYMOUS = "anonymous"
 
 
@@ -35,4 +34,3 @@ class Principal:
 
 
 ANONYMOUS = Principal(PrincipalKind.ANONYMOUS, "anonymous")
-SERVICE = Principal(PrincipalKind.SERVICE, "service")

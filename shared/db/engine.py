@@ -4,12 +4,14 @@ from typing import Any
 
 import psycopg2
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import Dialect, ExceptionContext
+from sqlalchemy.engine import URL, Dialect, ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError
 
 from shared.db.outages import Outage, outage_of
+from shared.db.roles import service_of
 from shared.db.waiting import BoundedConnection, connections_within
-from shared.settings import Settings, database_url
+from shared.privacy.secret_files import ADMIN_PASSWORD, DB_PASSWORD, MIGRATE, load_password
+from shared.settings import Settings
 
 ANSWER_S = 35.0
 """Longer than the roles' statement_timeout of 30 s: as long as the server keeps its own limits, they hold."""
@@ -74,3 +76,28 @@ def _ping(dialect: Dialect, connection: BoundedConnection) -> None:
         raise InvalidatePoolError from error
     finally:
         connection.answer_s = usual_s
+
+
+def database_url(settings: Settings, role: str) -> URL:
+    """How `role` reaches the database: psycopg2, which eventlet can make green (not psycopg 3).
+
+    Raises SecretUnusable when this process has not been given the password of that role.
+    """
+    db = settings.db
+    if role == db.admin_user:
+        password = load_password(settings, MIGRATE, ADMIN_PASSWORD)
+    else:
+        password = load_password(settings, service_of(role), DB_PASSWORD)
+    query = {"connect_timeout": str(db.connect_timeout_s)}
+    socket = db.host.startswith("/")
+    if socket:
+        query["host"] = db.host
+    return URL.create(
+        "postgresql+psycopg2",
+        username=role,
+        password=password,
+        host=None if socket else db.host,
+        port=db.port,
+        database=db.name,
+        query=query,
+    )

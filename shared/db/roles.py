@@ -9,3 +9,8 @@ def app_role(service: str) -> str:
 def owner_role(service: str) -> str:
     """The role that owns a service's schema and runs its migrations."""
     return f"onestop_{service}_owner"
+
+
+def service_of(role: str) -> str:
+    """The service that logs in with this role."""
+    return role.removeprefix("onestop_").removesuffix("_app")

@@ -4,33 +4,45 @@ Apart from it, because workers ask too and need no web framework for that.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from shared.ask import REFUSAL, Params, QuestionHandler
-from shared.auth.deps import Service
 from shared.db.outages import DatabaseAway
 from shared.errors import AppError
 from shared.http.again import doors
+from shared.peers import MayAsk, Peers, check_may_ask
 
 
-def internal_router(answers: Mapping[str, QuestionHandler]) -> APIRouter:
-    """The internal HTTP API of one service: POST /internal/v1/<question>, by service token only.
+def internal_router(
+    owner: str, answers: Mapping[str, QuestionHandler], may_ask: MayAsk, peers: Peers
+) -> APIRouter:
+    """The internal HTTP API of one service: POST /internal/v1/<question>, for those who may ask it.
 
     Each question is a route of its own, so that several services can live in one app; names must differ.
     """
     router = doors("/internal/v1", include_in_schema=False)
     for question, answer in answers.items():
-        router.add_api_route(f"/{question}", _endpoint(answer), methods=["POST"], response_model=None)
+        admit = partial(check_may_ask, may_ask, owner=owner, question=question)
+        router.add_api_route(
+            f"/{question}", _endpoint(answer, peers, admit), methods=["POST"], response_model=None
+        )
     return router
 
 
-def _endpoint(answer: QuestionHandler) -> Callable[..., Response]:
+def _endpoint(answer: QuestionHandler, peers: Peers, admit: Callable[..., None]) -> Callable[..., Response]:
+    def asker_of(request: Request) -> str:
+        return peers.asker_of(request.headers.get("authorization"))
+
     # Not async: answers read the database, so the framework gives each a thread.
-    def answer_question(_: Service, params: Annotated[Params, Body()]) -> Response:
+    def answer_question(
+        asker: Annotated[str, Depends(asker_of)], params: Annotated[Params, Body()]
+    ) -> Response:
         try:
+            admit(asker=asker)
             return JSONResponse(answer(params))
         except AppError as error:
             # An outage is no refusal: it is run again, or answered as at any other door.

@@ -42,7 +42,7 @@ class DataKeyStore(Protocol):
         """All keys of the service, oldest first."""
 
     def add(self, service: str, key: WrappedKey) -> None:
-        """Keep a new key, committed when this returns."""
+        """Keep a new key, committed when this returns; nothing when another process was first with its id."""
 
 
 class Keyring:
@@ -68,14 +68,9 @@ class Keyring:
         self._keys = {row.key_id: self._unwrap(row) for row in rows}
         self._current = active[-1] if active else None
 
-    def ensure(self) -> int:
-        """The key in use; the first one is made when there is none. Only migration calls this."""
-        self.refresh()
-        return self._current or self.rotate()
-
     def rotate(self) -> int:
         """Make a new key and seal with it from now on. Older keys go on opening what they sealed."""
-        # Two rotations at once take the same id, and the store's primary key lets one of them through.
+        # Two at once take the same id; the store keeps one of them, and both seal with that one.
         key_id = max((row.key_id for row in self._store.load(self._service)), default=0) + 1
         key = os.urandom(_DATA_KEY_BYTES)
         wrapped = AES_256_GCM.seal(self._wrapping_key, key, self._place(key_id))
@@ -84,13 +79,16 @@ class Keyring:
         return key_id
 
     def sealing_key(self, cipher: Cipher) -> tuple[int, bytes]:
-        """Id and key to seal with now. Raises VaultError when the service has none yet."""
+        """Id and key to seal with now; whoever seals first makes the first one.
+
+        Raises VaultError when all of them are retired.
+        """
         if self._current is None:
             self.refresh()
+        if self._current is None and not self._keys:
+            self.rotate()
         if self._current is None:
-            raise VaultError(
-                "", f"{self._service} has no active data key; `onestop migrate` makes the first one"
-            )
+            raise VaultError("", f"{self._service} has no active data key")
         return self._current, self._for(cipher, self._keys[self._current])
 
     def opening_key(self, key_id: int, cipher: Cipher) -> bytes:

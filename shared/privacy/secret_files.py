@@ -1,7 +1,10 @@
-"""The three secrets that live in files beside the database, never in it and never in the environment."""
+"""The secrets of the services: files beside the database, never in it and never in the environment.
 
-import os
-import secrets
+Each service has a folder of its own below `secrets_dir`, and a process needs the folders of its services
+only. What only `onestop migrate` may know lies in `migrate/`. `deploy.secret_files` makes the files.
+"""
+
+import json
 import stat
 from pathlib import Path
 
@@ -9,9 +12,17 @@ from shared.errors import AppError
 from shared.settings import Settings
 
 MASTER_KEY = "master.key"
-SESSION_KEY = "session.key"
 SERVICE_TOKEN = "service.token"
-_NAMES = (MASTER_KEY, SESSION_KEY, SERVICE_TOKEN)
+SESSION_KEY = "session.key"
+"""Signs session tokens: intake's alone."""
+SESSION_PUBLIC_KEY = "session.pub"
+ASKERS = "askers.json"
+"""Asker -> hash of what it shows when it asks this service."""
+DB_PASSWORD = "db.password"
+ADMIN_PASSWORD = "db_admin.password"
+MIGRATE = "migrate"
+"""The owner of what creates roles, schemas, exchanges and queues."""
+
 _KEY_BYTES = 32
 _REMEDY = "`onestop secrets init` makes those that are missing"
 
@@ -24,12 +35,46 @@ class SecretUnusable(AppError):
     title_en = "A secret file cannot be used"
 
 
-def load_secret(settings: Settings, name: str) -> bytes:
-    """The 32 bytes of one secret.
+def load_secret(settings: Settings, owner: str, name: str) -> bytes:
+    """The 32 bytes of a key or token of one service.
 
     Raises SecretUnusable, which names the file and the command that mends it.
     """
-    path = settings.secrets_dir / name
+    path = settings.secrets_dir / owner / name
+    try:
+        secret = bytes.fromhex(read_private(path))
+    except ValueError:
+        secret = b""
+    if len(secret) != _KEY_BYTES:
+        raise _unusable(
+            path, "内容有误", "it does not hold 32 bytes in hex", f"restore it, or remove it: {_REMEDY}"
+        )
+    return secret
+
+
+def load_password(settings: Settings, owner: str, name: str) -> str:
+    """A password of one service, or of `migrate`. Raises SecretUnusable."""
+    path = settings.secrets_dir / owner / name
+    password = read_private(path)
+    if not password:
+        raise _unusable(path, "内容为空", "it is empty", f"restore it, or remove it: {_REMEDY}")
+    return password
+
+
+def load_json(settings: Settings, owner: str, name: str) -> dict[str, str]:
+    """A JSON object of texts. Raises SecretUnusable."""
+    path = settings.secrets_dir / owner / name
+    try:
+        found = json.loads(read_private(path))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise _unusable(path, "内容有误", "it is not what was written", f"remove it: {_REMEDY}")
+    return found
+
+
+def read_private(path: Path) -> str:
+    """The text of a file that nobody else may read, without blanks around it. Raises SecretUnusable."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text(encoding="ascii").strip()
@@ -40,35 +85,7 @@ def load_secret(settings: Settings, name: str) -> bytes:
         raise _unusable(path, "无法读取", reason, "give it to the user that runs onestop") from None
     if mode & 0o077:
         raise _unusable(path, "权限过宽", f"others may read it (mode {mode:04o})", f"chmod 600 {path}")
-    try:
-        secret = bytes.fromhex(text)
-    except ValueError:
-        secret = b""
-    if len(secret) != _KEY_BYTES:
-        raise _unusable(
-            path, "内容有误", "it does not hold 32 bytes in hex", f"restore it, or remove it: {_REMEDY}"
-        )
-    return secret
-
-
-def init_secrets(directory: Path) -> list[Path]:
-    """Make the secrets that are missing, each 0600, and return their paths. What is there is never replaced:
-    a new master key would make everything sealed under the old one unreadable.
-    """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    made = []
-    for name in _NAMES:
-        path = directory / name
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            continue
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(_KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        made.append(path)
-    return made
+    return text
 
 
 def _unusable(path: Path, wrong_zh: str, wrong_en: str, remedy: str) -> SecretUnusable:

@@ -20,11 +20,11 @@ from sqlalchemy.orm import Session
 
 from deploy.migrate import migrate
 from deploy.postgres import PostgresServer
+from deploy.secret_files import init_secrets
 from services.approval import queries
-from shared.db.engine import engine_for
+from shared.db.engine import database_url, engine_for
 from shared.db.roles import app_role
-from shared.privacy.secret_files import init_secrets
-from shared.settings import DbSettings, Settings, database_url
+from shared.settings import DbSettings, Settings
 from tests.support.output import log_to_stderr
 from tests.support.plans import plans_of
 
@@ -108,7 +108,7 @@ def database() -> Iterator[tuple[Engine, Engine]]:
         place = Path(folder)
         place.chmod(0o711)
         init_secrets(place / "secrets")
-        server = PostgresServer(place / "data")
+        server = PostgresServer(place / "data", secrets_dir=place / "secrets")
         server.start()
         try:
             settings = Settings(

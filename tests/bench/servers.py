@@ -18,8 +18,9 @@ from sqlalchemy import Engine, create_engine, text
 from deploy.postgres import PostgresServer
 from deploy.processes import end, spawn, wait_until
 from deploy.rabbitmq import RabbitNode
-from shared.privacy.secret_files import init_secrets
-from shared.settings import DbSettings, Settings, database_url
+from deploy.secret_files import init_secrets
+from shared.db.engine import database_url
+from shared.settings import DbSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "bench_template"
@@ -202,11 +203,10 @@ def installation() -> Iterator[Servers]:
     folder = Path(tempfile.mkdtemp(prefix="onestop-bench-"))
     folder.chmod(0o711)
     options = {"shared_preload_libraries": "pg_stat_statements", "track_commit_timestamp": "on"}
-    servers = Servers(
-        folder, PostgresServer(folder / "data", options=options), RabbitNode(folder / "rabbitmq")
-    )
+    init_secrets(folder / "secrets")
+    postgres = PostgresServer(folder / "data", secrets_dir=folder / "secrets", options=options)
+    servers = Servers(folder, postgres, RabbitNode(folder / "rabbitmq"))
     try:
-        init_secrets(folder / "secrets")
         servers.postgres.start()
         servers.rabbitmq.start()
         yield servers

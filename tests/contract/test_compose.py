@@ -1,6 +1,7 @@
 """docker-compose.yml: every service scales alone, stops in peace, and has no password that anybody knows."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import yaml
 
 from deploy.generated import ROOT, openapi_document
 from deploy.registry import CLOSED_PATHS, processes
+from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
+from deploy.web import build
 from shared.settings import Settings, WorkerSettings
 
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -98,7 +101,18 @@ def test_no_secret_has_a_default() -> None:
         for word in ("PASSWORD", "SECRET", "TOKEN"):
             if word in text and "${" in text:
                 assert ":?" in text
-    assert all("${ONESTOP_SECRETS:?" in secret["file"] for secret in FILE["secrets"].values())
+    folders = [text for text in strings(FILE["services"]) if "${ONESTOP_SECRETS" in text]
+    assert folders
+    assert all(text.startswith("${ONESTOP_SECRETS:?") for text in folders)
+
+
+@pytest.mark.parametrize("name", [*PROCESSES, "migrate", "postgres"])
+def test_a_process_is_given_the_secrets_of_its_service_and_no_others(name: str) -> None:
+    [given] = [volume for volume in FILE["services"][name]["volumes"] if isinstance(volume, dict)]
+    owner = name.partition("-")[0] if name in PROCESSES else "migrate"
+    assert given["source"].endswith(f"}}/{owner}")
+    assert given["target"] == f"/run/secrets/{owner}"
+    assert given["read_only"] is True
 
 
 @pytest.mark.parametrize("name", [*PROCESSES, "migrate"])
@@ -106,11 +120,16 @@ def test_the_settings_are_settings_that_exist(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("secrets")
-    for secret in FILE["services"][name]["secrets"]:
-        (folder / secret["target"]).write_text("ab" * 32)
+    init_secrets(folder)
+    owner = name.partition("-")[0]
+    for other in folder.iterdir():
+        if other.name != owner:
+            shutil.rmtree(other)
     for variable, value in FILE["services"][name]["environment"].items():
         monkeypatch.setenv(variable, value.replace("/run/secrets", str(folder)))
     settings = Settings()
+    if owner in SERVICES:
+        build(settings, [owner])
     assert settings.db.host == "postgres"
     assert set(settings.peers) == set(SERVICES)
     assert json.loads(FILE["services"][name]["environment"]["ONESTOP_PEERS"]) == settings.peers

@@ -20,10 +20,10 @@ from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
 from deploy.processes import end, spawn, wait_until
 from deploy.rabbitmq import RabbitNode
+from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
 from deploy.standins.launch import SmsStandin
 from shared.catalogue.loader import BUILT_IN
-from shared.privacy.secret_files import init_secrets
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +123,8 @@ def installation() -> Iterator[Installation]:
     with tempfile.TemporaryDirectory(prefix="onestop-drill-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o711)
-        postgres = PostgresServer(folder / "postgres" / "data")
+        init_secrets(folder / "secrets")
+        postgres = PostgresServer(folder / "postgres" / "data", secrets_dir=folder / "secrets")
         postgres.data_dir.parent.mkdir(parents=True, mode=0o711)
         rabbitmq = RabbitNode(folder / "rabbitmq")
         sms = SmsStandin(folder / "sms")
@@ -139,7 +140,6 @@ def installation() -> Iterator[Installation]:
 
 
 def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms: SmsStandin) -> Installation:
-    init_secrets(folder / "secrets")
     names = [f"{service}.{n}" for service, count in WORKERS.items() for n in range(1, count + 1)]
     web_port, *ports = free_ports(1 + len(names), set())
     url = f"http://127.0.0.1:{web_port}"

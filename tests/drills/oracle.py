@@ -13,7 +13,8 @@ from services.notify.rules.delivery import DeliveryState
 from services.notify.rules.notices import IN_APP, plan_notices
 from shared.bus.topology import read_queues
 from shared.context import build_context
-from shared.settings import Settings, database_url
+from shared.db.engine import database_url
+from shared.settings import Settings
 from tests.drills.driver import Ledger
 from tests.drills.installation import Installation
 

@@ -147,7 +147,6 @@ QUERIES: list[tuple[str, Query]] = [
     of(notify.lock_cases_with_muted, set(BATCH), most=2 * len(BATCH)),
     of(notify.muted_channels, {UUID(int=n) for n in range(100)}, most=100),
     of(notify.lock_delivery, UUID(int=1), most=3),
-    of(notify.deliveries_of, "case-1", most=10),
     of(notify.inbox_of, ME, after=None, limit=PAGE, most=PAGE + 1),
     of(notify.inbox_of, ME, after=(AT, UUID(int=0)), limit=PAGE, most=PAGE + 1),
     matters("get", "code-00007", 8, most=3),

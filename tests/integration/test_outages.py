@@ -149,7 +149,7 @@ def open_system(made: Installation) -> System:
     workers = [made.worker("intake", "materials"), made.worker("approval", "notify")]
     who = made.citizen()
     [person] = made.rows("SELECT person_ref FROM intake.persons")
-    tokens = Tokens(load_secret(made.settings, SESSION_KEY), lambda: datetime.now(UTC))
+    tokens = Tokens(load_secret(made.settings, "intake", SESSION_KEY), lambda: datetime.now(UTC))
     citizen = Principal(PrincipalKind.CITIZEN, "citizen-1", person.person_ref)
     system = System(made, port, web, workers, who, tokens.issue(citizen, 3600))
     wait_for(lambda: answers(port), f"the web process; see {log}", 60)

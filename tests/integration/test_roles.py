@@ -18,8 +18,9 @@ from sqlalchemy.pool import NullPool
 from deploy.migrate import _LIMITS, TablesInUse, migrate
 from deploy.services import SERVICES, subscriptions
 from shared.bus.schema import FUNCTIONS
+from shared.db.engine import database_url
 from shared.db.roles import app_role, owner_role
-from shared.settings import Settings, database_url
+from shared.settings import Settings
 from tests.support.installation import secrets_dir, template_settings
 
 __all__ = ["secrets_dir", "template_settings"]

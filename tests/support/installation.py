@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,14 +47,14 @@ from shared.bus.topology import PARK_QUEUE, apply_topology, queue_name, read_que
 from shared.bus.unit import unit_of
 from shared.catalogue.loader import BUILT_IN
 from shared.context import build_context
-from shared.privacy.secret_files import init_secrets
-from shared.settings import DbSettings, Settings, SmsSettings, WorkerSettings, database_url
+from shared.db.engine import database_url
+from shared.settings import DbSettings, Settings, SmsSettings, WorkerSettings
 
 Delivery = Literal["database", "rabbitmq"]
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "onestop_template"
-"""Every module that takes this fixture has a template of its own, named so: its secrets are its own, too."""
+"""Every module that takes this fixture has a template of its own, named so."""
 MATTER = "residence_permit.apply"
 HELD = ("id_card", "id_photo", "social_insurance_record", "lease_record")
 """The certificates with which nothing has to be asked for."""
@@ -386,11 +385,9 @@ def settle(installation: Installation, service: str, inbox: Inbox, rounds: int =
 
 
 @pytest.fixture(scope="session")
-def secrets_dir() -> Iterator[Path]:
-    """The three secrets."""
-    with tempfile.TemporaryDirectory(prefix="onestop-secrets-") as folder:
-        init_secrets(Path(folder))
-        yield Path(folder)
+def secrets_dir(postgres: PostgresServer) -> Path:
+    """The secrets of every installation on that server."""
+    return postgres.secrets_dir
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pytest
 from deploy.postgres import PostgresServer
 from deploy.processes import free_port
 from deploy.rabbitmq import RabbitNode
+from deploy.secret_files import init_secrets
 
 SMALL_DISK_MIB = 200
 """A new cluster and its log take about 80."""
@@ -56,10 +57,19 @@ def fill(ballast: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A running PostgreSQL: on its socket (`host`, `port`, no password) and on 127.0.0.1:`port`."""
+def server_secrets() -> Iterator[Path]:
+    """The secrets of every installation of the session: they share servers, and with them roles and users."""
+    with tempfile.TemporaryDirectory(prefix="onestop-secrets-") as folder:
+        init_secrets(Path(folder))
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
+    """A running PostgreSQL: on its socket (`host`, `port`) and on 127.0.0.1:`port`; its admin is that of
+    `server_secrets`."""
     with scratch_folder() as folder:
-        server = PostgresServer(folder / "data", tcp_port=free_port())
+        server = PostgresServer(folder / "data", tcp_port=free_port(), secrets_dir=server_secrets)
         server.start()
         try:
             yield server

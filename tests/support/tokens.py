@@ -1,10 +1,11 @@
 """Session tokens made by hand."""
 
 import base64
-import hashlib
 import hmac
 import json
 import time
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.privacy.secret_files import SESSION_KEY, load_secret
 from tests.support.hall import Hall
@@ -16,8 +17,15 @@ def segment(value: object) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def forged(hall: Hall, *, key: bytes | None = None, header: object = None, **changed: object) -> str:
-    """A token made by hand: good for an officer but for what is changed."""
+def forged(
+    hall: Hall,
+    *,
+    key: bytes | None = None,
+    mac: bytes | None = None,
+    header: object = None,
+    **changed: object,
+) -> str:
+    """A token made by hand: good for an officer but for what is changed; `mac` signs with a shared key."""
     now = int(time.time())
     claims: dict[str, object] = {
         "iss": "onestop",
@@ -30,7 +38,9 @@ def forged(hall: Hall, *, key: bytes | None = None, header: object = None, **cha
         "iat": now,
         "exp": now + 600,
     }
-    head = segment(header if header is not None else {"alg": "HS256"})
+    head = segment(header if header is not None else {"alg": "Ed25519" if mac is None else "HS256"})
     signed = f"{head}.{segment({**claims, **changed})}"
-    secret = key if key is not None else load_secret(hall.installation.settings, SESSION_KEY)
-    return f"{signed}.{segment(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
+    if mac is not None:
+        return f"{signed}.{segment(hmac.digest(mac, signed.encode(), 'sha256'))}"
+    seed = key if key is not None else load_secret(hall.installation.settings, "intake", SESSION_KEY)
+    return f"{signed}.{segment(Ed25519PrivateKey.from_private_bytes(seed).sign(signed.encode()))}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deploy.asks import MAY_ASK
 from services.notify.channels import OutsideMessage, Told
 from services.notify.commands import SEND_JOB
 from services.notify.rules.delivery import BELIEVED_AFTER, SendResult
@@ -229,7 +230,8 @@ def sms(db_installation: Installation) -> Iterator[SmsDelivery]:
     db_installation.relay("intake").run_once()
     db_installation.inbox("notify").run_batch(10)
     channel = FakeSms([])
-    asker = Asker(db_installation.settings, {"intake": {"contact": lambda params: {"phone": "13900000001"}}})
+    answers = {"intake": {"contact": lambda params: {"phone": "13900000001"}}}
+    asker = Asker(db_installation.settings, "notify", answers, MAY_ASK)
     runner = JobRunner(db_installation.context("notify"), {f"{SEND_JOB}.sms": SendNotice(channel, asker)})
     yield SmsDelivery(db_installation, channel, runner)
     runner.close()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.peers import peer_token
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from tests.support.agents import (
     GRANNY,
@@ -71,7 +72,8 @@ def test_whoever_names_somebody_does_not_change_how_they_are_reached(hall: Hall)
     attacker = bearer(hall.client.post("/dev/tokens/citizen", json=body).json()["token"])
     named = acted_for(body, Citizen(victim.name, victim.id_number, "13899999999"), "elderly")
     assert hall.apply(attacker, named).status_code == 201
-    service = bearer(load_secret(hall.installation.settings, SERVICE_TOKEN).hex())
+    token = load_secret(hall.installation.settings, "notify", SERVICE_TOKEN)
+    service = bearer(peer_token(token, "intake"))
     asked = {"person": person, "case": number, "purpose": "test"}
     assert (
         hall.client.post("/internal/v1/contact", headers=service, json=asked).json()["phone"] == victim.phone

@@ -46,7 +46,7 @@ def test_every_door_is_for_one_kind(hall: Hall) -> None:
         }
         expected = {"nobody": 401}
         if path.startswith("/internal/"):
-            expected |= {"citizen": 403, "officer": 403}
+            expected |= {"citizen": 401, "officer": 401}
         elif path.startswith(("/desk", "/api/v1/tasks")):
             expected |= {"citizen": 403}
         else:

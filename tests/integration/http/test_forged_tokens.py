@@ -5,8 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.privacy.secret_files import SESSION_PUBLIC_KEY, load_secret
 from tests.support.hall import Hall, bearer, problem
 from tests.support.tokens import forged, segment
+
+
+def _public_key(hall: Hall) -> bytes:
+    return load_secret(hall.installation.settings, "notify", SESSION_PUBLIC_KEY)
 
 
 def _changed_payload(hall: Hall) -> str:
@@ -17,7 +22,8 @@ def _changed_payload(hall: Hall) -> str:
 FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
     "expired": (lambda h: forged(h, exp=int(time.time()) - 60), "auth.token-expired"),
     "another key": (lambda h: forged(h, key=b"\0" * 32), "auth.token-invalid"),
-    "an empty key": (lambda h: forged(h, key=b""), "auth.token-invalid"),
+    "an empty key": (lambda h: forged(h, mac=b""), "auth.token-invalid"),
+    "the public key as a secret": (lambda h: forged(h, mac=_public_key(h)), "auth.token-invalid"),
     "no algorithm": (lambda h: forged(h, header={"alg": "none"}), "auth.token-invalid"),
     "no signature": (
         lambda h: forged(h, header={"alg": "none"}).rpartition(".")[0] + ".",
@@ -26,7 +32,7 @@ FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
     "another algorithm": (lambda h: forged(h, header={"alg": "RS256"}), "auth.token-invalid"),
     "a key of its own": (
         lambda h: forged(
-            h, key=b"x" * 32, header={"alg": "HS256", "jwk": {"kty": "oct", "k": segment(b"x" * 32)}}
+            h, mac=b"x" * 32, header={"alg": "HS256", "jwk": {"kty": "oct", "k": segment(b"x" * 32)}}
         ),
         "auth.token-invalid",
     ),
@@ -35,7 +41,7 @@ FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
     "somebody else's audience": (lambda h: forged(h, aud="elsewhere"), "auth.token-invalid"),
     "no end": (lambda h: forged(h, exp=None), "auth.token-invalid"),
     "nested without end": (lambda h: f"{segment(b'[' * 2500)}.e30.e30", "auth.token-invalid"),
-    "a header that is a list": (lambda h: forged(h, header=["HS256"]), "auth.token-invalid"),
+    "a header that is a list": (lambda h: forged(h, header=["Ed25519"]), "auth.token-invalid"),
     "a header that is a number": (lambda h: forged(h, header=7), "auth.token-invalid"),
     "not a token": (lambda h: "not-a-token", "auth.token-invalid"),
     "too many parts": (lambda h: forged(h) + ".e30.e30", "auth.token-invalid"),

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from shared.peers import peer_token
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from tests.support.hall import (
     A_PDF,
@@ -125,7 +126,8 @@ def test_a_file_of_full_size_passes_between_services(hall: Hall) -> None:
     most = hall.installation.settings.web.max_upload_bytes
     content = A_PDF.replace(b"endobj\n", b"endobj\n" + b"%" * (most - 4096))
     body = {"owner": str(uuid4()), "name": "f", "content": base64.b64encode(content).decode()}
-    service = bearer(load_secret(hall.installation.settings, SERVICE_TOKEN).hex())
+    token = load_secret(hall.installation.settings, "intake", SERVICE_TOKEN)
+    service = bearer(peer_token(token, "materials"))
     assert hall.client.post("/internal/v1/keep_upload", headers=service, json=body).status_code == 200
 
 

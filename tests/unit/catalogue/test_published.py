@@ -38,7 +38,7 @@ def database() -> Iterator[Engine]:
     folder.chmod(0o711)
     server = PostgresServer(folder / "data")
     server.start()
-    url = URL.create("postgresql+psycopg2", server.admin_user, database="onestop")
+    url = URL.create("postgresql+psycopg2", server.admin_user, server.admin_password, database="onestop")
     engine = create_engine(url.update_query_dict({"host": server.host, "port": str(server.port)}))
     with transaction(engine, "test") as connection:
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS onestop"))

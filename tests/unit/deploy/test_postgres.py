@@ -36,7 +36,14 @@ def server(scratch: Path) -> Iterator[PostgresServer]:
 
 def ask(server: PostgresServer, statement: str, **over: Any) -> list[tuple[Any, ...]]:
     """Run one statement as the admin and return its rows."""
-    where = {"host": server.host, "port": server.port, "user": server.admin_user, "dbname": "onestop", **over}
+    where = {
+        "host": server.host,
+        "port": server.port,
+        "user": server.admin_user,
+        "password": server.admin_password,
+        "dbname": "onestop",
+        **over,
+    }
     with closing(psycopg2.connect(**where)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -66,6 +73,14 @@ def test_a_new_server_is_durable_and_speaks_utf8(server: PostgresServer) -> None
 def test_nobody_else_may_enter_the_socket_folder(server: PostgresServer) -> None:
     assert stat.S_IMODE(Path(server.host).stat().st_mode) == 0o700
     assert len(os.fsencode(server.host)) < 100
+
+
+def test_whoever_runs_as_the_same_user_is_not_its_superuser_for_that(server: PostgresServer) -> None:
+    for wrong in ("", "wrong"):
+        with pytest.raises(psycopg2.OperationalError, match="password"):
+            ask(server, "SELECT 1", password=wrong)
+    [password] = server.secrets_dir.rglob("*.password")
+    assert stat.S_IMODE(password.stat().st_mode) == 0o600
 
 
 def test_what_was_committed_outlives_a_kill(server: PostgresServer) -> None:
@@ -127,7 +142,7 @@ def test_tcp_is_loopback_only_and_wants_the_password(scratch: Path) -> None:
     server.start()
     try:
         assert ask(server, "SHOW listen_addresses") == [("127.0.0.1",)]
-        assert ask(server, "SELECT 1", host="127.0.0.1", password=server.admin_password) == [(1,)]
+        assert ask(server, "SELECT 1", host="127.0.0.1") == [(1,)]
         with pytest.raises(psycopg2.OperationalError, match="password"):
             ask(server, "SELECT 1", host="127.0.0.1", password="wrong")
     finally:

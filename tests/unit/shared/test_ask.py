@@ -13,13 +13,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
-from shared.ask import Asker, PeerUnavailable
+from deploy.secret_files import init_secrets
+from shared.ask import Asker, PeerUnavailable, QuestionHandler
 from shared.auth.deps import Authenticator
 from shared.auth.tokens import Tokens
-from shared.errors import FieldError, Invalid, NotFound, Unavailable
+from shared.errors import FieldError, Forbidden, Invalid, NotFound, Unavailable
 from shared.http.edge import install_edge
 from shared.http.internal import internal_router
-from shared.privacy.secret_files import SERVICE_TOKEN, init_secrets, load_secret
+from shared.peers import MayAsk, Peers, peer_token, token_hash
+from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from shared.settings import DbSettings, Settings, WebSettings
 from shared.tracing import current_traceparent, trace_id_of, tracing
 
@@ -47,7 +49,14 @@ def contact(params: dict[str, Any]) -> dict[str, Any]:
     return {"phone": "13800138000", "trace": trace_id_of(current_traceparent())}
 
 
-ANSWERS = {"contact": contact}
+OWNERS: dict[str, dict[str, QuestionHandler]] = {
+    "intake": {"contact": contact, "secret": lambda params: params},
+    "materials": {"other": lambda params: params},
+}
+MAY_ASK: MayAsk = {
+    "intake": {"contact": ("notify",), "secret": ("approval",)},
+    "materials": {"other": ("notify",)},
+}
 
 
 def settings_in(directory: Path, **values: Any) -> Settings:
@@ -56,21 +65,22 @@ def settings_in(directory: Path, **values: Any) -> Settings:
 
 
 def owner_app(service_token: bytes) -> FastAPI:
+    """Two owners in one app, who know notify by what it would show them."""
     app = FastAPI()
 
     def now() -> datetime:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
-    authenticator = Authenticator(Tokens(KEY, now), session_key=KEY, service_token=service_token)
-    install_edge(app, WebSettings(), authenticator)
-    app.include_router(internal_router(ANSWERS))
-    app.include_router(internal_router({"other": lambda params: params}))
+    install_edge(app, WebSettings(), Authenticator(Tokens(KEY, now)))
+    for owner, answers in OWNERS.items():
+        peers = Peers({"notify": token_hash(peer_token(service_token, owner))})
+        app.include_router(internal_router(owner, answers, MAY_ASK, peers))
     return app
 
 
 @contextmanager
 def remote(settings: Settings, service_token: bytes) -> Iterator[Asker]:
-    """An Asker whose peer is a real app."""
+    """An Asker whose peers are real apps."""
     client = TestClient(owner_app(service_token), raise_server_exceptions=False)
 
     def hand_over(asked: httpx.Request) -> httpx.Response:
@@ -79,7 +89,7 @@ def remote(settings: Settings, service_token: bytes) -> Iterator[Asker]:
         )
         return httpx.Response(answer.status_code, content=answer.content, headers=dict(answer.headers))
 
-    asker = Asker(settings, {}, transport=httpx.MockTransport(hand_over))
+    asker = Asker(settings, "notify", {}, {}, transport=httpx.MockTransport(hand_over))
     yield asker
     asker.close()
 
@@ -87,12 +97,12 @@ def remote(settings: Settings, service_token: bytes) -> Iterator[Asker]:
 @pytest.fixture(params=["here", "elsewhere"])
 def asker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Asker]:
     if request.param == "here":
-        asker = Asker(settings_in(tmp_path), {"intake": {**ANSWERS, "other": lambda params: params}})
+        asker = Asker(settings_in(tmp_path), "notify", OWNERS, MAY_ASK)
         yield asker
         asker.close()
         return
-    settings = settings_in(tmp_path, peers={"intake": "http://testserver/"})
-    with remote(settings, load_secret(settings, SERVICE_TOKEN)) as asker:
+    settings = settings_in(tmp_path, peers=dict.fromkeys(OWNERS, "http://testserver/"))
+    with remote(settings, load_secret(settings, "notify", SERVICE_TOKEN)) as asker:
         yield asker
 
 
@@ -103,12 +113,12 @@ def test_an_answer_comes_back_in_the_same_trace(asker: Asker) -> None:
 
 
 def test_two_services_of_one_app_answer_their_own_questions(asker: Asker) -> None:
-    assert asker.ask("intake", "other", {"a": [1, None, "张"]}) == {"a": [1, None, "张"]}
+    assert asker.ask("materials", "other", {"a": [1, None, "张"]}) == {"a": [1, None, "张"]}
 
 
 def test_what_is_no_json_is_refused_at_once(asker: Asker) -> None:
     with pytest.raises(TypeError):
-        asker.ask("intake", "other", {"a": uuid4()})
+        asker.ask("materials", "other", {"a": uuid4()})
 
 
 def test_the_owners_refusal_keeps_its_words(asker: Asker) -> None:
@@ -138,6 +148,22 @@ def test_an_unknown_question_names_the_owner(asker: Asker) -> None:
     assert caught.value.status == 503
 
 
+def test_what_a_service_has_no_business_with_it_may_not_ask(asker: Asker) -> None:
+    with pytest.raises(Forbidden) as caught:
+        asker.ask("intake", "secret", {})
+    assert caught.value.code == "peer.may-not-ask"
+    assert caught.value.members == {"asker": "notify", "owner": "intake", "question": "secret"}
+
+
+def test_what_an_owner_was_shown_opens_no_other_owner() -> None:
+    """Whoever breaks into materials has what notify showed it, and cannot ask intake with it."""
+    client = TestClient(owner_app(KEY))
+    shown = {"Authorization": f"Bearer {peer_token(KEY, 'materials')}"}
+    assert client.post("/internal/v1/other", json={}, headers=shown).status_code == 200
+    answer = client.post("/internal/v1/contact", json={"of": "zhang"}, headers=shown)
+    assert (answer.status_code, answer.json()["code"]) == (401, "peer.unknown")
+
+
 def test_an_owner_nobody_knows(asker: Asker) -> None:
     with pytest.raises(PeerUnavailable, match="approval"):
         asker.ask("approval", "contact", {})
@@ -162,7 +188,7 @@ def test_a_peer_that_does_not_answer_as_it_should(
     tmp_path: Path, peer: Callable[[httpx.Request], httpx.Response]
 ) -> None:
     settings = settings_in(tmp_path, peers={"intake": "http://intake"})
-    asker = Asker(settings, {}, transport=httpx.MockTransport(peer))
+    asker = Asker(settings, "notify", {}, {}, transport=httpx.MockTransport(peer))
     with pytest.raises(PeerUnavailable) as caught:
         asker.ask("intake", "contact", {"of": "zhang"})
     assert caught.value.code == "peer.unavailable"
@@ -173,7 +199,7 @@ def test_a_failure_inside_the_owner_is_not_handed_on(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, peers={"intake": "http://testserver"})
     with (
         capture_logs() as lines,
-        remote(settings, load_secret(settings, SERVICE_TOKEN)) as asker,
+        remote(settings, load_secret(settings, "notify", SERVICE_TOKEN)) as asker,
         pytest.raises(PeerUnavailable) as caught,
     ):
         asker.ask("intake", "contact", {"of": "broken"})

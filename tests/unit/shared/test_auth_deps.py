@@ -14,18 +14,16 @@ from shared.auth.deps import (
     Authenticator,
     Citizen,
     Officer,
-    Service,
     authenticator,
     csrf_token,
 )
 from shared.auth.identity import DevIdentity, DevPerson, NoSuchLogIn
 from shared.auth.principal import Principal, PrincipalKind
-from shared.auth.tokens import Tokens
+from shared.auth.tokens import TokenReader, Tokens, public_key_of
 from shared.http.edge import install_edge
 from shared.settings import DbSettings, Settings, WebSettings
 
 KEY = bytes(range(32))
-SERVICE_TOKEN = bytes(reversed(range(32)))
 CITIZEN = Principal(PrincipalKind.CITIZEN, "dev:zhang")
 OFFICER = Principal(PrincipalKind.OFFICER, "dev:li", departments=("330102-ga",))
 
@@ -41,9 +39,7 @@ TOKENS = Tokens(KEY, now)
 def client() -> TestClient:
     app = FastAPI()
     web = WebSettings(cookie_secure=False)
-    install_edge(
-        app, web, Authenticator(TOKENS, session_key=KEY, service_token=SERVICE_TOKEN, cookie_secure=False)
-    )
+    install_edge(app, web, Authenticator(TOKENS, cookie_secure=False))
 
     @app.get("/who")
     async def who(asking: Asking) -> str:
@@ -56,10 +52,6 @@ def client() -> TestClient:
     @app.get("/officer")
     async def officer(person: Officer) -> str:
         return person.subject
-
-    @app.get("/service")
-    async def service(peer: Service) -> str:
-        return peer.subject
 
     @app.post("/change")
     async def change(person: Citizen, text: Annotated[str, Form()]) -> str:
@@ -99,12 +91,11 @@ def bearer(principal: Principal) -> dict[str, str]:
 
 
 def test_each_door_takes_its_kind_only(client: TestClient) -> None:
-    service = {"Authorization": f"Bearer {SERVICE_TOKEN.hex()}"}
-    keys = {"citizen": bearer(CITIZEN), "officer": bearer(OFFICER), "service": service, "nobody": {}}
+    keys = {"citizen": bearer(CITIZEN), "officer": bearer(OFFICER), "nobody": {}}
     got = {
         (who, door): client.get(f"/{door}", headers=keys[who]).status_code
         for who in keys
-        for door in ("citizen", "officer", "service")
+        for door in ("citizen", "officer")
     }
     expected = {(who, door): 200 if who == door else 401 if who == "nobody" else 403 for who, door in got}
     assert got == expected
@@ -139,9 +130,15 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client: TestClient) -> 
     assert client.get("/citizen").status_code == 401
 
 
+def test_a_service_that_only_reads_log_ins_makes_none() -> None:
+    reader = Authenticator(TokenReader(public_key_of(KEY), now))
+    with pytest.raises(RuntimeError, match="only intake"):
+        reader.log_in(Response(), CITIZEN, 60)
+
+
 def test_the_cookie_is_secure_unless_a_setting_says_otherwise() -> None:
     response = Response()
-    Authenticator(TOKENS, session_key=KEY, service_token=SERVICE_TOKEN).log_in(response, CITIZEN, 60)
+    Authenticator(TOKENS).log_in(response, CITIZEN, 60)
     assert "secure" in response.headers["set-cookie"].lower()
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import OctKey, OKPKey, RSAKey
 
 from shared.auth.principal import ANONYMOUS, Principal, PrincipalKind
-from shared.auth.tokens import TokenExpired, TokenInvalid, Tokens
+from shared.auth.tokens import TokenExpired, TokenInvalid, TokenReader, Tokens, public_key_of
 
 KEY = bytes(range(32))
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -57,10 +58,12 @@ def claims(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**good, **changes}.items() if value != "absent"}
 
 
-def signed(algorithm: str = "HS256", key: Any = None, **changes: Any) -> str:
-    return jwt.encode(
-        {"alg": algorithm}, claims(**changes), key or OctKey.import_key(KEY), algorithms=[algorithm]
-    )
+def ed25519(seed: bytes = KEY) -> OKPKey:
+    return OKPKey.import_key(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def signed(algorithm: str = "Ed25519", key: Any = None, **changes: Any) -> str:
+    return jwt.encode({"alg": algorithm}, claims(**changes), key or ed25519(), algorithms=[algorithm])
 
 
 def unsigned(**header: Any) -> str:
@@ -116,12 +119,14 @@ def test_other_claims_are_refused(tokens: Tokens, forged: dict[str, Any]) -> Non
 def test_other_keys_and_algorithms_are_refused(tokens: Tokens) -> None:
     rsa = RSAKey.generate_key(2048, auto_kid=False)
     for forged in (
-        signed(key=OctKey.import_key(bytes(32))),
-        signed("HS512"),
+        signed(key=ed25519(bytes(32))),
+        # What everybody may know is no secret to sign with.
+        signed("HS256", OctKey.import_key(public_key_of(KEY))),
+        signed("HS256", OctKey.import_key(KEY)),
         signed("RS256", rsa),
         unsigned(alg="none"),
-        unsigned(alg="HS256"),
-        unsigned(alg="HS256", jku="https://evil.example/keys"),
+        unsigned(alg="Ed25519"),
+        unsigned(alg="Ed25519", jku="https://evil.example/keys"),
         unsigned(),
     ):
         with pytest.raises(TokenInvalid):
@@ -142,6 +147,12 @@ def test_a_token_with_any_changed_character_is_refused(data: st.DataObject) -> N
 def test_what_is_no_token_is_refused(tokens: Tokens, text: str) -> None:
     with pytest.raises(TokenInvalid):
         tokens.verify(text)
+
+
+def test_whoever_holds_the_public_key_checks_and_cannot_sign(tokens: Tokens, clock: Clock) -> None:
+    reader = TokenReader(public_key_of(KEY), clock)
+    assert reader.verify(tokens.issue(OFFICER, 60)) == OFFICER
+    assert not hasattr(reader, "issue")
 
 
 def test_only_people_who_log_in_get_tokens(tokens: Tokens) -> None:

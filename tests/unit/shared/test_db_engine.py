@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -31,13 +30,13 @@ def database(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def build(postgres: PostgresServer, database: str, tmp_path: Path) -> Iterator[Build]:
+def build(postgres: PostgresServer, database: str) -> Iterator[Build]:
     """Makes engines that are disposed of in the end."""
     made: list[Engine] = []
 
     def make(**options: object) -> Engine:
         db = DbSettings(host=postgres.host, port=postgres.port, name=database, connect_timeout_s=1)
-        settings = Settings(environment="test", db=db, secrets_dir=tmp_path)
+        settings = Settings(environment="test", db=db, secrets_dir=postgres.secrets_dir)
         made.append(engine_for(settings, db.admin_user, **options))  # type: ignore[arg-type]
         return made[-1]
 

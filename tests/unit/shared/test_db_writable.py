@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -34,13 +33,13 @@ def prepare(server: PostgresServer) -> None:
 
 
 @pytest.fixture
-def connect(tmp_path: Path) -> Iterator[Callable[[PostgresServer], Engine]]:
+def connect() -> Iterator[Callable[[PostgresServer], Engine]]:
     """An engine as web processes have it."""
     made: list[Engine] = []
 
     def make(server: PostgresServer) -> Engine:
         db = DbSettings(host=server.host, port=server.port, name=DATABASE)
-        settings = Settings(environment="test", db=db, secrets_dir=tmp_path)
+        settings = Settings(environment="test", db=db, secrets_dir=server.secrets_dir)
         made.append(engine_for(settings, db.admin_user, people_wait=True))
         return made[-1]
 

@@ -31,7 +31,7 @@ def build(limit: int) -> FastAPI:
     def now() -> datetime:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
-    authenticator = Authenticator(Tokens(KEY, now), session_key=KEY, service_token=KEY)
+    authenticator = Authenticator(Tokens(KEY, now))
     install_edge(app, WebSettings(max_upload_bytes=limit), authenticator)
 
     @app.post("/json")

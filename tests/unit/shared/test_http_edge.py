@@ -29,7 +29,7 @@ def build(*, cookie_secure: bool) -> TestClient:
     def now() -> datetime:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
-    authenticator = Authenticator(Tokens(KEY, now), session_key=KEY, service_token=KEY)
+    authenticator = Authenticator(Tokens(KEY, now))
     install_edge(app, WebSettings(cookie_secure=cookie_secure), authenticator)
     router = APIRouter(prefix="/api/v1")
 

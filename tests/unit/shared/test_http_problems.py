@@ -75,7 +75,7 @@ def build(**options: Any) -> FastAPI:
     install_edge(
         app,
         WebSettings(max_upload_bytes=100_000),
-        Authenticator(Tokens(KEY, now), session_key=KEY, service_token=KEY),
+        Authenticator(Tokens(KEY, now)),
         **options,
     )
 

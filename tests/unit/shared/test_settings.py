@@ -4,10 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
 
-from shared.settings import DbSettings, Settings, SettingsError, database_url
+from shared.settings import Settings, SettingsError
 
+SMS = {
+    "ONESTOP_SMS__ENDPOINT": "https://sms.example",
+    "ONESTOP_SMS__ACCESS_KEY_ID": "id",
+    "ONESTOP_SMS__SIGN_NAME": "测试",
+}
 NEEDED = {"ONESTOP_DB__HOST": "/run/onestop", "ONESTOP_SECRETS_DIR": "/etc/onestop"}
 
 
@@ -77,16 +81,16 @@ def test_names_that_kubernetes_makes_are_let_be(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_secret_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("s3cret\n")
-    given(monkeypatch, ONESTOP_DB__PASSWORD_FILE=str(tmp_path / "pw"))
+    given(monkeypatch, **SMS, ONESTOP_SMS__ACCESS_KEY_SECRET_FILE=str(tmp_path / "pw"))
     settings = Settings()
-    assert settings.db.password is not None
-    assert settings.db.password.get_secret_value() == "s3cret"
+    assert settings.sms is not None
+    assert settings.sms.access_key_secret.get_secret_value() == "s3cret"
     assert "s3cret" not in repr(settings)
 
 
 def test_a_secret_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    message = broken(monkeypatch, ONESTOP_DB__PASSWORD_FILE=str(tmp_path / "none"))
-    assert "ONESTOP_DB__PASSWORD_FILE" in message
+    message = broken(monkeypatch, **SMS, ONESTOP_SMS__ACCESS_KEY_SECRET_FILE=str(tmp_path / "none"))
+    assert "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE" in message
     assert str(tmp_path / "none") in message
 
 
@@ -111,33 +115,3 @@ def test_no_dotenv_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     (tmp_path / ".env").write_text("ONESTOP_WEB__PORT=1\n")
     monkeypatch.chdir(tmp_path)
     assert Settings().web.port == 8600
-
-
-def dsn(settings: Settings, role: str) -> dict[str, object]:
-    """What the driver is called with; nothing connects."""
-    url = database_url(settings, role)
-    return dict(create_engine(url).dialect.create_connect_args(url)[1])
-
-
-def test_a_socket_directory_becomes_the_host() -> None:
-    settings = Settings(db=DbSettings(host="/run/onestop", port=6543), secrets_dir="/x")
-    assert dsn(settings, "onestop_intake_app") == {
-        "user": "onestop_intake_app",
-        "dbname": "onestop",
-        "host": "/run/onestop",
-        "port": 6543,
-        "connect_timeout": "2",
-    }
-
-
-def test_each_role_has_its_own_password() -> None:
-    passwords = {"onestop_intake_app": "@own/"}
-    db = DbSettings.model_validate(
-        {"host": "db", "password": "common", "admin_password": "top", "passwords": passwords}
-    )
-    settings = Settings(db=db, secrets_dir="/x")
-    found = [
-        dsn(settings, role)["password"]
-        for role in ("onestop_intake_app", "onestop_notify_app", "onestop_admin")
-    ]
-    assert found == ["@own/", "common", "top"]

@@ -1,0 +1,139 @@
+"""Makes the secret files of an installation: `onestop secrets init`, and `onestop up` at its first start.
+
+    <service>/  db.password  master.key  service.token     session.pub  askers.json
+    intake/     session.key
+    migrate/    db_admin.password                          roles.json
+
+A process is given the folders of its services and no others; `migrate/` is for `onestop migrate` alone. What
+stands on the right follows from secrets of others: it checks a log-in, an asker or a session and makes none.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from deploy.asks import askers_of
+from deploy.password_hashes import is_scram_verifier, scram_matches, scram_verifier
+from deploy.places import make_private_file, replace_private
+from deploy.services import SERVICES
+from shared.auth.tokens import public_key_of
+from shared.db.roles import app_role
+from shared.peers import peer_token, token_hash
+from shared.privacy.secret_files import (
+    ADMIN_PASSWORD,
+    ASKERS,
+    DB_PASSWORD,
+    MASTER_KEY,
+    MIGRATE,
+    SERVICE_TOKEN,
+    SESSION_KEY,
+    SESSION_PUBLIC_KEY,
+    SecretUnusable,
+    load_json,
+    load_password,
+    load_secret,
+    read_private,
+)
+from shared.settings import Settings
+
+ROLES = "roles.json"
+"""Role -> what PostgreSQL checks its password with."""
+SIGNER = "intake"
+"""The one service that logs people in."""
+
+_KEY_BYTES = 32
+
+
+def init_secrets(root: Path) -> list[Path]:
+    """Make what is missing, each file 0600 in a 0700 folder, and return the paths.
+
+    No secret is ever replaced: a new master key would make all that is sealed under the old one unreadable.
+    What follows from secrets is written again when they have changed.
+    """
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for owner in (*SERVICES, MIGRATE):
+        (root / owner).mkdir(exist_ok=True, mode=0o700)
+    made = [path for path, content in _secrets(root).items() if make_private_file(path, content)]
+    follow: dict[Path, Callable[[Path, str | None], str]] = {
+        **{root / service / SESSION_PUBLIC_KEY: _session_public_key for service in SERVICES},
+        **{root / service / ASKERS: partial(_askers, owner=service) for service in SERVICES},
+        root / MIGRATE / ROLES: _roles,
+    }
+    for path, content in follow.items():
+        before = read_private(path) if path.exists() else None
+        after = content(root, before)
+        if after != before:
+            replace_private(path, after + "\n")
+            made.append(path)
+    return made
+
+
+def check_secrets(settings: Settings, services: Sequence[str], *, whole: bool) -> None:
+    """Raises SecretUnusable unless the processes of these services can read all that they need; `whole` also
+    looks for what `onestop migrate` needs."""
+    for service in services:
+        load_password(settings, service, DB_PASSWORD)
+        for name in (MASTER_KEY, SERVICE_TOKEN, SESSION_PUBLIC_KEY):
+            load_secret(settings, service, name)
+        load_json(settings, service, ASKERS)
+        if service == SIGNER:
+            load_secret(settings, service, SESSION_KEY)
+    if whole:
+        load_password(settings, MIGRATE, ADMIN_PASSWORD)
+        role_verifiers(settings)
+
+
+def role_verifiers(settings: Settings) -> dict[str, str]:
+    """What PostgreSQL checks the services' passwords with, by role. Raises SecretUnusable."""
+    found = load_json(settings, MIGRATE, ROLES)
+    if not all(is_scram_verifier(found.get(app_role(service), "")) for service in SERVICES):
+        path = settings.secrets_dir / MIGRATE / ROLES
+        raise SecretUnusable(
+            f"{path}：内容有误。处理办法：删除后执行 `onestop secrets init`",
+            f"{path}: it does not name every role. To mend it: remove it, then `onestop secrets init`",
+        )
+    return found
+
+
+def _secrets(root: Path) -> dict[Path, Callable[[], str]]:
+    found: dict[Path, Callable[[], str]] = {}
+    for service in SERVICES:
+        found[root / service / DB_PASSWORD] = _password
+        found[root / service / MASTER_KEY] = _key
+        found[root / service / SERVICE_TOKEN] = _key
+    found[root / SIGNER / SESSION_KEY] = _key
+    found[root / MIGRATE / ADMIN_PASSWORD] = _password
+    return found
+
+
+def _session_public_key(root: Path, before: str | None) -> str:
+    return public_key_of(bytes.fromhex(read_private(root / SIGNER / SESSION_KEY))).hex()
+
+
+def _askers(root: Path, before: str | None, *, owner: str) -> str:
+    tokens = {asker: bytes.fromhex(read_private(root / asker / SERVICE_TOKEN)) for asker in askers_of(owner)}
+    return json.dumps({asker: token_hash(peer_token(token, owner)) for asker, token in tokens.items()})
+
+
+def _roles(root: Path, before: str | None) -> str:
+    passwords = {app_role(service): read_private(root / service / DB_PASSWORD) for service in SERVICES}
+    known: dict[str, str] = json.loads(before) if before else {}
+    # The salt is random, so what fits stays.
+    return json.dumps(
+        {
+            role: known[role]
+            if role in known and scram_matches(known[role], password)
+            else scram_verifier(password)
+            for role, password in passwords.items()
+        }
+    )
+
+
+def _key() -> str:
+    return secrets.token_hex(_KEY_BYTES) + "\n"
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(_KEY_BYTES) + "\n"
