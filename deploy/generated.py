@@ -5,7 +5,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +34,19 @@ def asyncapi_document() -> dict[str, Any]:
 
 def matter_schema_text() -> str:
     """The JSON Schema of a matter file, for editors."""
-    from shared.catalogue.catalogue import editor_schema_text
+    from shared.catalogue.editor import editor_schema_text
 
     return editor_schema_text()
 
 
 def generated() -> Mapping[str, Callable[[], str]]:
     """Path from the root -> what it must hold."""
-    files: dict[str, Callable[[], str]] = {
+    return {
         "docker-compose.yml": compose_text,
+        "docs/asyncapi.json": lambda: _json(asyncapi_document()),
         "docs/matter.schema.json": matter_schema_text,
         "docs/openapi.json": lambda: _json(openapi_document()),
     }
-    if find_spec("deploy.asyncapi") is not None:
-        files["docs/asyncapi.json"] = lambda: _json(asyncapi_document())
-    return files
 
 
 def write_all(root: Path = ROOT) -> list[str]:

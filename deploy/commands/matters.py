@@ -46,7 +46,7 @@ def lint(files: Files = None, json: Json = False) -> int:
 @app.command("diff")
 def diff(old: File, new: File, json: Json = False) -> int:
     """What differs between two versions."""
-    from shared.catalogue.catalogue import diff as compare
+    from shared.catalogue.diff import diff as compare
     from shared.catalogue.loader import load_matter
 
     changes = [as_dict(change) for change in compare(load_matter(old), load_matter(new))]
@@ -73,7 +73,7 @@ def publish(files: Files = None, data_dir: DataDir = None, json: Json = False) -
 @app.command("schema")
 def schema() -> int:
     """The JSON Schema of a matter file, for editors."""
-    from shared.catalogue.catalogue import editor_schema_text
+    from shared.catalogue.editor import editor_schema_text
 
     emit_text(editor_schema_text())
     return 0

@@ -1,6 +1,23 @@
-"""Writes the checked-in JSON Schema for editors: `python -m shared.catalogue.editor`."""
+"""Describes matter files to editors."""
 
-from shared.catalogue.catalogue import EDITOR_SCHEMA, editor_schema_text
+import json
+from functools import cache
+from typing import Any
 
-if __name__ == "__main__":
-    EDITOR_SCHEMA.write_text(editor_schema_text(), encoding="utf-8")
+from shared.catalogue.matter import Matter
+
+
+@cache
+def editor_schema() -> dict[str, Any]:
+    """JSON Schema of a matter file, for editors (YAML language server) and for suggestions."""
+    schema = Matter.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "onestop matter file",
+    }
+
+
+def editor_schema_text() -> str:
+    """`editor_schema()` as it is checked in (docs/matter.schema.json)."""
+    return json.dumps(editor_schema(), ensure_ascii=False, indent=2, sort_keys=True) + "\n"

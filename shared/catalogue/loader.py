@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.catalogue.catalogue import Catalogue, editor_schema
+from shared.catalogue.editor import editor_schema
 from shared.catalogue.lint import findings
 from shared.catalogue.matter import Matter
 from shared.catalogue.positions import Document, Loc, Place, Slip, read_document
@@ -73,41 +73,6 @@ def parse_matter(text: str, file: str) -> Matter:
     if slips:
         raise _file_error(file, slips)
     return matter
-
-
-def load_catalogue(folder: Path = BUILT_IN) -> Catalogue:
-    """All matters of a folder (`*.yaml`). Raises MatterFileError with the problems of all files."""
-    problems: list[Problem] = []
-    matters: dict[tuple[str, int], Matter] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            matter = load_matter(path)
-        except MatterFileError as error:
-            problems.extend(error.problems)
-            continue
-        if path.stem not in (matter.code, f"{matter.code}@{matter.version}"):
-            problems.append(
-                Problem(
-                    str(path),
-                    Place(1, 1),
-                    f"the file is named for another matter than '{matter.code}'",
-                    f"name it {matter.code}.yaml or {matter.code}@{matter.version}.yaml",
-                )
-            )
-        key = (matter.code, matter.version)
-        if key in matters:
-            problems.append(
-                Problem(
-                    str(path),
-                    Place(1, 1),
-                    f"'{matter.code}' version {matter.version} stands in two files",
-                    "give the newer one the next version",
-                )
-            )
-        matters[key] = matter
-    if problems:
-        raise MatterFileError(problems)
-    return Catalogue(matters.values())
 
 
 def _file_error(file: str, slips: Iterable[Slip]) -> MatterFileError:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StringConstraints
 
@@ -331,15 +331,6 @@ class Matter(Part):
             if step.code == code:
                 return step
         raise KeyError(code)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The matter as JSON values; `from_dict` reads it back to an equal matter."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """A matter from `to_dict`. Raises pydantic.ValidationError."""
-        return cls.model_validate(data)
 
     @cached_property
     def _checker(self) -> FormChecker:

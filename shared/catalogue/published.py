@@ -4,6 +4,7 @@ A published version never changes, so each process keeps it for good; only "whic
 asked again, of each matter at most every few seconds.
 """
 
+import hashlib
 import json
 import threading
 import time
@@ -13,10 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, text
 
-from shared.catalogue.catalogue import UnknownMatter, UnknownMatterVersion, fingerprint
 from shared.catalogue.matter import Matter
 from shared.db.transaction import transaction
-from shared.errors import Conflict
+from shared.errors import Conflict, NotFound
 
 NEWEST_FOR_S = 5.0
 """How long a new version may stay unseen by a process that asked before, in seconds."""
@@ -37,6 +37,22 @@ _BODIES = text(
     "FROM unnest(CAST(:codes AS text[]), CAST(:versions AS integer[])) AS w (code, version) "
     "LEFT JOIN onestop.matters AS m ON m.code = w.code AND m.version = w.version"
 )
+
+
+class UnknownMatter(NotFound):
+    """No matter has this code."""
+
+    code = "matter.unknown"
+    title_zh = "没有这个事项"
+    title_en = "There is no such matter"
+
+
+class UnknownMatterVersion(UnknownMatter):
+    """The matter exists, this version of it does not."""
+
+    code = "matter.version-unknown"
+    title_zh = "该事项没有这个版本"
+    title_en = "The matter has no such version"
 
 
 class VersionFrozen(Conflict):
@@ -115,6 +131,14 @@ class Published:
         unknown = [row for row in rows if row.body is None]
         if unknown:
             raise UnknownMatterVersion if unknown[0].known else UnknownMatter
+
+
+def fingerprint(matter: Matter) -> str:
+    """SHA-256 (hex) of the canonical JSON: equal matters are equal here, whatever the layout of the file."""
+    # Without defaults, so that a later release with a new optional key finds published versions unchanged.
+    said = matter.model_dump(mode="json", exclude_defaults=True)
+    canonical = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def publish(connection: Connection, matter: Matter, at: datetime) -> bool:

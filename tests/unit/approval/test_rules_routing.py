@@ -7,16 +7,16 @@ import pytest
 
 from services.approval.rules.routing import next_step
 from shared.catalogue.lint import findings
-from shared.catalogue.loader import load_catalogue
+from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
 
-PLAIN = load_catalogue().get("residence_permit.apply")
+PLAIN = load_matter(BUILT_IN / "residence_permit.apply.yaml")
 
 
 def with_steps(*steps: dict[str, Any]) -> Matter:
-    verify = PLAIN.to_dict()["steps"][0]
+    verify = PLAIN.model_dump(mode="json")["steps"][0]
     made = [verify | {"limit": None, "names": {"zh": "环节", "en": "step"}} | step for step in steps]
-    return Matter.from_dict(PLAIN.to_dict() | {"steps": made})
+    return Matter.model_validate(PLAIN.model_dump(mode="json") | {"steps": made})
 
 
 BRANCHING = with_steps(

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.catalogue.form import FormChecker
-from shared.catalogue.loader import load_catalogue
+from shared.catalogue.loader import BUILT_IN, load_matter
 
-MATTER = load_catalogue().get("residence_permit.apply")
+MATTER = load_matter(BUILT_IN / "residence_permit.apply.yaml")
 GOOD: dict[str, Any] = {
     "applicant": {"name": "测试甲", "id_number": "33010619900307123X", "phone": "13800138000"},
     "residence": {"address": "某路1号", "kind": "rented", "since": "2026-01-02"},

@@ -10,7 +10,7 @@ from services.approval.rules.limits import due_at
 from services.intake.errors import AgentNotAllowed
 from services.intake.rules.identity import check_character
 from services.intake.rules.submission import check_submission
-from shared.catalogue.loader import load_catalogue
+from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
 from shared.catalogue.pointers import fields_of
 from shared.errors import Invalid
@@ -33,7 +33,7 @@ AGENT = {
 
 @pytest.fixture(scope="module")
 def matter() -> Matter:
-    return load_catalogue().get("residence_permit.apply")
+    return load_matter(BUILT_IN / "residence_permit.apply.yaml")
 
 
 def applying(matter: Matter, form: dict[str, Any]) -> dict[str, list[str]]:

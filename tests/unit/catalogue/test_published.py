@@ -15,20 +15,27 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 
 from deploy.postgres import PostgresServer
 from shared.catalogue import published as module
-from shared.catalogue.catalogue import UnknownMatter, UnknownMatterVersion, fingerprint
-from shared.catalogue.loader import load_catalogue
+from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
-from shared.catalogue.published import NEWEST_FOR_S, Published, VersionFrozen, publish
+from shared.catalogue.published import (
+    NEWEST_FOR_S,
+    Published,
+    UnknownMatter,
+    UnknownMatterVersion,
+    VersionFrozen,
+    fingerprint,
+    publish,
+)
 from shared.db.common import metadata
 from shared.db.transaction import transaction
 
 AT = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
-ONE = load_catalogue().get("residence_permit.apply")
+ONE = load_matter(BUILT_IN / "residence_permit.apply.yaml")
 OTHER_CODE = "another.matter"
 
 
 def changed(**values: Any) -> Matter:
-    return Matter.from_dict(ONE.to_dict() | values)
+    return Matter.model_validate(ONE.model_dump(mode="json") | values)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +101,7 @@ def test_what_was_published_is_read_back_whole_and_in_order(engine: Engine) -> N
     assert found == ONE
     assert fingerprint(found) == fingerprint(ONE)
     # People meet the fields of a form in the order of the file.
-    assert in_order(found.to_dict()) == in_order(ONE.to_dict())
+    assert in_order(found.model_dump(mode="json")) == in_order(ONE.model_dump(mode="json"))
 
 
 def test_the_same_again_is_no_change_and_anything_else_is_refused(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from shared.auth.identity import DevPerson
 from shared.auth.principal import Principal, PrincipalKind
-from shared.catalogue.loader import load_catalogue
+from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
 from shared.errors import error_classes
 from shared.http.locale import Locale
@@ -35,7 +35,7 @@ WRONG_NUMBER = replace(WRONG_FILE, fields=(ProblemField("/id_number", "wrong", "
 
 @cache
 def matter() -> Matter:
-    return load_catalogue().get("residence_permit.apply")
+    return load_matter(BUILT_IN / "residence_permit.apply.yaml")
 
 
 def entry(at: str, service: str, fact: str, **details: Any) -> dict[str, Any]:
