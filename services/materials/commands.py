@@ -269,7 +269,6 @@ def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:
         certificates=views,
         uploads={code: UUID(upload) for code, upload in case.uploads.items()},
         consented=case.consented,
-        unavailable=frozenset(),
         on=legal_day(unit.legal),
     )
 

@@ -66,7 +66,7 @@ class MaterialMatch(Base):
 
 
 class Certificate(Base):
-    """An electronic certificate, held by a person_ref. `content` is sealed; matching never opens it."""
+    """An electronic certificate, held by a person_ref: what matching needs, and none of its contents."""
 
     __tablename__ = "certificates"
 
@@ -79,7 +79,6 @@ class Certificate(Base):
     trust_level: Mapped[str] = mapped_column(String(1))
     valid_from: Mapped[date | None] = mapped_column(Date)
     valid_until: Mapped[date | None] = mapped_column(Date)
-    sealed_content: Mapped[bytes | None] = mapped_column(LargeBinary)
     case_no: Mapped[str | None] = mapped_column(String(50))
     recorded_at: Mapped[datetime] = mapped_column(AwareDateTime)
 

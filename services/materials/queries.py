@@ -4,10 +4,10 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from services.materials.models import Case, Certificate, MaterialMatch, Upload
+from services.materials.models import CERTIFICATE_SERIAL, Case, Certificate, MaterialMatch, Upload
 from shared.db.locking import lock_rows
 
 
@@ -38,10 +38,8 @@ def next_serials(session: Session, count: int) -> list[int]:
     """Serial numbers for certificates about to be issued."""
     if not count:
         return []
-    found = session.execute(
-        text("SELECT nextval('materials.certificate_serial') FROM generate_series(1, :n)"), {"n": count}
-    )
-    return list(found.scalars())
+    each = func.generate_series(1, count).table_valued("n")
+    return list(session.scalars(select(CERTIFICATE_SERIAL.next_value()).select_from(each)))
 
 
 # Every round says how each material stands, so the last one says it all.

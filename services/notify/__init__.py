@@ -1,6 +1,6 @@
 """notify: everyone is told, once.
 
-Owns: templates, preferences, deliveries and their receipts, the in-app inbox.
+Owns: templates, deliveries and their receipts, the in-app inbox.
 Hears: intake, approval, materials.
 Says: NoticeSent.
 """

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 from services.notify import queries
 from services.notify.channels import set_up_channels
 from services.notify.models import Case, Delivery, InboxMessage
-from services.notify.rules.delivery import DeliveryState, Next
+from services.notify.rules.delivery import SETTLED, DeliveryState, Next
 from services.notify.rules.notices import IN_APP, NoticePlan, plan_notices
 from services.notify.templates import render_in_app
 from shared import metrics
@@ -26,17 +26,14 @@ SEND_JOB = "notify.send"
 
 @dataclass(slots=True)
 class Addressees:
-    """What a batch needs: the cases, and what their people switched off."""
+    """What a batch needs: the cases, which say whom to tell."""
 
     cases: dict[str, Case]
-    muted: dict[UUID, frozenset[str]]
 
 
 def load_addressees(unit: Unit, events: Sequence[Event]) -> Addressees:
-    """Lock the cases of the batch and read the preferences of everyone to be told."""
-    cases, muted = queries.lock_cases_with_muted(unit.session, known_cases(events))
-    newcomers = {event.fact.applicant for event in events if isinstance(event.fact, CaseSubmitted)}
-    return Addressees(cases, muted | queries.muted_channels(unit.session, newcomers))
+    """Lock the cases of the batch."""
+    return Addressees(queries.lock_cases(unit.session, known_cases(events)))
 
 
 def remember_case(unit: Unit, event: Event, loaded: Addressees) -> None:
@@ -68,8 +65,7 @@ def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
         "matter": matter.names.within(case.locale),
         "date": str(legal_day(_date_of(event))),
     }
-    muted = loaded.muted.get(case.recipient, frozenset())
-    for plan in plan_notices(template, channels=set_up_channels(unit.context.settings), muted=muted):
+    for plan in plan_notices(template, set_up_channels(unit.context.settings)):
         _deliver(unit, event, case, plan, params)
 
 
@@ -77,11 +73,11 @@ def note_answer(
     unit: Unit, delivery: Delivery, case: Case, then: Next, *, asked: int, provider_ref: str | None
 ) -> None:
     """Write what became of a delivery; say so when it is settled. A settled delivery never changes."""
-    if delivery.state in (DeliveryState.SENT, DeliveryState.FAILED):
+    if delivery.state in SETTLED:
         return
     delivery.state, delivery.reason, delivery.asked = then.state, then.reason, asked
     delivery.provider_ref = provider_ref or delivery.provider_ref
-    if then.state in (DeliveryState.SENT, DeliveryState.FAILED):
+    if then.state in SETTLED:
         delivery.sent_at = unit.wall
         _say(unit, case, delivery.template, delivery.channel, then.state)
     metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc()

@@ -28,15 +28,6 @@ class Case(CaseRow, Base):
     locale: Mapped[str] = mapped_column(String(10))
 
 
-class Preference(Base):
-    """The channels a person switched off; legal notices still reach the in-app inbox."""
-
-    __tablename__ = "preferences"
-
-    person_ref: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    muted: Mapped[list[str]] = mapped_column(JSONB)
-
-
 class Delivery(Base):
     """The intent to tell one person one fact by one channel with one template: made once, sent once.
 
@@ -82,6 +73,5 @@ class InboxMessage(Base):
     title: Mapped[str] = mapped_column(String(200))
     body: Mapped[str] = mapped_column(Text)
     sent_at: Mapped[datetime] = mapped_column(AwareDateTime)
-    read_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
 
     __table_args__ = (Index("inbox_messages_recipient", "recipient", "sent_at", "id"),)

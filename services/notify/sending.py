@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.notify import commands, queries
 from services.notify.channels import Channel, OutsideMessage, Told
-from services.notify.rules.delivery import DeliveryState, SendResult, after_answer, must_ask
+from services.notify.rules.delivery import SETTLED, DeliveryState, SendResult, after_answer, must_ask
 from shared.ask import Asker
 from shared.bus.jobs import LEASE, Again, Done, GiveUp, Job, Verdict
 from shared.bus.unit import Unit
@@ -55,7 +55,7 @@ class SendNotice:
     def prepare(self, unit: Unit, job: Job) -> Prepared | None:
         """Claim the delivery. One that may have been sent already is asked for instead."""
         delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
-        if delivery.state in (DeliveryState.SENT, DeliveryState.FAILED):
+        if delivery.state in SETTLED:
             return None
         ask = must_ask(DeliveryState(delivery.state))
         if not ask:

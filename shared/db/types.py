@@ -1,8 +1,6 @@
 """Column types, and the row that every service keeps for a case."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import DateTime, Dialect, Integer, String, TypeDecorator, Uuid
@@ -22,23 +20,6 @@ class AwareDateTime(TypeDecorator[datetime]):
         if value is not None and value.tzinfo is None:
             raise ValueError("a naive datetime cannot be stored")
         return value
-
-
-class Coded(TypeDecorator[Any]):
-    """A StrEnum stored as its text, so that a new member needs no migration."""
-
-    impl = String(40)
-    cache_ok = True
-
-    def __init__(self, enum: type[StrEnum]) -> None:
-        super().__init__()
-        self.enum = enum
-
-    def process_bind_param(self, value: StrEnum | str | None, dialect: Dialect) -> str | None:
-        return None if value is None else self.enum(value).value
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.enum(value)
 
 
 class CaseRow:

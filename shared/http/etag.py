@@ -1,7 +1,5 @@
 """ETag and If-Match over a row's `seq`, so that nobody decides on something that has changed meanwhile."""
 
-from starlette.requests import Request
-
 from shared.errors import PreconditionFailed, PreconditionRequired
 
 
@@ -10,13 +8,9 @@ def etag_of(seq: int) -> str:
     return f'"{seq}"'
 
 
-def require_if_match(request: Request, current: int) -> None:
-    """Raises PreconditionRequired (428) without If-Match, PreconditionFailed (412) for another seq."""
-    check_if_match(request.headers.get("if-match"), current)
-
-
 def check_if_match(sent: str | None, current: int) -> None:
-    """The same for a value that came in a form."""
+    """For a value that came as header or in a form. Raises PreconditionRequired (428) without any,
+    PreconditionFailed (412) for another seq."""
     if sent is None or not sent.strip():
         raise PreconditionRequired(
             "请先读取最新内容，再带上 If-Match 提交",

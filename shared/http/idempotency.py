@@ -10,7 +10,6 @@ import re
 
 from shared.errors import BadRequest
 
-HEADER = "idempotency-key"
 FIELD = "idempotency_key"
 _KEY = re.compile(r"[\x21-\x7e]{8,128}")
 

@@ -35,16 +35,6 @@ def mask_id_number(number: str) -> str:
     return number[:4] + "*" * (len(number) - 8) + number[-4:] if len(number) >= 12 else "*" * len(number)
 
 
-def mask_phone(phone: str) -> str:
-    """First three and last four digits: 138****8000."""
-    return phone[:3] + "*" * (len(phone) - 7) + phone[-4:] if len(phone) >= 10 else "*" * len(phone)
-
-
-def mask_name(name: str) -> str:
-    """First character of every word: 张**, J*** S****."""
-    return " ".join(word[:1] + "*" * (len(word) - 1) if len(word) > 1 else "*" for word in name.split())
-
-
 def mask_text(text: str) -> str:
     """Mask every ID number and mobile phone number in a text."""
     if not any(c in "0123456789" for c in text):

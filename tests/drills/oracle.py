@@ -172,7 +172,7 @@ def _notices_due(c: Connection, installation: Installation) -> set[tuple[str, st
         for row in c.execute(text(f"SELECT case_no, event FROM {speaker}.outbox")):
             name = ".".join(row.event["type"].split(".")[1:3])
             template = cases[row.case_no].template_for(name, row.event["data"])
-            for plan in plan_notices(template, channels={SMS}, muted=()):
+            for plan in plan_notices(template, {SMS}):
                 due.add((str(row.event["id"]), plan.channel, plan.template))
     return due
 

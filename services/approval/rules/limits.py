@@ -24,15 +24,6 @@ class Due(NamedTuple):
     provisional: bool
 
 
-class Remaining(NamedTuple):
-    """What is left of a limit when its clock stops: days, or seconds for limits in hours."""
-
-    days: int
-    seconds: float
-    overdue_since: datetime | None
-    """Set when the limit had already passed: stopping the clock does not mend that."""
-
-
 def due_at(start: datetime, limit: Limit, calendar: WorkCalendar) -> Due:
     """When a limit that starts at an aware moment runs out, in UTC."""
     _check_aware(start)
@@ -51,30 +42,6 @@ def days_counted(start: datetime, limit: Limit) -> DayRange:
 def days_of_light(due: datetime, at: datetime) -> DayRange:
     """The days at which `light` may have to look."""
     return DayRange(legal_day(at), max(legal_day(due), legal_day(at)))
-
-
-def remaining(due: Due, at: datetime, limit: Limit, calendar: WorkCalendar) -> Remaining:
-    """What is left when the clock stops at a moment. The day of the stop is not counted as used."""
-    _check_aware(at)
-    if at > due.at:
-        return Remaining(0, 0.0, due.at)
-    if limit.unit is TimeUnit.HOUR:
-        return Remaining(0, (due.at - at).total_seconds(), None)
-    day, last, days = legal_day(at), legal_day(due.at), 0
-    while day < last:
-        day += _DAY
-        days += limit.unit is not TimeUnit.WORKING_DAY or calendar.is_working(day)[0]
-    return Remaining(days, 0.0, None)
-
-
-def resume(left: Remaining, at: datetime, limit: Limit, calendar: WorkCalendar) -> Due:
-    """The new due moment when the clock goes on at a moment; that day is not counted."""
-    _check_aware(at)
-    if left.overdue_since is not None:
-        return Due(left.overdue_since, False)
-    if limit.unit is TimeUnit.HOUR:
-        return Due(at.astimezone(UTC) + timedelta(seconds=left.seconds), False)
-    return _days_after(legal_day(at), left.days, limit.unit, calendar)
 
 
 def light(due: datetime, at: datetime, calendar: WorkCalendar | None = None) -> str:

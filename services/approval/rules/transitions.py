@@ -12,12 +12,10 @@ class State(StrEnum):
     CORRECTION_REQUIRED = "correction_required"
     ACCEPTED = "accepted"
     UNDER_REVIEW = "under_review"
-    SUSPENDED = "suspended"
     APPROVED = "approved"
     DENIED = "denied"
     ISSUING = "issuing"
     CLOSED = "closed"
-    WITHDRAWN = "withdrawn"
 
 
 class Act(StrEnum):
@@ -26,13 +24,10 @@ class Act(StrEnum):
     REQUIRE_CORRECTION = "require_correction"
     ACCEPT = "accept"
     START_REVIEW = "start_review"
-    SUSPEND = "suspend"
-    RESUME = "resume"
     APPROVE = "approve"
     DENY = "deny"
     START_ISSUING = "start_issuing"
     CLOSE = "close"
-    WITHDRAW = "withdraw"
 
 
 class WrongState(Conflict):
@@ -44,26 +39,14 @@ class WrongState(Conflict):
 
 
 # One correction notice only: all gaps are told at once, and a second notice is against 行政许可法 art. 32.
-# An applicant may withdraw until the decision.
 _NEXT: dict[State, dict[Act, State]] = {
-    State.SUBMITTED: {
-        Act.REQUIRE_CORRECTION: State.CORRECTION_REQUIRED,
-        Act.ACCEPT: State.ACCEPTED,
-        Act.WITHDRAW: State.WITHDRAWN,
-    },
-    State.CORRECTION_REQUIRED: {Act.ACCEPT: State.ACCEPTED, Act.WITHDRAW: State.WITHDRAWN},
-    State.ACCEPTED: {Act.START_REVIEW: State.UNDER_REVIEW, Act.WITHDRAW: State.WITHDRAWN},
-    State.UNDER_REVIEW: {
-        Act.SUSPEND: State.SUSPENDED,
-        Act.APPROVE: State.APPROVED,
-        Act.DENY: State.DENIED,
-        Act.WITHDRAW: State.WITHDRAWN,
-    },
-    State.SUSPENDED: {Act.RESUME: State.UNDER_REVIEW, Act.WITHDRAW: State.WITHDRAWN},
+    State.SUBMITTED: {Act.REQUIRE_CORRECTION: State.CORRECTION_REQUIRED, Act.ACCEPT: State.ACCEPTED},
+    State.CORRECTION_REQUIRED: {Act.ACCEPT: State.ACCEPTED},
+    State.ACCEPTED: {Act.START_REVIEW: State.UNDER_REVIEW},
+    State.UNDER_REVIEW: {Act.APPROVE: State.APPROVED, Act.DENY: State.DENIED},
     State.APPROVED: {Act.START_ISSUING: State.ISSUING, Act.CLOSE: State.CLOSED},
     State.ISSUING: {Act.CLOSE: State.CLOSED},
     State.DENIED: {Act.CLOSE: State.CLOSED},
-    State.WITHDRAWN: {},
     State.CLOSED: {},
 }
 

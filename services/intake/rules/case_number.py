@@ -4,12 +4,11 @@ GB/T 39046 asks only that a number be unique and within 50 characters. Nothing p
 """
 
 import re
-from datetime import date, datetime
+from datetime import date
 
 from stdnum.iso7064 import mod_37_36
 
 _DIVISION = re.compile(r"[0-9]{6}")
-_SHAPE = re.compile(r"[0-9]{18}[0-9A-Z]")
 _SERIALS = 1_000_000
 
 
@@ -21,14 +20,3 @@ def compose_case_number(division: str, on: date, serial: int) -> str:
         raise ValueError("a serial has at most six digits")
     body = f"{division}{on:%y%m%d}{serial:06d}"
     return body + str(mod_37_36.calc_check_digit(body))
-
-
-def is_case_number(text: str) -> bool:
-    """Whether a text is a case number as we compose them; tells slips of the pen before any look-up."""
-    if not _SHAPE.fullmatch(text) or not mod_37_36.is_valid(text):
-        return False
-    try:
-        datetime.strptime(text[6:12], "%y%m%d").date()  # noqa: DTZ007 - a civil date, no moment
-    except ValueError:
-        return False
-    return True

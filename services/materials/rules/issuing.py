@@ -29,20 +29,6 @@ def certificate_identifier(matter: Matter, on: date, serial: int) -> str:
     return ".".join((_ROOT, *parts, str(mod_37_36.calc_check_digit("".join(parts)))))
 
 
-def is_certificate_identifier(text: str) -> bool:
-    """Whether a text has the form and the check character of a certificate identifier."""
-    if not text.startswith(_ROOT + "."):
-        return False
-    parts = text[len(_ROOT) + 1 :].split(".")
-    lengths = [len(part) for part in parts]
-    return (
-        len(parts) == 5
-        and lengths[:2] == [21, 18]
-        and lengths[3:] == [3, 1]
-        and mod_37_36.is_valid("".join(parts))
-    )
-
-
 def validity(result: ResultCertificate, on: date) -> tuple[date, date | None]:
     """First and last day of validity; no last day for what is valid without end.
 

@@ -4,7 +4,7 @@ Sharing comes first (国令716 art. 7): a certificate of trust level A or B (国
 and the right person's; else what the citizen uploaded; else it is a gap.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -18,14 +18,10 @@ AUTOMATIC_TRUST = ("A", "B")
 
 
 class CertificateState(StrEnum):
-    """The states of a certificate (GB/T 36904)."""
+    """The states of a certificate (of those in GB/T 36904) that are told apart."""
 
     NORMAL = "normal"
     REVOKED = "revoked"
-    CANCELLED = "cancelled"
-    INVALID = "invalid"
-    TRANSFERRED = "transferred"
-    WITHDRAWN = "withdrawn"
 
 
 class MatchOutcome(StrEnum):
@@ -36,19 +32,14 @@ class MatchOutcome(StrEnum):
     REVOKED = "revoked"
     HOLDER_MISMATCH = "holder_mismatch"
     NOT_FOUND = "not_found"
-    SOURCE_UNAVAILABLE = "source_unavailable"
     NEEDS_CONSENT = "needs_consent"
     SELF_PROVIDED = "self_provided"
     SELF_PROVIDE = "self_provide"
-    DEFERRED = "deferred"
-    COMMITTED = "committed"
-    NOT_APPLICABLE = "not_applicable"
 
 
 # The reason to tell of a group is that of the member nearest to being met.
 _TELLING = (
     MatchOutcome.NEEDS_CONSENT,
-    MatchOutcome.SOURCE_UNAVAILABLE,
     MatchOutcome.EXPIRED,
     MatchOutcome.REVOKED,
     MatchOutcome.HOLDER_MISMATCH,
@@ -73,14 +64,13 @@ class CertificateView:
 
 @dataclass(frozen=True, slots=True)
 class MaterialOutcome:
-    """The outcome of a material or one-of group; `met_by` is the material that met it."""
+    """The outcome of a material or one-of group."""
 
     material: str
     outcome: MatchOutcome
     source: Literal["certificate", "upload"] | None = None
     certificate: UUID | None = None
     upload: UUID | None = None
-    met_by: str | None = None
 
     @property
     def met(self) -> bool:
@@ -103,7 +93,6 @@ class _Scene:
     certificates: Sequence[CertificateView]
     uploads: Mapping[str, UUID]
     consented: bool
-    unavailable: Collection[str]
     on: date
 
 
@@ -115,14 +104,10 @@ def match(
     certificates: Iterable[CertificateView],
     uploads: Mapping[str, UUID],
     consented: bool,
-    unavailable: Collection[str],
     on: date,
 ) -> MatchResult:
-    """Match every material of a matter. `unavailable` are certificate types whose source does not answer.
-
-    The same input in any order of certificates gives the same result.
-    """
-    scene = _Scene(holders, _by_preference(certificates), uploads, consented, unavailable, on)
+    """Match every material of a matter. The same input in any order of certificates gives the same result."""
+    scene = _Scene(holders, _by_preference(certificates), uploads, consented, on)
     outcomes: list[MaterialOutcome] = []
     gaps: list[str] = []
     for requirement in matter.requirements(facts):
@@ -164,15 +149,11 @@ def _outcome(name: str, members: Sequence[Material], scene: _Scene) -> MaterialO
     for member in members:
         found = _certificate_for(member, scene)
         if found is not None:
-            return MaterialOutcome(
-                name, MatchOutcome.MATCHED, "certificate", certificate=found.id, met_by=member.code
-            )
+            return MaterialOutcome(name, MatchOutcome.MATCHED, "certificate", certificate=found.id)
     for member in members:
         upload = scene.uploads.get(member.code)
         if upload is not None and member.uploadable:
-            return MaterialOutcome(
-                name, MatchOutcome.SELF_PROVIDED, "upload", upload=upload, met_by=member.code
-            )
+            return MaterialOutcome(name, MatchOutcome.SELF_PROVIDED, "upload", upload=upload)
     return MaterialOutcome(name, min((_reason(member, scene) for member in members), key=_TELLING.index))
 
 
@@ -180,12 +161,12 @@ def _certificate_for(material: Material, scene: _Scene) -> CertificateView | Non
     holder = scene.holders.get(material.holder_role)
     if holder is None or not scene.consented:
         return None
-    reachable = _reachable(material, scene)
+    wanted = _shared_types(material)
     return next(
         (
             certificate
             for certificate in scene.certificates
-            if certificate.type_code in reachable
+            if certificate.type_code in wanted
             and certificate.holder_ref == holder
             and is_valid(certificate, scene.on)
         ),
@@ -193,21 +174,19 @@ def _certificate_for(material: Material, scene: _Scene) -> CertificateView | Non
     )
 
 
-def _reachable(material: Material, scene: _Scene) -> frozenset[str]:
-    return frozenset(material.certificate_types if material.shareable else ()).difference(scene.unavailable)
+def _shared_types(material: Material) -> frozenset[str]:
+    return frozenset(material.certificate_types if material.shareable else ())
 
 
 def _reason(material: Material, scene: _Scene) -> MatchOutcome:
     """Why no certificate met a material: the state of the holder's own best one, if there is any."""
-    if not material.shareable or not material.certificate_types:
+    wanted = _shared_types(material)
+    if not wanted:
         return MatchOutcome.SELF_PROVIDE
     if not scene.consented:
         return MatchOutcome.NEEDS_CONSENT
-    reachable = _reachable(material, scene)
-    if len(reachable) < len(set(material.certificate_types)):
-        return MatchOutcome.SOURCE_UNAVAILABLE
     holder = scene.holders.get(material.holder_role)
-    of_type = [c for c in scene.certificates if c.type_code in reachable]
+    of_type = [c for c in scene.certificates if c.type_code in wanted]
     reasons = [_flaw(c, scene.on) for c in of_type if c.holder_ref == holder]
     if reasons:
         return min(reasons, key=_TELLING.index)

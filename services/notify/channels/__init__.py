@@ -46,7 +46,7 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """What deliveries, preferences and settings call this channel."""
+        """What deliveries and settings call this channel."""
 
     @property
     def address(self) -> str:

@@ -14,14 +14,10 @@ class NoticePlan:
     channel: str
 
 
-def plan_notices(
-    template: str | None, *, channels: Collection[str], muted: Collection[str]
-) -> tuple[NoticePlan, ...]:
-    """One plan per channel. The in-app inbox cannot be muted: a legal notice must be somewhere to be read.
-
-    `channels` are those of the installation besides the inbox, `muted` those the person switched off.
-    """
+def plan_notices(template: str | None, channels: Collection[str]) -> tuple[NoticePlan, ...]:
+    """One plan for the in-app inbox, where a legal notice can always be read, and one for each of `channels`,
+    those that the installation has besides."""
     if template is None:
         return ()
-    outside = sorted(set(channels) - set(muted) - {IN_APP})
+    outside = sorted(set(channels) - {IN_APP})
     return tuple(NoticePlan(template, channel) for channel in (IN_APP, *outside))

@@ -19,8 +19,6 @@ PARAMS = {
     "date": re.compile(r"\d{4}-\d{2}-\d{2}"),
 }
 """All that a text may name, and how its value looks: case number, name of the matter, a date."""
-LONGEST_SMS = 70
-"""Characters of one SMS in UCS-2; a longer one is sent, and paid, in parts."""
 _LONGEST_SMS_PARAM = 35
 
 
@@ -87,11 +85,6 @@ def sms_params(code: str, params: dict[str, str]) -> dict[str, str]:
     found = template(code)
     named = sorted(_named_in(found.sms["zh-CN"]))
     return {name: _cut(value) for name, value in _checked(code, named, params).items()}
-
-
-def render_sms(code: str, locale: str, params: dict[str, str]) -> str:
-    """The text as it will stand on the phone, without the signature. Raises NoticeParamsWrong."""
-    return template(code).sms[locale].format_map(sms_params(code, params))
 
 
 def _checked(code: str, needed: tuple[str, ...] | list[str], params: dict[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.approval.rules.calendar import DayNotRead, DayRange, WorkCalendar
-from services.approval.rules.limits import days_counted, days_of_light, due_at, light, remaining, resume
+from services.approval.rules.limits import days_counted, days_of_light, due_at, light
 from shared.catalogue.terms import Limit, TimeUnit
 from shared.legal_time import LEGAL_ZONE, legal_day
 
@@ -100,32 +100,6 @@ def test_working_days_between_start_and_due_are_the_limit(start: datetime, amoun
         worked += SEED.is_working(day)[0]
     assert worked == amount
     assert SEED.is_working(due)[0]
-
-
-@given(moments, st.integers(0, 30), st.sampled_from(RUNNING), st.integers(0, 40))
-def test_a_stop_without_length_changes_nothing(
-    start: datetime, amount: int, unit: TimeUnit, hours: int
-) -> None:
-    due = due_at(start, limit(amount, unit), SEED)
-    at = start + timedelta(hours=hours)
-    assert resume(remaining(due, at, limit(amount, unit), SEED), at, limit(amount, unit), SEED).at == due.at
-
-
-@given(moments, st.integers(1, 20), st.integers(0, 10), st.integers(0, 60))
-def test_a_stop_gives_back_every_working_day(start: datetime, amount: int, used: int, stopped: int) -> None:
-    due = due_at(start, limit(amount), SEED)
-    stop = min(start + timedelta(days=used), due.at)
-    left = remaining(due, stop, limit(amount), SEED)
-    again = stop + timedelta(days=stopped)
-    later = resume(left, again, limit(amount), SEED)
-    assert later.at >= due.at
-    assert remaining(later, again, limit(amount), SEED).days == left.days
-
-
-def test_stopping_does_not_mend_what_is_overdue() -> None:
-    due = due_at(beijing(2026, 11, 2), limit(1), SEED)
-    left = remaining(due, beijing(2026, 11, 9), limit(1), SEED)
-    assert resume(left, beijing(2026, 11, 20), limit(1), SEED).at == due.at
 
 
 @pytest.mark.parametrize(

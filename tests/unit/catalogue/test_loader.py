@@ -274,7 +274,7 @@ def test_no_text_breaks_the_loader(text: str) -> None:
         parse_matter(text, "m.yaml")
 
 
-# A file takes some 50 ms, and others work on this machine too.
+# A file takes some 50 ms, on a busy machine far more.
 @settings(deadline=None)
 @given(st.integers(min_value=0, max_value=len(GOOD) - 1), st.text(max_size=5))
 def test_a_change_anywhere_is_read_or_told(at: int, put: str) -> None:

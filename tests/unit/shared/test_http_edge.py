@@ -14,7 +14,7 @@ from shared.auth.tokens import Tokens
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import BadRequest, PreconditionFailed, PreconditionRequired
 from shared.http.edge import install_edge
-from shared.http.etag import check_if_match, etag_of, require_if_match
+from shared.http.etag import check_if_match, etag_of
 from shared.http.idempotency import KeyMissing, fingerprint, require_key
 from shared.settings import WebSettings
 from shared.tracing import continue_trace, current_traceparent, trace_id_of, tracing
@@ -39,7 +39,7 @@ def build(*, cookie_secure: bool) -> TestClient:
 
     @router.put("/tasks/{number}")
     async def decide(number: str, request: Request) -> None:
-        require_if_match(request, 7)
+        check_if_match(request.headers.get("if-match"), 7)
 
     @app.get("/static/site.css")
     async def style() -> Response:

@@ -23,7 +23,6 @@ from shared.db.outages import DatabaseAway, Outage
 from shared.errors import AppError, Conflict, FieldError, Invalid, TooManyRequests, Unavailable, error_classes
 from shared.http.body import Body
 from shared.http.edge import install_edge
-from shared.http.openapi import problem_responses
 from shared.http.problems import Problem
 from shared.settings import WebSettings
 
@@ -312,9 +311,3 @@ def test_the_type_of_every_problem_leads_to_its_words(client: TestClient) -> Non
     answer = client.get("/problems/request.malformed", follow_redirects=False)
     assert answer.headers["location"] == "/problems#request.malformed"
     assert client.get("/problems/<script>", follow_redirects=False).headers["location"] == "/problems"
-
-
-def test_openapi_lists_codes_by_status() -> None:
-    described = problem_responses(Conflict, Invalid, Unavailable)
-    assert set(described) == {409, 422, 503}
-    assert "`resource.conflict`" in described[409]["description"]

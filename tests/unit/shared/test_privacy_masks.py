@@ -6,18 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.privacy.masks import mask_id_number, mask_name, mask_phone, mask_text, scrub_error_text
+from shared.privacy.masks import mask_id_number, mask_text, scrub_error_text
 
 ID = "330102199003078515"
 PHONE = "13800138000"
 
 
-def test_single_masks() -> None:
+def test_an_id_number_keeps_its_ends() -> None:
     assert mask_id_number("330102199001011234") == "3301**********1234"
-    assert mask_phone(PHONE) == "138****8000"
-    assert (mask_name("张三丰"), mask_name("李"), mask_name("John Smith")) == ("张**", "*", "J*** S****")
     assert mask_id_number("1234567") == "*******"
-    assert mask_phone("110") == "***"
 
 
 @pytest.mark.parametrize(

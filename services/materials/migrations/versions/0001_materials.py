@@ -48,7 +48,6 @@ def upgrade() -> None:
             trust_level varchar(1) NOT NULL,
             valid_from date,
             valid_until date,
-            sealed_content bytea,
             case_no varchar(50),
             recorded_at timestamptz NOT NULL
         );

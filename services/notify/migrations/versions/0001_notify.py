@@ -1,4 +1,4 @@
-"""Deliveries, preferences, the in-app inbox, and the delivery tables."""
+"""Deliveries, the in-app inbox, and the delivery tables."""
 
 from alembic import op
 
@@ -21,7 +21,6 @@ def upgrade() -> None:
             recipient uuid NOT NULL,
             locale varchar(10) NOT NULL
         ) WITH (fillfactor = 80);
-        CREATE TABLE notify.preferences (person_ref uuid PRIMARY KEY, muted jsonb NOT NULL);
         CREATE TABLE notify.deliveries (
             id uuid PRIMARY KEY,
             case_no varchar(50) NOT NULL,
@@ -50,8 +49,7 @@ def upgrade() -> None:
             case_no varchar(50) NOT NULL,
             title varchar(200) NOT NULL,
             body text NOT NULL,
-            sent_at timestamptz NOT NULL,
-            read_at timestamptz
+            sent_at timestamptz NOT NULL
         );
         CREATE INDEX inbox_messages_recipient ON notify.inbox_messages (recipient, sent_at, id);
         """
