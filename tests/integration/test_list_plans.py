@@ -144,8 +144,6 @@ QUERIES: list[tuple[str, Query]] = [
     of(materials.upload_of_case, UUID(int=1), "case-1", most=2),
     of(materials.certificate_by_identifier, "identifier-1", most=1),
     of(notify.lock_cases, set(BATCH), most=len(BATCH)),
-    of(notify.lock_cases_with_muted, set(BATCH), most=2 * len(BATCH)),
-    of(notify.muted_channels, {UUID(int=n) for n in range(100)}, most=100),
     of(notify.lock_delivery, UUID(int=1), most=3),
     of(notify.inbox_of, ME, after=None, limit=PAGE, most=PAGE + 1),
     of(notify.inbox_of, ME, after=(AT, UUID(int=0)), limit=PAGE, most=PAGE + 1),
@@ -160,9 +158,8 @@ NO_LISTS = {
     "deploy/doctor.py": "asks versions and clocks",
     "deploy/migrate.py": "asks the catalogue of the database",
     "deploy/postgres.py": "asks whether the server answers",
+    "deploy/subscribing.py": "subscriptions are few; cases are seeded a thousand at a time",
     "deploy/trace.py": "one case, by its number",
-    "deploy/web.py": "asks whether the tables are there",
-    "deploy/worker.py": "asks whether the tables are there",
     "shared/bus/hints.py": "pg_notify",
     "shared/bus/housekeeping.py": "calls functions; what waits in the outbox is counted",
     "shared/bus/idempotency.py": "one row, by its key",
@@ -176,6 +173,7 @@ NO_LISTS = {
     "shared/db/locking.py": "by the numbers of a batch",
     "shared/db/merging.py": "puts together what others ask",
     "shared/db/migrations/versions/0001_common.py": "functions",
+    "shared/db/writable.py": "asks whether the tables are there",
     "shared/db/waiting.py": "asks whether the database answers",
 }
 """Files that read and have no list of their own."""
