@@ -135,8 +135,8 @@ mistake and ends the process with 1, so that it is started anew."""
 # Passed by people's acts and at starts only, never by a case on its way.
 ASIDE = {
     "inbox.park.commit.*": "test_unreadable: what cannot be read is parked",
-    "inbox.renew.commit.*": "test_claims, test_timeouts: after an outage a holder goes on with what it claimed",
-    "inbox.give_back.commit.*": "test_claims: given back at the end; undone it is taken over like a dead one's",
+    "inbox.renew.commit.*": "test_claims, test_timeouts: after an outage a holder goes on with its claim",
+    "inbox.give_back.commit.*": "test_claims: given back at the end, or taken over later",
     "inbox.split.commit.*": "test_timeouts, test_retry: facts of a message part ways",
     "inbox.set_aside.commit.*": "test_timeouts: a fact that meets time-outs is kept for later",
     "inbox.read_again.commit.*": "test_unreadable: repeated every half minute",
