@@ -59,15 +59,11 @@ def put_aside_another_builds(data_dir: Path) -> None:
 
 
 def _settings(standin: SmsStandin) -> dict[str, str]:
-    sms = standin.settings()
     return {
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_CLOCK_OFFSET_ALLOWED": "true",
         "ONESTOP_WEB__COOKIE_SECURE": "false",
-        "ONESTOP_SMS__ENDPOINT": sms.endpoint,
-        "ONESTOP_SMS__ACCESS_KEY_ID": sms.access_key_id,
-        "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE": str(standin.secret_file()),
-        "ONESTOP_SMS__SIGN_NAME": sms.sign_name,
+        **standin.environment(),
     }
 
 

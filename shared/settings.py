@@ -1,7 +1,7 @@
 """Every setting of the installation, read once from the environment and passed down.
 
 `ONESTOP_` and the field's name, `__` for what is nested: `ONESTOP_WEB__PORT=8600`. Each variable may instead
-be given as `<name>_FILE`, the path of a file that holds the value (ONESTOP_SMS__ACCESS_KEY_SECRET_FILE). No
+be given as `<name>_FILE`, the path of a file that holds the value (ONESTOP_BROKER_URL_FILE). No
 secret has a default, and no `.env` is read unless somebody exports it.
 """
 
@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from shared.errors import AppError
 
 PREFIX = "ONESTOP_"
+_HEAD = "These settings cannot be used:"
 MIB = 1024 * 1024
 
 
@@ -29,11 +30,13 @@ class SettingsError(AppError):
     title_en = "The settings are not valid"
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Base of every section: unknown names are refused, and no message repeats a value."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class DbSettings(_Section):
+class DbSettings(Section):
     """Where PostgreSQL is. Passwords lie in `secrets_dir`, each with the service whose role it is."""
 
     host: str = Field(description="host name, or the directory of a unix socket", examples=["db.example.org"])
@@ -45,7 +48,7 @@ class DbSettings(_Section):
     connect_timeout_s: int = Field(default=2, ge=1, le=60, description="seconds to wait for a connection")
 
 
-class WebSettings(_Section):
+class WebSettings(Section):
     """The HTTP edge."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -56,22 +59,7 @@ class WebSettings(_Section):
     )
 
 
-class SmsSettings(_Section):
-    """An HTTP gateway shaped like Aliyun SendSms."""
-
-    endpoint: str = Field(description="base URL", examples=["https://dysmsapi.aliyuncs.com"])
-    access_key_id: str = Field(min_length=1, description="access key id")
-    access_key_secret: SecretStr = Field(description="access key secret; better given as ..._FILE")
-    sign_name: str = Field(min_length=1, description="registered signature of the sender")
-    timeout_s: float = Field(default=3.0, gt=0, le=30, description="seconds to wait for an answer")
-    template_codes: dict[str, str] = Field(
-        default={},
-        description="gateway template code by our template name",
-        examples=['{"case-accepted":"SMS_1"}'],
-    )
-
-
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """The consumers."""
 
     batch: int = Field(default=100, ge=1, le=1000, description="messages in one transaction at most")
@@ -84,7 +72,10 @@ class WorkerSettings(_Section):
 
 
 class _EnvironmentWithFiles(EnvSettingsSource):
-    """The environment, with `<name>_FILE` read in place of `<name>` and misspelt names refused."""
+    """The environment, with `<name>_FILE` read in place of `<name>` and misspelt names refused.
+
+    What stands under `channels` stays text: only the channel knows what it means.
+    """
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
@@ -98,7 +89,15 @@ class _EnvironmentWithFiles(EnvSettingsSource):
                     raise SettingsError("", f"{target.upper()} and {name.upper()} are both set: keep one")
                 plain[target] = _contents(name, path or "")
         _refuse_misspelt(plain, settings_cls.model_fields)
+        self._channels: dict[str, dict[str, str | None]] = {}
+        for name in [name for name in plain if name.startswith(f"{prefix}channels__")]:
+            channel, _, setting = name.removeprefix(f"{prefix}channels__").partition("__")
+            self._channels.setdefault(channel, {})[setting] = plain.pop(name)
         self.env_vars = plain
+
+    def __call__(self) -> dict[str, Any]:
+        """All that is set."""
+        return super().__call__() | ({"channels": self._channels} if self._channels else {})
 
 
 class Settings(BaseSettings):
@@ -138,7 +137,11 @@ class Settings(BaseSettings):
         default=False, description="let the legal clock be moved; never in production"
     )
     fault_plan: str = Field(default="", description="planned crash points for drills; never in production")
-    sms: SmsSettings | None = None
+    channels: dict[str, dict[str, SecretStr]] = Field(
+        default={},
+        description="settings of the channels of notify, by channel",
+        examples=['{"sms":{"endpoint":"…"}}'],
+    )
     worker: WorkerSettings = WorkerSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least level to log"
@@ -151,7 +154,7 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise SettingsError("", _readable(error)) from None
+            raise SettingsError("", f"{_HEAD}\n{_readable(error, Settings)}") from None
         except UnreadableVariable as error:
             raise SettingsError("", _unreadable(error)) from None
 
@@ -210,23 +213,49 @@ def _unreadable(error: UnreadableVariable) -> str:
     return str(error)
 
 
-def _readable(error: ValidationError) -> str:
-    lines = ["These settings cannot be used:"]
+def read_sections(
+    classes: Mapping[str, type[Section]], given: Mapping[str, Mapping[str, SecretStr]], under: str
+) -> dict[str, Section]:
+    """Sections whose classes only their owner knows, read from texts such as `settings.channels` holds.
+
+    `under` is the field of Settings that they stand in. Raises SettingsError with one message that names all
+    their broken variables.
+    """
+    read: dict[str, Section] = {}
+    broken: list[str] = []
+    for name, texts in sorted(given.items()):
+        if name not in classes:
+            variable = f"{PREFIX}{under}__{name}".upper()
+            broken.append(f"  {variable}: there is no such section; known here: {', '.join(sorted(classes))}")
+            continue
+        values = {key: text.get_secret_value() for key, text in texts.items()}
+        try:
+            read[name] = classes[name].model_validate(values)
+        except ValidationError as error:
+            broken.append(_readable(error, classes[name], under, name))
+    if broken:
+        raise SettingsError("", "\n".join((_HEAD, *broken)))
+    return read
+
+
+def _readable(error: ValidationError, root: type[BaseModel], *under: str) -> str:
+    lines = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         path = [str(part) for part in item["loc"]]
+        variable = PREFIX + "__".join((*under, *path)).upper()
         if not path:
-            lines.append("  " + item["msg"].removeprefix("Value error, "))
+            said = item["msg"].removeprefix("Value error, ")
+            lines.append(f"  {variable}__*: {said}" if under else f"  {said}")
             continue
-        variable = PREFIX + "__".join(path).upper()
         wrong = {"missing": "it is not set", "extra_forbidden": "there is no such setting"}.get(
             item["type"], item["msg"].removeprefix("Input ").lower()
         )
-        lines.append(f"  {variable}: {wrong}{_what_is_right(path, variable)}")
+        lines.append(f"  {variable}: {wrong}{_what_is_right(root, path, variable)}")
     return "\n".join(lines)
 
 
-def _what_is_right(path: list[str], variable: str) -> str:
-    model: type[BaseModel] | None = Settings
+def _what_is_right(root: type[BaseModel], path: list[str], variable: str) -> str:
+    model: type[BaseModel] | None = root
     field: FieldInfo | None = None
     for part in path:
         if model is None or part not in model.model_fields:

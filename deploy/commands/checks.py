@@ -44,8 +44,12 @@ def show(data_dir: DataDir = None) -> int:
 def check(service: Services = None, data_dir: DataDir = None, json: Json = False) -> int:
     """Can the settings be used: are all there, and are the secret files readable?"""
     from deploy.secret_files import check_secrets
+    from deploy.services import part
 
-    check_secrets(load_settings(data_dir), choose_services(service), whole=service is None)
+    settings, services = load_settings(data_dir), choose_services(service)
+    if "notify" in services:
+        part("notify", "channels").channel_settings(settings)
+    check_secrets(settings, services, whole=service is None)
     if json:
         emit_json({"ok": True})
     else:

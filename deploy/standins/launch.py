@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from deploy.errors import NotStarted
 from deploy.processes import end, free_port, spawn, wait_until
 from deploy.standins.fault_switch import Fault, Plan
 from deploy.standins.ledger import Taken, read_ledger
-from shared.settings import SmsSettings
 
 ACCESS_KEY_ID = "standin"
+SIGN_NAME = "一件事服务大厅"
 _START_S = 15.0
 
 
@@ -36,15 +35,21 @@ class SmsStandin:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def settings(self, *, timeout_s: float = 3.0, sign_name: str = "一件事服务大厅") -> SmsSettings:
-        """What a client of it needs."""
-        return SmsSettings(
-            endpoint=self.url,
-            access_key_id=ACCESS_KEY_ID,
-            access_key_secret=SecretStr(self.secret_file().read_text(encoding="utf-8")),
-            sign_name=sign_name,
-            timeout_s=timeout_s,
-        )
+    def settings(self, *, timeout_s: float = 3.0) -> dict[str, str]:
+        """What the channel `sms` needs to use it."""
+        return {
+            "endpoint": self.url,
+            "access_key_id": ACCESS_KEY_ID,
+            "access_key_secret": self.secret_file().read_text(encoding="utf-8"),
+            "sign_name": SIGN_NAME,
+            "timeout_s": str(timeout_s),
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The same as variables of a process, which reads the secret from its file."""
+        named = {f"ONESTOP_CHANNELS__SMS__{name.upper()}": text for name, text in self.settings().items()}
+        del named["ONESTOP_CHANNELS__SMS__ACCESS_KEY_SECRET"]
+        return {**named, "ONESTOP_CHANNELS__SMS__ACCESS_KEY_SECRET_FILE": str(self.secret_file())}
 
     def secret_file(self) -> Path:
         """The file of the access key secret, made when there is none."""

@@ -4,26 +4,21 @@ import json
 import re
 from datetime import datetime
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
-import services.notify.channels
 import shared.events
 from deploy.services import SERVICES, part, subscriptions
-from services.notify.channels import Channel, channel_names, open_channels
 from services.notify.templates import template, template_codes
 from shared.bus.handlers import handlers_of
 from shared.bus.wire import Unreadable, from_json, from_message, to_json, to_message
 from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.events.fact import Fact, fact_classes
-from shared.settings import Settings, SmsSettings
 
 GOLDEN = Path(shared.events.__file__).parent / "golden"
 FACTS = fact_classes()
@@ -181,28 +176,3 @@ def test_the_facts_and_templates_that_a_matter_names_exist(path: Path) -> None:
 def test_every_template_is_used_by_a_matter() -> None:
     used = {n.template for path in BUILT_IN.glob("*.yaml") for n in load_matter(path).notices}
     assert used == set(template_codes())
-
-
-def test_each_channel_file_is_one_channel_of_that_name(tmp_path: Path) -> None:
-    sms = SmsSettings(
-        endpoint="http://127.0.0.1:1",
-        access_key_id="id",
-        access_key_secret=SecretStr("secret"),
-        sign_name="sign",
-    )
-    settings = Settings(environment="test", db={"host": "/nowhere"}, secrets_dir=tmp_path, sms=sms)
-    folder = services.notify.channels.__path__
-    files = sorted(found.name for found in iter_modules(folder) if not found.name.startswith("_"))
-
-    opened: list[Channel] = open_channels(settings)
-    for channel in opened:
-        channel.close()
-
-    assert channel_names() == tuple(files)
-    assert sorted(channel.name for channel in opened) == files
-    for name in files:
-        assert callable(import_module(f"services.notify.channels.{name}").open_channel)
-
-
-def test_a_channel_that_is_not_set_up_is_not_opened(tmp_path: Path) -> None:
-    assert open_channels(Settings(environment="test", db={"host": "/nowhere"}, secrets_dir=tmp_path)) == []

@@ -143,7 +143,6 @@ def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms
     names = [f"{service}.{n}" for service, count in WORKERS.items() for n in range(1, count + 1)]
     web_port, *ports = free_ports(1 + len(names), set())
     url = f"http://127.0.0.1:{web_port}"
-    account = sms.settings()
     variables = {
         "ONESTOP_ENVIRONMENT": "test",
         "ONESTOP_DB__HOST": postgres.host,
@@ -155,10 +154,7 @@ def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms
         "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, url)),
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_LOG_LEVEL": "WARNING",
-        "ONESTOP_SMS__ENDPOINT": account.endpoint,
-        "ONESTOP_SMS__ACCESS_KEY_ID": account.access_key_id,
-        "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE": str(sms.secret_file()),
-        "ONESTOP_SMS__SIGN_NAME": account.sign_name,
+        **sms.environment(),
     }
     outer = {name: value for name, value in os.environ.items() if not name.startswith("ONESTOP_")}
     os.environ.clear()

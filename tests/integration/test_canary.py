@@ -536,16 +536,12 @@ class Spy:
 
 def start(made: Installation, sms: SmsStandin) -> tuple[int, int]:
     """One web process, one worker process for all; they say everything that they have to say. Their ports."""
-    account = sms.settings()
     web_port, worker_port = free_port(), free_port()
     environment = made.environment() | {
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_LOG_LEVEL": "DEBUG",
         "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{web_port}")),
-        "ONESTOP_SMS__ACCESS_KEY_ID": account.access_key_id,
-        "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE": str(sms.secret_file()),
-        "ONESTOP_SMS__ENDPOINT": account.endpoint,
-        "ONESTOP_SMS__SIGN_NAME": account.sign_name,
+        **sms.environment(),
         "ONESTOP_WEB__COOKIE_SECURE": "false",
         "ONESTOP_WEB__PORT": str(web_port),
         "ONESTOP_WORKER__HEALTH_PORT": str(worker_port),

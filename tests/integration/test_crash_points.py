@@ -351,14 +351,7 @@ def test_jobs(db_installation: Installation, gateway: SmsStandin, kind: Kind) ->
     """Inside the database only: jobs know nothing of deliveries."""
     port = free_port()
     web_of(db_installation, port)
-    sms = gateway.settings()
-    extra = {
-        "ONESTOP_PEERS": f'{{"intake":"http://127.0.0.1:{port}"}}',
-        "ONESTOP_SMS__ENDPOINT": sms.endpoint,
-        "ONESTOP_SMS__ACCESS_KEY_ID": sms.access_key_id,
-        "ONESTOP_SMS__ACCESS_KEY_SECRET": sms.access_key_secret.get_secret_value(),
-        "ONESTOP_SMS__SIGN_NAME": sms.sign_name,
-    }
+    extra = {"ONESTOP_PEERS": f'{{"intake":"http://127.0.0.1:{port}"}}', **gateway.environment()}
     walk = begin(db_installation, "notify", extra)
     for chain in JOBS:
         walk.walk(chain, kind)

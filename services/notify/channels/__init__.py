@@ -1,19 +1,20 @@
 """One file is one channel to the world outside. The in-app inbox is no such channel: it is a row of our own.
 
-A channel's file is called as its channel and has `open_channel(settings)`, which answers None where the
-installation has not set the channel up. Files that begin with an underscore are no channels.
+A channel's file is called as its channel. It has `SETTINGS`, the class of its settings, which are read from
+`ONESTOP_CHANNELS__<CHANNEL>__…`, and `open_channel(settings)`. A channel that has any is set up. Files that
+begin with an underscore are no channels.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Protocol
 from uuid import UUID
 
 from services.notify.rules.delivery import SendResult
-from shared.settings import Settings
+from shared.settings import Section, Settings, read_sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,19 @@ def channel_names() -> tuple[str, ...]:
 
 def set_up_channels(settings: Settings) -> tuple[str, ...]:
     """The names of the channels that this installation has set up; nothing is opened."""
-    return tuple(name for name in channel_names() if getattr(settings, name) is not None)
+    return tuple(name for name in channel_names() if name in settings.channels)
+
+
+def channel_settings(settings: Settings) -> dict[str, Section]:
+    """The settings of each channel that is set up. Raises SettingsError, which names all that is broken."""
+    classes = {name: _file(name).SETTINGS for name in channel_names()}
+    return read_sections(classes, settings.channels, "channels")
 
 
 def open_channels(settings: Settings) -> list[Channel]:
-    """The channels that this installation has set up."""
-    opened = (_opener(name)(settings) for name in channel_names())
-    return [channel for channel in opened if channel is not None]
+    """The channels that this installation has set up. Raises SettingsError."""
+    return [_file(name).open_channel(own) for name, own in channel_settings(settings).items()]
 
 
-def _opener(name: str) -> Callable[[Settings], Channel | None]:
-    opener: Callable[[Settings], Channel | None] = import_module(f"{__name__}.{name}").open_channel
-    return opener
+def _file(name: str) -> ModuleType:
+    return import_module(f"{__name__}.{name}")

@@ -13,11 +13,20 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
-
-from shared.settings import SmsSettings
+from pydantic import SecretStr
 
 _LONGEST_ANSWER = 64 * 1024
 _VERSION = "2017-05-25"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who calls, and where. `timeout_s` is for a whole call."""
+
+    endpoint: str
+    access_key_id: str
+    access_key_secret: SecretStr
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +55,16 @@ class Doubt:
 class AliyunRpc:
     """One account at one gateway. Safe to call from several threads."""
 
-    def __init__(self, settings: SmsSettings, now: Callable[[], datetime]) -> None:
-        self._settings = settings
+    def __init__(self, account: Account, now: Callable[[], datetime]) -> None:
+        self._account = account
         self._now = now
-        self._client = httpx.Client(timeout=settings.timeout_s, trust_env=False, follow_redirects=False)
+        self._client = httpx.Client(timeout=account.timeout_s, trust_env=False, follow_redirects=False)
 
     def call(self, action: str, params: dict[str, str]) -> Answered | NotTaken | Doubt:
         """Call once. Never raises for what the network or the gateway does."""
-        deadline = time.monotonic() + self._settings.timeout_s
+        deadline = time.monotonic() + self._account.timeout_s
         request = self._client.build_request(
-            "POST", self._settings.endpoint, data=self._signed(action, params)
+            "POST", self._account.endpoint, data=self._signed(action, params)
         )
         try:
             response = self._client.send(request, stream=True)
@@ -79,13 +88,13 @@ class AliyunRpc:
             "Action": action,
             "Version": _VERSION,
             "Format": "JSON",
-            "AccessKeyId": self._settings.access_key_id,
+            "AccessKeyId": self._account.access_key_id,
             "SignatureMethod": "HMAC-SHA1",
             "SignatureVersion": "1.0",
             "SignatureNonce": str(uuid4()),
             "Timestamp": self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        secret = self._settings.access_key_secret.get_secret_value()
+        secret = self._account.access_key_secret.get_secret_value()
         return {**every, "Signature": signature(every, secret)}
 
 

@@ -11,14 +11,16 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from pydantic import Field, SecretStr, field_validator
+
 from services.notify.channels import OutsideMessage, Told
-from services.notify.channels._aliyun import AliyunRpc, Answered, Doubt
+from services.notify.channels._aliyun import Account, AliyunRpc, Answered, Doubt
 from services.notify.rules.delivery import SendResult
 from services.notify.templates import sms_params
 from shared.faults import fault_point
 from shared.legal_time import legal_day
 from shared.privacy.masks import mask_text
-from shared.settings import Settings, SmsSettings
+from shared.settings import Section
 
 _WAITING, _FAILED, _DELIVERED = 1, 2, 3
 _RECEIPTS_A_PAGE = 50
@@ -45,6 +47,29 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,79}")
 _REFERENCE = re.compile(r"[A-Za-z0-9^_-]{1,100}")
 
 
+class SmsSettings(Section):
+    """A gateway shaped like Aliyun SendSms."""
+
+    endpoint: str = Field(description="base URL", examples=["https://dysmsapi.aliyuncs.com"])
+    access_key_id: str = Field(min_length=1, description="access key id")
+    access_key_secret: SecretStr = Field(description="access key secret; better given as ..._FILE")
+    sign_name: str = Field(min_length=1, description="registered signature of the sender")
+    timeout_s: float = Field(default=3.0, gt=0, le=30, description="seconds to wait for an answer")
+    template_codes: dict[str, str] = Field(
+        default={},
+        description="gateway template code by our template name",
+        examples=['{"case-accepted":"SMS_1"}'],
+    )
+
+    @field_validator("template_codes", mode="before")
+    @classmethod
+    def _from_json(cls, given: object) -> object:
+        return json.loads(given) if isinstance(given, str) else given
+
+
+SETTINGS = SmsSettings
+
+
 class SmsChannel:
     """One gateway account. Safe to call from several threads."""
 
@@ -56,7 +81,10 @@ class SmsChannel:
     ) -> None:
         self._settings = settings
         self._now = now
-        self._gateway = AliyunRpc(settings, now)
+        account = Account(
+            settings.endpoint, settings.access_key_id, settings.access_key_secret, settings.timeout_s
+        )
+        self._gateway = AliyunRpc(account, now)
 
     def send(self, message: OutsideMessage) -> Told:
         """Send one SMS. Only an answer that can be read as "taken" or "not taken" counts as one."""
@@ -117,9 +145,9 @@ class SmsChannel:
         return codes.get(f"{message.template}.{message.locale}", own)
 
 
-def open_channel(settings: Settings) -> SmsChannel | None:
-    """SMS, where a gateway is set up."""
-    return SmsChannel(settings.sms) if settings.sms else None
+def open_channel(settings: SmsSettings) -> SmsChannel:
+    """SMS over this gateway."""
+    return SmsChannel(settings)
 
 
 def _sent(got: Answered) -> Told:

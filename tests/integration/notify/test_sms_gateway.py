@@ -13,7 +13,7 @@ from deploy.processes import free_port
 from deploy.standins.fault_switch import Door, Fault, Garbage, Kind, Lie
 from deploy.standins.launch import SmsStandin
 from services.notify.channels import OutsideMessage
-from services.notify.channels.sms import SmsChannel
+from services.notify.channels.sms import SmsChannel, SmsSettings
 from services.notify.rules.delivery import DeliveryState, SendResult, after_answer, must_ask
 from shared.legal_time import legal_day
 
@@ -31,7 +31,7 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmsStandin]:
 
 @pytest.fixture
 def channel(standin: SmsStandin) -> Iterator[SmsChannel]:
-    opened = SmsChannel(standin.settings(timeout_s=TIMEOUT_S))
+    opened = SmsChannel(SmsSettings.model_validate(standin.settings(timeout_s=TIMEOUT_S)))
     yield opened
     opened.close()
     standin.plan()
@@ -78,9 +78,8 @@ def test_a_wrong_phone_is_refused_for_good(standin: SmsStandin, channel: SmsChan
 
 
 def test_a_wrong_secret_is_ours_to_mend_and_costs_nobody_a_message(standin: SmsStandin) -> None:
-    good = standin.settings()
-    secret = type(good.access_key_secret)("not the secret")
-    channel = SmsChannel(good.model_copy(update={"access_key_secret": secret}))
+    wrong = standin.settings() | {"access_key_secret": "not the secret"}
+    channel = SmsChannel(SmsSettings.model_validate(wrong))
     sent = message()
     told = channel.send(sent)
     channel.close()
@@ -89,8 +88,8 @@ def test_a_wrong_secret_is_ours_to_mend_and_costs_nobody_a_message(standin: SmsS
 
 
 def test_nobody_listening_means_not_sent(standin: SmsStandin) -> None:
-    settings = standin.settings().model_copy(update={"endpoint": f"http://127.0.0.1:{free_port()}"})
-    channel = SmsChannel(settings)
+    elsewhere = standin.settings() | {"endpoint": f"http://127.0.0.1:{free_port()}"}
+    channel = SmsChannel(SmsSettings.model_validate(elsewhere))
     told = channel.send(message())
     assert (told.answer, told.reason) == (SendResult.NOT_SENT, "not-connected")
     assert channel.ask(message(), today()).answer is SendResult.UNKNOWN
@@ -186,7 +185,7 @@ def test_an_ill_receipt_door_leaves_the_doubt(standin: SmsStandin, channel: SmsC
 
 
 def test_what_was_sent_before_midnight_is_found_in_the_next_day(standin: SmsStandin) -> None:
-    channel = SmsChannel(standin.settings())
+    channel = SmsChannel(SmsSettings.model_validate(standin.settings()))
     sent = message()
     channel.send(sent)
     assert channel.ask(sent, today() - timedelta(days=1)).answer is SendResult.ACCEPTED

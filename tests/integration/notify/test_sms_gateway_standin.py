@@ -11,7 +11,7 @@ import pytest
 from deploy.standins.fault_switch import Door, Fault, FaultSwitch, Kind, Plan
 from deploy.standins.launch import SmsStandin
 from services.notify.channels import OutsideMessage
-from services.notify.channels.sms import SmsChannel
+from services.notify.channels.sms import SmsChannel, SmsSettings
 from services.notify.rules.delivery import SendResult
 from shared.legal_time import legal_day
 
@@ -40,7 +40,7 @@ def message(key: UUID | None = None) -> OutsideMessage:
 
 def test_its_books_survive_kill_9_and_a_torn_line(start: Start) -> None:
     standin = start()
-    channel = SmsChannel(standin.settings())
+    channel = SmsChannel(SmsSettings.model_validate(standin.settings()))
     sent = message()
     channel.send(sent)
     standin.kill()
@@ -60,7 +60,7 @@ def test_a_repeated_key_is_taken_twice_unless_it_honours_it(
     start: Start, options: tuple[str, ...], lines: int
 ) -> None:
     standin = start(*options)
-    channel = SmsChannel(standin.settings())
+    channel = SmsChannel(SmsSettings.model_validate(standin.settings()))
     sent = message()
     told = [channel.send(sent).answer for _ in range(2)]
     channel.close()
@@ -70,7 +70,7 @@ def test_a_repeated_key_is_taken_twice_unless_it_honours_it(
 
 def test_a_receipt_waits_until_delivered(start: Start) -> None:
     standin = start("--deliver-after", "600")
-    channel = SmsChannel(standin.settings())
+    channel = SmsChannel(SmsSettings.model_validate(standin.settings()))
     sent = message()
     channel.send(sent)
     assert channel.ask(sent, legal_day(datetime.now(UTC))).answer is SendResult.ACCEPTED
@@ -81,7 +81,7 @@ def test_a_request_that_is_replayed_is_turned_away(start: Start) -> None:
     standin = start()
     body = httpx.post(standin.url, data={"Action": "SendSms"}, trust_env=False)
     assert (body.status_code, body.json()["Code"]) == (400, "InvalidAccessKeyId.NotFound")
-    channel = SmsChannel(standin.settings())
+    channel = SmsChannel(SmsSettings.model_validate(standin.settings()))
     signed = channel._gateway._signed("SendSms", {"PhoneNumbers": "13800008000"})
     first, second = (httpx.post(standin.url, data=signed, trust_env=False).json()["Code"] for _ in range(2))
     channel.close()

@@ -1,46 +1,133 @@
 """One file is one channel; and the signature is the one that the gateway's maker publishes."""
 
+import sys
+from collections.abc import Iterator
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from pydantic import SecretStr
 
 import services.notify.channels as channels
-from services.notify.channels import OutsideMessage, channel_names, open_channels
+from services.notify.channels import OutsideMessage, channel_names, open_channels, set_up_channels
 from services.notify.channels._aliyun import signature
-from services.notify.channels.sms import SmsChannel
+from services.notify.channels.sms import SmsChannel, SmsSettings
 from services.notify.rules.delivery import SendResult
-from shared.settings import DbSettings, Settings, SmsSettings
+from services.notify.rules.notices import NoticePlan, plan_notices
+from shared.settings import Settings, SettingsError
 
-SMS = SmsSettings(
-    endpoint="http://127.0.0.1:9",
-    access_key_id="id",
-    access_key_secret=SecretStr("secret"),
-    sign_name="一件事",
-    timeout_s=1,
-    template_codes={"case-accepted": "SMS_1", "case-accepted.en": "SMS_2"},
-)
+SMS = {
+    "endpoint": "http://127.0.0.1:9",
+    "access_key_id": "id",
+    "access_key_secret": "secret",
+    "sign_name": "一件事",
+    "timeout_s": "1",
+    "template_codes": '{"case-accepted": "SMS_1", "case-accepted.en": "SMS_2"}',
+}
+CHANNELS = {"sms": SMS}
+"""Each channel as the environment would set it up."""
+PIGEON = """
+from services.notify.channels import Told
+from services.notify.rules.delivery import SendResult
+from shared.settings import Section
 
 
-def settings(tmp_path: Path, sms: SmsSettings | None) -> Settings:
-    return Settings(db=DbSettings(host="/nowhere"), secrets_dir=tmp_path, sms=sms)
+class PigeonSettings(Section):
+    loft: str
+    birds: int = 1
+
+
+SETTINGS = PigeonSettings
+
+
+class Pigeon:
+    name, address = "pigeon", "phone"
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def send(self, message):
+        return Told(SendResult.ACCEPTED)
+
+    def ask(self, message, sent_on):
+        return Told(SendResult.UNKNOWN)
+
+    def close(self):
+        pass
+
+
+open_channel = Pigeon
+"""
+
+
+def settings(tmp_path: Path, **chosen: dict[str, str]) -> Settings:
+    return Settings.model_validate(
+        {"db": {"host": "/nowhere"}, "secrets_dir": tmp_path, "channels": chosen, "environment": "test"}
+    )
+
+
+@pytest.fixture
+def pigeon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A file that lies among the channels for a while."""
+    (tmp_path / "pigeon.py").write_text(PIGEON, encoding="utf-8")
+    monkeypatch.setattr(channels, "__path__", [*channels.__path__, str(tmp_path)])
+    yield
+    sys.modules.pop(f"{channels.__name__}.pigeon", None)
+
+
+def test_there_are_settings_here_for_every_channel_that_there_is_a_file_for() -> None:
+    assert set(CHANNELS) == set(channel_names())
 
 
 @pytest.mark.parametrize("name", channel_names())
 def test_each_file_opens_one_channel_of_its_own_name(name: str, tmp_path: Path) -> None:
-    opened = import_module(f"{channels.__name__}.{name}").open_channel(settings(tmp_path, SMS))
+    given = settings(tmp_path, **{name: CHANNELS[name]})
+    assert set_up_channels(given) == (name,)
+    (opened,) = open_channels(given)
     assert opened.name == name
     assert opened.address
     opened.close()
 
 
-def test_an_installation_without_a_gateway_has_no_sms(tmp_path: Path) -> None:
-    assert open_channels(settings(tmp_path, None)) == []
-    assert [channel.name for channel in open_channels(settings(tmp_path, SMS))] == ["sms"]
+@pytest.mark.usefixtures("pigeon")
+def test_a_channel_is_one_file(tmp_path: Path) -> None:
+    given = settings(tmp_path, sms=SMS, pigeon={"loft": "roof", "birds": "3"})
+    assert set_up_channels(given) == ("pigeon", "sms")
+    opened: dict[str, Any] = {channel.name: channel for channel in open_channels(given)}
+    assert set(opened) == {"pigeon", "sms"}
+    assert opened["pigeon"].settings.model_dump() == {"loft": "roof", "birds": 3}
+    assert NoticePlan("case-accepted", "pigeon") in plan_notices("case-accepted", set_up_channels(given))
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_every_broken_setting_of_every_channel_is_named_at_once(tmp_path: Path) -> None:
+    given = settings(
+        tmp_path, sms={**SMS, "timeout_s": "soon", "sign_nam": "x"}, pigeon={"birds": "two hundred"}
+    )
+    with pytest.raises(SettingsError) as caught:
+        open_channels(given)
+    told = caught.value.detail_en
+    for line in (
+        "ONESTOP_CHANNELS__SMS__TIMEOUT_S: should be a valid number",
+        "for example ONESTOP_CHANNELS__SMS__TIMEOUT_S=3.0",
+        "ONESTOP_CHANNELS__SMS__SIGN_NAM: there is no such setting; known here: endpoint, access_key_id",
+        "ONESTOP_CHANNELS__PIGEON__LOFT: it is not set",
+        "ONESTOP_CHANNELS__PIGEON__BIRDS: should be a valid integer",
+    ):
+        assert line in told
+    assert "two hundred" not in told
+    assert "secret" not in told.replace("access_key_secret", "")
+
+
+def test_a_channel_that_there_is_no_file_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="ONESTOP_CHANNELS__SNS: there is no such section; known here: "):
+        open_channels(settings(tmp_path, sns=SMS))
+
+
+def test_what_is_not_set_up_is_not_opened(tmp_path: Path) -> None:
+    assert open_channels(settings(tmp_path)) == []
+    assert set_up_channels(settings(tmp_path)) == ()
 
 
 PUBLISHED: list[tuple[dict[str, Any], str, str]] = [
@@ -89,7 +176,7 @@ def test_the_signature_is_the_published_one(params: dict[str, str], secret: str,
 def test_nothing_is_sent_when_the_claim_may_be_somebody_elses() -> None:
     params = {"number": "330106261123000001X", "matter": "居住证申领", "date": "2026-12-01"}
     message = OutsideMessage(uuid4(), "13800008000", "case-accepted", params, "zh-CN", deadline=0.0)
-    channel = SmsChannel(SMS)
+    channel = SmsChannel(SmsSettings.model_validate(SMS))
     assert (channel.send(message).answer, channel.send(message).reason) == (
         SendResult.UNKNOWN,
         "claim-too-old",

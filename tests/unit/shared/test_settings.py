@@ -8,9 +8,8 @@ import pytest
 from shared.settings import Settings, SettingsError
 
 SMS = {
-    "ONESTOP_SMS__ENDPOINT": "https://sms.example",
-    "ONESTOP_SMS__ACCESS_KEY_ID": "id",
-    "ONESTOP_SMS__SIGN_NAME": "测试",
+    "ONESTOP_CHANNELS__SMS__ENDPOINT": "https://sms.example",
+    "ONESTOP_CHANNELS__SMS__ACCESS_KEY_ID": "0123",
 }
 NEEDED = {"ONESTOP_DB__HOST": "/run/onestop", "ONESTOP_SECRETS_DIR": "/etc/onestop"}
 
@@ -81,16 +80,31 @@ def test_names_that_kubernetes_makes_are_let_be(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_secret_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("s3cret\n")
-    given(monkeypatch, **SMS, ONESTOP_SMS__ACCESS_KEY_SECRET_FILE=str(tmp_path / "pw"))
+    given(monkeypatch, **SMS, ONESTOP_CHANNELS__SMS__ACCESS_KEY_SECRET_FILE=str(tmp_path / "pw"))
     settings = Settings()
-    assert settings.sms is not None
-    assert settings.sms.access_key_secret.get_secret_value() == "s3cret"
+    assert settings.channels["sms"]["access_key_secret"].get_secret_value() == "s3cret"
     assert "s3cret" not in repr(settings)
+    assert "s3cret" not in settings.model_dump_json()
+
+
+def test_what_a_channel_is_given_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the channel knows whether 0123 is a number."""
+    given(monkeypatch, **SMS, ONESTOP_CHANNELS__EMAIL__PASSWORD="true")
+    texts = {
+        (channel, name): text.get_secret_value()
+        for channel, own in Settings().channels.items()
+        for name, text in own.items()
+    }
+    assert texts == {
+        ("sms", "endpoint"): "https://sms.example",
+        ("sms", "access_key_id"): "0123",
+        ("email", "password"): "true",
+    }
 
 
 def test_a_secret_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    message = broken(monkeypatch, **SMS, ONESTOP_SMS__ACCESS_KEY_SECRET_FILE=str(tmp_path / "none"))
-    assert "ONESTOP_SMS__ACCESS_KEY_SECRET_FILE" in message
+    message = broken(monkeypatch, **SMS, ONESTOP_CHANNELS__SMS__ACCESS_KEY_SECRET_FILE=str(tmp_path / "none"))
+    assert "ONESTOP_CHANNELS__SMS__ACCESS_KEY_SECRET_FILE" in message
     assert str(tmp_path / "none") in message
 
 
@@ -100,7 +114,7 @@ def test_value_and_file_together_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_message_never_repeats_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "hunter2" not in broken(monkeypatch, ONESTOP_DB__PORT="hunter2", ONESTOP_SMS="hunter2")
+    assert "hunter2" not in broken(monkeypatch, ONESTOP_DB__PORT="hunter2", ONESTOP_CHANNELS="hunter2")
 
 
 @pytest.mark.parametrize("name", ["ONESTOP_DEV_IDENTITY", "ONESTOP_CLOCK_OFFSET_ALLOWED"])
