@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.compose import compose_text
+from deploy.retention import retention_text
 from deploy.services import SERVICES
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,7 @@ def generated() -> Mapping[str, Callable[[], str]]:
         "docs/asyncapi.json": lambda: _json(asyncapi_document()),
         "docs/matter.schema.json": matter_schema_text,
         "docs/openapi.json": lambda: _json(openapi_document()),
+        "docs/retention.md": retention_text,
     }
 
 

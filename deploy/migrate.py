@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import shared.db
+from deploy.retention import rules_of
 from deploy.secret_files import role_verifiers
 from deploy.services import SERVICES, metadata, part, subscriptions
 from deploy.subscribing import subscribe, subscribed
@@ -27,6 +28,7 @@ from shared.db.outages import DatabaseAway
 from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
 from shared.errors import Unavailable
+from shared.retention import forget_function
 from shared.settings import Settings
 
 _log = structlog.get_logger()
@@ -86,6 +88,7 @@ def _migrate_database(settings: Settings) -> list[str]:
         for schema in (COMMON, *SERVICES):
             ran += _upgrade(connection, schema)
         for service in SERVICES:
+            _make_forget(connection, service)
             _grant(connection, service)
     return ran
 
@@ -155,6 +158,13 @@ def _config(schema: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(home.__file__).parent / "migrations"))
     return config
+
+
+def _make_forget(connection: Connection, service: str) -> None:
+    """The owner's function that lets old rows go, as this release's rules say."""
+    connection.execute(text(f"SET LOCAL ROLE {owner_role(service)}"))
+    connection.exec_driver_sql(forget_function(service, rules_of(service)).replace("%", "%%"))
+    connection.execute(text("RESET ROLE"))
 
 
 def _grant(connection: Connection, service: str) -> None:

@@ -57,6 +57,12 @@ OUTBOX_OLDEST_SECONDS = Gauge(
 PARKED_MESSAGES = Gauge(
     "onestop_parked_messages", "Messages parked for people to see", ("service",), registry=REGISTRY
 )
+ROWS_FORGOTTEN = Counter(
+    "onestop_rows_forgotten_total",
+    "Rows that went after their time",
+    ("service", "table"),
+    registry=REGISTRY,
+)
 BROKER_CONNECTED = Gauge(
     "onestop_broker_connected", "1 while connected to the broker", ("service",), registry=REGISTRY
 )

@@ -1,6 +1,6 @@
 """What approval hears."""
 
-from services.approval import commands
+from services.approval import commands, retention
 from services.approval.commands import Files
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -13,6 +13,7 @@ class Worker(ServiceWorker):
     """The worker of approval."""
 
     name = "approval"
+    keeps = retention.RULES
 
     @hears(intake.CaseSubmitted, load=commands.load_files, lingers=True)
     def open_case(self, unit: Unit, event: Event, loaded: Files) -> None:

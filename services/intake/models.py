@@ -137,4 +137,5 @@ class LookupMiss(Base):
     __table_args__ = (
         Index("lookup_misses_asker", "asker", "missed_at"),
         Index("lookup_misses_target", "target", "missed_at"),
+        Index("lookup_misses_missed", "missed_at"),
     )

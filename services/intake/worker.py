@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import commands
+from services.intake import commands, retention
 from services.intake.commands import Views
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -18,6 +18,7 @@ class Worker(ServiceWorker):
     """The worker of intake."""
 
     name = "intake"
+    keeps = retention.RULES
     linger_s = 0.25
 
     @_shows(materials.MaterialsMatched)

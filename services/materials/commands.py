@@ -1,13 +1,14 @@
 """Use cases of materials: match, match again after a supply, issue, keep an upload."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from math import ceil
 from uuid import UUID, uuid5
 
 from services.materials import queries
-from services.materials.errors import UploadEmpty, UploadNotFound, UploadTypeNotAllowed
+from services.materials.errors import UploadEmpty, UploadNotFound, UploadsUntaken, UploadTypeNotAllowed
 from services.materials.models import (
     Case,
     Certificate,
@@ -17,6 +18,7 @@ from services.materials.models import (
     UseGrant,
     UseRecord,
 )
+from services.materials.retention import UNTAKEN_FOR
 from services.materials.rules.issuing import certificate_identifier, validity
 from services.materials.rules.matching import (
     CertificateState,
@@ -42,6 +44,8 @@ from shared.legal_time import legal_day
 
 PURPOSE = "matching the materials of a case"
 READER = "materials.match"
+MOST_UNTAKEN, MOST_UNTAKEN_BYTES = 50, 200 * 2**20
+"""Files that one person may keep here without an application that uses them."""
 
 
 @dataclass(slots=True)
@@ -53,6 +57,8 @@ class Checklists:
     serials: list[int] = field(default_factory=list)
     found: dict[str, dict[str, MaterialOutcome]] = field(default_factory=dict)
     """What the last look at each supplied case found, by material."""
+    uploads: dict[UUID, Upload] = field(default_factory=dict)
+    """The files that the batch's facts bring."""
 
 
 def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
@@ -73,6 +79,7 @@ def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
         certificates=queries.certificates_of(unit.session, holders, types),
         serials=queries.next_serials(unit.session, issuing),
         found=_found(unit, supplied),
+        uploads=queries.lock_uploads(unit.session, _brought(events)),
     )
 
 
@@ -95,6 +102,7 @@ def match_materials(unit: Unit, event: Event, loaded: Checklists) -> None:
     )
     unit.session.add(case)
     loaded.cases[case.number] = case
+    _take(loaded, case, fact.uploads)
     if case.consented:
         _grant(unit, case)
     result = _match(unit, case, loaded)
@@ -114,6 +122,7 @@ def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
         # All is there and was said: what comes now replaces nothing that the case was accepted on.
         return
     case.uploads = case.uploads | {code: str(upload) for code, upload in fact.uploads.items()}
+    _take(loaded, case, fact.uploads)
     case.last_received_at = fact.supplied_at
     result = keep_met(_match(unit, case, loaded), loaded.found.get(case.number, {}))
     case.gaps = list(result.gaps)
@@ -160,13 +169,15 @@ def issue_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
 def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
     """Keep a citizen's file, sealed, under a generated id. The type is read from the content, not the name.
 
-    Raises UploadEmpty and UploadTypeNotAllowed.
+    Raises UploadEmpty, UploadTypeNotAllowed, and UploadsUntaken for whoever would keep more than MOST_UNTAKEN
+    files or MOST_UNTAKEN_BYTES that no case took.
     """
     if not content:
         raise UploadEmpty
     media_type = media_type_of(content)
     if media_type is None:
         raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
+    _check_quota(unit, owner, len(content))
     upload_id = new_id()
     # A browser may say any alphabet for the name, and some hold characters that no other can write.
     kept_name = name[:255].encode(errors="replace").decode()
@@ -181,9 +192,36 @@ def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
             content, table="uploads", row=upload_id, column="sealed_content"
         ),
         uploaded_at=unit.wall,
+        held_at=unit.wall,
     )
     unit.session.add(upload)
     return upload
+
+
+def _check_quota(unit: Unit, owner: UUID, size: int) -> None:
+    found = queries.untaken(unit.session, owner, MOST_UNTAKEN)
+    if found.count < MOST_UNTAKEN and found.size + size <= MOST_UNTAKEN_BYTES:
+        return
+    frees_at = (found.oldest or unit.wall) + UNTAKEN_FOR
+    days, most_mb = UNTAKEN_FOR.days, MOST_UNTAKEN_BYTES // 2**20
+    raise UploadsUntaken(
+        f"最多可保留 {MOST_UNTAKEN} 个、共 {most_mb} MB 未用于申请的附件；{days} 天未使用的会自动删除。",
+        f"At most {MOST_UNTAKEN} files and {most_mb} MB may wait for an application; what is not used within "
+        f"{days} days is removed.",
+        retry_after_s=max(1, ceil((frees_at - unit.wall).total_seconds())),
+    )
+
+
+def hold_uploads(unit: Unit, owner: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
+    """Which of these uploads this person gave, with their media types. An application is about to name them:
+    those that no case took wait on from now."""
+    own = {
+        found.id: found for found in queries.lock_uploads(unit.session, ids).values() if found.owner == owner
+    }
+    for upload in own.values():
+        if upload.case_no is None:
+            upload.held_at = unit.wall
+    return {upload_id: upload.media_type for upload_id, upload in own.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +282,21 @@ def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: 
         upload.sealed_content, table="uploads", row=upload_id, column="sealed_content"
     )
     return content, upload.media_type
+
+
+def _brought(events: Sequence[Event]) -> set[UUID]:
+    brought = [
+        event.fact.uploads for event in events if isinstance(event.fact, CaseSubmitted | MaterialsSupplied)
+    ]
+    return {upload for uploads in brought for upload in uploads.values()}
+
+
+def _take(loaded: Checklists, case: Case, uploads: Mapping[str, UUID]) -> None:
+    """The case's files stay as long as it does."""
+    for upload_id in uploads.values():
+        upload = loaded.uploads.get(upload_id)
+        if upload is not None and upload.case_no is None:
+            upload.case_no = case.number
 
 
 def _found(unit: Unit, numbers: Collection[str]) -> dict[str, dict[str, MaterialOutcome]]:

@@ -1,6 +1,6 @@
 """What can go wrong at the doors of materials."""
 
-from shared.errors import Invalid, NotFound
+from shared.errors import Invalid, NotFound, TooManyRequests
 
 
 class UploadNotFound(NotFound):
@@ -19,3 +19,9 @@ class UploadEmpty(Invalid):
     code = "upload.empty"
     title_zh = "文件为空"
     title_en = "The file is empty"
+
+
+class UploadsUntaken(TooManyRequests):
+    code = "upload.too-many-untaken"
+    title_zh = "未使用的附件过多"
+    title_en = "You have too many files that no application uses"

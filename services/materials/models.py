@@ -16,6 +16,7 @@ from sqlalchemy import (
     Sequence,
     String,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -133,8 +134,15 @@ class Upload(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     sealed_content: Mapped[bytes] = mapped_column(LargeBinary)
     uploaded_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    held_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    """When it was given, or last named in an application: it waits from here on to be taken."""
+    case_no: Mapped[str | None] = mapped_column(String(50))
+    """The first case that took it; None: it goes after some days (`retention`)."""
 
-    __table_args__ = (Index("uploads_owner", "owner"),)
+    __table_args__ = (
+        Index("uploads_untaken", "owner", postgresql_where=text("case_no IS NULL")),
+        Index("uploads_held", "held_at", postgresql_where=text("case_no IS NULL")),
+    )
 
 
 class UploadRead(Base):

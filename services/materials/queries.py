@@ -1,11 +1,13 @@
 """Reads of materials."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from services.materials.models import CERTIFICATE_SERIAL, Case, Certificate, MaterialMatch, Upload
 from shared.db.locking import lock_rows
@@ -77,10 +79,33 @@ def upload(session: Session, upload_id: UUID) -> Upload | None:
     return session.get(Upload, upload_id)
 
 
-def uploads_owned(session: Session, owner: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
-    """Which of these uploads this person gave, with their media types."""
-    wanted = select(Upload.id, Upload.media_type).where(Upload.owner == owner, Upload.id.in_(sorted(ids)))
-    return {row.id: row.media_type for row in session.execute(wanted)}
+def lock_uploads(session: Session, ids: Collection[UUID]) -> dict[UUID, Upload]:
+    """The uploads that exist, locked in order, without what is in them."""
+    if not ids:
+        return {}
+    wanted = select(Upload).options(load_only(*_LABEL, raiseload=True)).where(Upload.id.in_(sorted(ids)))
+    return {found.id: found for found in session.scalars(wanted.order_by(Upload.id).with_for_update())}
+
+
+_LABEL = (Upload.id, Upload.owner, Upload.media_type, Upload.held_at, Upload.case_no)
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """A person's files that no case took: how many, their bytes together, the moment from which the oldest
+    waits."""
+
+    count: int
+    size: int
+    oldest: datetime | None
+
+
+def untaken(session: Session, owner: UUID, most: int) -> Untaken:
+    """The files of this person that no case took; counted up to `most`."""
+    files = select(Upload.size, Upload.held_at).where(Upload.owner == owner, Upload.case_no.is_(None))
+    some = files.limit(most).subquery()
+    sums = select(func.count(), func.coalesce(func.sum(some.c.size), 0), func.min(some.c.held_at))
+    return Untaken(*session.execute(sums).one())
 
 
 def matched_certificates(session: Session, number: str) -> list[tuple[str, Certificate]]:

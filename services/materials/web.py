@@ -28,10 +28,10 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
             return {"outcomes": queries.outcomes_of(unit.session, params["case"])}
 
     def uploads_owned(params: Params) -> Params:
-        """Which of these uploads the person gave, with their media types."""
+        """Which of these uploads the person gave, with their media types; they wait on for a case."""
         with unit_of(context, "materials.uploads_owned") as unit:
-            ids = [UUID(upload) for upload in params["uploads"]]
-            owned = queries.uploads_owned(unit.session, UUID(params["owner"]), ids)
+            ids = {UUID(upload) for upload in params["uploads"]}
+            owned = commands.hold_uploads(unit, UUID(params["owner"]), ids)
             return {"uploads": {str(upload): media_type for upload, media_type in owned.items()}}
 
     def keep_upload(params: Params) -> Params:

@@ -1,6 +1,6 @@
 """What materials hears."""
 
-from services.materials import commands
+from services.materials import commands, retention
 from services.materials.commands import Checklists
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -13,6 +13,7 @@ class Worker(ServiceWorker):
     """The worker of materials."""
 
     name = "materials"
+    keeps = retention.RULES
 
     @hears(intake.CaseSubmitted, load=commands.load_checklists)
     def match_materials(self, unit: Unit, event: Event, loaded: Checklists) -> None:

@@ -1,6 +1,6 @@
 """What notify hears, and the jobs it runs."""
 
-from services.notify import commands
+from services.notify import commands, retention
 from services.notify.channels import open_channels
 from services.notify.commands import Addressees
 from services.notify.sending import SendNotice
@@ -17,6 +17,7 @@ class Worker(ServiceWorker):
     """The worker of notify."""
 
     name = "notify"
+    keeps = retention.RULES
 
     @classmethod
     def jobs(cls, context: ServiceContext) -> dict[str, JobHandler]:

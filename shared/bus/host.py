@@ -4,7 +4,7 @@ nameko hosts and stops; what is done stands in plain Python beside it, so that a
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 from typing import Any, ClassVar
@@ -13,12 +13,13 @@ import structlog
 from nameko.extensions import DependencyProvider, Entrypoint
 from nameko.timer import timer
 
+from shared.bus import retention
 from shared.bus.broker import TRANSPORT_ERRORS, BrokerPublisher
 from shared.bus.consumer import QueueConsumer
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
-from shared.bus.housekeeping import keep_tables, read_again
+from shared.bus.housekeeping import forget, keep_tables, read_again
 from shared.bus.inbox import Inbox
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
@@ -26,6 +27,7 @@ from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
 from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
+from shared.retention import Rule
 
 _log = structlog.get_logger()
 
@@ -234,6 +236,8 @@ class ServiceWorker:
     name: str
     linger_s: ClassVar[float] = 0.1
     """How long at most a fact that nobody waits for lingers."""
+    keeps: ClassVar[Sequence[Rule]] = ()
+    """How long the rows of its own tables stay."""
     context = ContextProvider()
 
     @classmethod
@@ -250,6 +254,11 @@ class ServiceWorker:
     def keep_tables(self) -> None:
         """Make the coming outbox partitions, drop what was sent a week ago."""
         keep_tables(self.context)
+
+    @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]
+    def forget(self) -> None:
+        """Let go what has stayed for its time."""
+        forget(self.context, (*retention.RULES, *self.keeps))
 
     @timer(interval=30, eager=True)  # type: ignore[untyped-decorator]
     def read_again(self) -> None:

@@ -1,6 +1,6 @@
 """Housekeeping of the delivery tables: the outbox turns, and what could not be read is tried again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 from sqlalchemy import text
@@ -12,10 +12,15 @@ from shared.bus.inbox import release, speakers_in
 from shared.bus.store import InboxStore
 from shared.bus.unit import unit_of
 from shared.db.outages import DatabaseAway
+from shared.db.transaction import call
 from shared.describe import kind_of
 from shared.events.fact import fact_classes
+from shared.retention import BITE, Rule, forgotten
 
 _log = structlog.get_logger()
+
+BITES = 100
+"""Bites of one table in one run."""
 
 
 def keep_tables(context: ServiceContext) -> None:
@@ -39,6 +44,36 @@ def keep_tables(context: ServiceContext) -> None:
         metrics.OUTBOX_OLDEST_SECONDS.labels(context.service).set(float(pending[1] or 0.0))
     except DatabaseAway as error:
         _log.warning("keeping_repeats", service=context.service, error=kind_of(error))
+
+
+def forget_old(context: ServiceContext, rules: Sequence[Rule], *, bites: int = BITES) -> dict[str, int]:
+    """Let go what has stayed for its time, in bites that are transactions of their own; table -> rows.
+
+    Several processes may do so at once. What `bites` per table do not reach is left to the next run.
+    """
+    statement = text(f"SELECT {context.service}.forget(:what, :most) AS gone")
+    gone: dict[str, int] = {}
+    for rule in forgotten(rules):
+        for _ in range(bites):
+            values = {"what": rule.table, "most": BITE}
+            found: int = call(context.engine, "keeping.forget", statement, values).gone
+            gone[rule.table] = gone.get(rule.table, 0) + found
+            if found < BITE:
+                break
+    return {table: rows for table, rows in gone.items() if rows}
+
+
+def forget(context: ServiceContext, rules: Sequence[Rule]) -> None:
+    """The timer's side of `forget_old`: counts and logs what went; an outage is no reason to fail."""
+    try:
+        gone = forget_old(context, rules)
+    except DatabaseAway as error:
+        _log.warning("forgetting_repeats", service=context.service, error=kind_of(error))
+        return
+    for table, rows in gone.items():
+        metrics.ROWS_FORGOTTEN.labels(context.service, table).inc(rows)
+    if gone:
+        _log.info("rows_forgotten", service=context.service, **gone)
 
 
 def read_again(context: ServiceContext, handlers: Iterable[str]) -> None:

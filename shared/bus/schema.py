@@ -8,6 +8,7 @@ FUNCTIONS = (
     "tail_of(text)",
     "minute_of(text)",
     "take(text[], uuid[], bigint[], uuid, integer)",
+    "forget(text, integer)",
     "leave(timestamptz, jsonb, jsonb, uuid[], jsonb, jsonb, jsonb)",
     "claim_messages(integer, uuid, interval)",
     "claim_lost_message(uuid, interval, interval)",

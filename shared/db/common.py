@@ -4,6 +4,7 @@ from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from shared.db.types import AwareDateTime
+from shared.retention import with_the_release
 
 metadata = MetaData(schema="onestop")
 
@@ -33,3 +34,13 @@ matters = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("published_at", AwareDateTime, nullable=False),
 )
+
+RULES = (
+    with_the_release("clock", "one row"),
+    with_the_release("subscriptions", "a row a speaker and subscriber"),
+    with_the_release(
+        "matters", "a published version never changes, and a case stays on the one it came under"
+    ),
+    with_the_release("alembic_version", "one row"),
+)
+"""How long their rows stay."""

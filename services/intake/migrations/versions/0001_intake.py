@@ -85,5 +85,6 @@ def upgrade() -> None:
         );
         CREATE INDEX lookup_misses_asker ON intake.lookup_misses (asker, missed_at);
         CREATE INDEX lookup_misses_target ON intake.lookup_misses (target, missed_at);
+        CREATE INDEX lookup_misses_missed ON intake.lookup_misses (missed_at);
         """
     )
