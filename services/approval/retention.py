@@ -3,7 +3,7 @@
 from shared.retention import with_the_case, with_the_release
 
 RULES = (
-    with_the_case("cases", 900, "the state of a case and its clock"),
-    with_the_case("tasks", 1100, "who decided what, when, and for which reasons"),
+    with_the_case("cases", 930, "the state of a case and its clock"),
+    with_the_case("tasks", 1090, "who decided what, when, and for which reasons"),
     with_the_release("work_calendar", "a row a region and day"),
 )

@@ -7,11 +7,11 @@ from shared.retention import for_a_time, with_the_case, with_the_person
 UNTAKEN_FOR = timedelta(days=7)
 
 RULES = (
-    with_the_case("cases", 850, "the checklist of a case"),
-    with_the_case("match_outcomes", 800, "how each material was met, round by round"),
+    with_the_case("cases", 740, "the checklist of a case"),
+    with_the_case("match_outcomes", 720, "how each material was met, round by round"),
     with_the_person("certificates", "valid or not, a certificate is looked up by whoever was shown it"),
-    with_the_case("use_grants", 400, "what allowed reading (国令809: purpose-bound)"),
-    with_the_case("use_records", 1000, "each reading of a certificate"),
+    with_the_case("use_grants", 290, "what allowed reading (国令809: purpose-bound)"),
+    with_the_case("use_records", 860, "each reading of a certificate"),
     with_the_case("upload_reads", 0, "each reading of a citizen's file; cases without files have none"),
     for_a_time(
         "uploads",

@@ -3,8 +3,8 @@
 from shared.retention import with_the_case, with_the_person
 
 RULES = (
-    with_the_case("cases", 450, "whom to tell"),
+    with_the_case("cases", 350, "whom to tell"),
     with_the_person("preferences", "which channels somebody switched off"),
-    with_the_case("deliveries", 1900, "who was told what, when, and whether it arrived"),
-    with_the_case("inbox_messages", 1700, "what stands in the citizen's inbox"),
+    with_the_case("deliveries", 1770, "who was told what, when, and whether it arrived"),
+    with_the_case("inbox_messages", 1520, "what stands in the citizen's inbox"),
 )

@@ -14,7 +14,7 @@ RULES = (
     until_handled(
         "inbox", "only what waits, failed or was given up lies here; it goes when its gate has passed it"
     ),
-    with_the_case("gates", 1000, "what of a case was handled: a fact that comes again must be told apart"),
+    with_the_case("gates", 700, "what of a case was handled: a fact that comes again must be told apart"),
     for_a_time(
         "jobs",
         timedelta(days=7),

@@ -21,6 +21,7 @@ WALK = (
     "tests/integration/test_crash_points.py",
     "tests/integration/test_outages.py",
     "tests/drills/commands_killed.py",
+    "tests/drills/keeping.py",
 )
 SMALL = (60, 20)
 
