@@ -1,10 +1,9 @@
 """How long the rows of notify's tables stay."""
 
-from shared.retention import with_the_case, with_the_person
+from shared.retention import with_the_case
 
 RULES = (
     with_the_case("cases", 350, "whom to tell"),
-    with_the_person("preferences", "which channels somebody switched off"),
     with_the_case("deliveries", 1770, "who was told what, when, and whether it arrived"),
     with_the_case("inbox_messages", 1520, "what stands in the citizen's inbox"),
 )

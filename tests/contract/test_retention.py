@@ -6,8 +6,9 @@ from sqlalchemy.pool import NullPool
 
 from deploy.retention import all_rules
 from deploy.services import SERVICES, part
+from shared.db.engine import database_url
 from shared.retention import Rule, Stays, forgotten
-from shared.settings import Settings, database_url
+from shared.settings import Settings
 from tests.support.installation import secrets_dir, template_settings
 
 __all__ = ["secrets_dir", "template_settings"]
