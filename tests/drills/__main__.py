@@ -19,7 +19,7 @@ from tests.support.output import log_to_stderr
 ROOT = Path(__file__).parents[2]
 WALK = (
     "tests/integration/test_crash_points.py",
-    "tests/integration/test_outages.py",
+    "tests/integration/outages",
     "tests/drills/commands_killed.py",
     "tests/drills/keeping.py",
 )

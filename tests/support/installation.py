@@ -435,14 +435,19 @@ def db_installation(
 
 @contextmanager
 def make_installation(
-    postgres: PostgresServer, template: Settings, scratch: Path, broker_url: str | None
+    postgres: PostgresServer,
+    template: Settings,
+    scratch: Path,
+    broker_url: str | None,
+    *,
+    tablespace: str = "pg_default",
 ) -> Iterator[Installation]:
     """A copy of the template database, and with a broker empty queues."""
     name = f"onestop_{uuid4().hex[:12]}"
     settings = _settings(postgres, template.secrets_dir, name, broker_url)
     admin = create_engine(database_url(settings, settings.db.admin_user), pool_size=2)
     made = Installation(settings, scratch, admin)
-    postgres.psql(f"CREATE DATABASE {name} TEMPLATE {template.db.name}")
+    postgres.psql(f"CREATE DATABASE {name} TEMPLATE {template.db.name} TABLESPACE {tablespace}")
     # No test here pulls the plug of the server; those that do make their own.
     postgres.psql(f"ALTER DATABASE {name} SET synchronous_commit = off")
     try:

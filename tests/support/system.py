@@ -1,0 +1,237 @@
+"""An installation with all its processes, somebody who applies over HTTP, and a look at how it all ends."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from deploy.processes import free_port, spawn, wait_until
+from deploy.services import SERVICES
+from shared.auth.principal import Principal, PrincipalKind
+from shared.auth.tokens import Tokens
+from shared.privacy.secret_files import SESSION_KEY, load_secret
+from tests.support.hall import application
+from tests.support.installation import ROOT, Citizen, Installation, Worker, wait_for
+from tests.support.proxy import Proxy
+
+WORKERS = (("intake", "materials"), ("approval", "notify"))
+"""One process for two services each: as many as two cores start quickly."""
+NOTICES = 2
+"""Of a case that nothing is missing from: received, accepted."""
+HOST = "db.onestop.test"
+"""The database as processes know it that have a table of names of their own."""
+
+
+class Names:
+    """A table of host names that only the processes below it see, so that a name can be gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._hosts = folder / "hosts"
+        self._resolver = folder / "resolv.conf"
+        # Nobody listens there, which is known at once.
+        self._resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", encoding="ascii")
+        self._names: dict[str, str] = {}
+        self._write()
+
+    @staticmethod
+    def are_possible() -> bool:
+        """Only root may give processes a table of their own."""
+        return (
+            os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
+        )
+
+    @property
+    def wrap(self) -> list[str]:
+        """What stands before a command so that it sees these names."""
+        script = 'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", script, str(self._hosts), str(self._resolver)]
+
+    def add(self, name: str) -> None:
+        """It is on this machine."""
+        self._names[name] = "127.0.0.1"
+        self._write()
+
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """Nobody knows it for a while."""
+        del self._names[name]
+        self._write()
+        try:
+            yield
+        finally:
+            self.add(name)
+
+    def _write(self) -> None:
+        # In place: what is mounted is the file, not its name.
+        lines = ["127.0.0.1 localhost", *(f"{where} {name}" for name, where in self._names.items())]
+        self._hosts.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """A system whose processes reach the database by a name, where that is possible, and over a proxy."""
+
+    system: "System"
+    proxy: Proxy
+    names: Names | None
+
+
+@dataclass(slots=True)
+class System:
+    """A web process, two workers, and one citizen. `numbers` are the cases that were answered so far."""
+
+    made: Installation
+    port: int
+    web: Worker
+    workers: list[Worker]
+    health_ports: list[int]
+    who: Citizen
+    token: str
+    numbers: set[str] = field(default_factory=set)
+    slowest_s: float = 0.0
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20, trust_env=False))
+
+    def apply(self, key: str) -> httpx.Response:
+        """One application under this key; how long the answer took is kept."""
+        began = time.monotonic()
+        try:
+            answer = self.client.post(
+                f"http://127.0.0.1:{self.port}/api/v1/cases",
+                json=application(self.who),
+                headers={"Authorization": f"Bearer {self.token}", "Idempotency-Key": key},
+            )
+        finally:
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+        if answer.status_code == 201:
+            self.numbers.add(answer.json()["number"])
+        return answer
+
+    def apply_until_taken(self, key: str, within_s: float = 20.0) -> str:
+        """The same request until it is taken; the case number."""
+        found: list[httpx.Response] = []
+
+        def taken() -> bool:
+            found.append(self.apply(key))
+            return found[-1].status_code == 201
+
+        wait_for(taken, "an application is taken", within_s)
+        return str(found[-1].json()["number"])
+
+    def readiness(self) -> dict[str, bool | str]:
+        """Web and workers by name: ready, or what their /readyz says."""
+        return {
+            name: _readiness(port)
+            for name, port in zip(
+                ["web", *("+".join(services) for services in WORKERS)],
+                [self.port, *self.health_ports],
+                strict=True,
+            )
+        }
+
+    def all_ready(self) -> bool:
+        """Every process would take work."""
+        return all(ready is True for ready in self.readiness().values())
+
+    def all_unready(self) -> bool:
+        """No process would take work."""
+        return all(ready is not True for ready in self.readiness().values())
+
+    def pids(self) -> list[int]:
+        """The processes that are alive."""
+        return [p.pid for p in (self.web, *self.workers) if p.process.poll() is None]
+
+    def are_complete(self) -> bool:
+        """Every case that was answered is under review, with its notices, and nothing is under way."""
+        rows = self.made.rows("SELECT number, state FROM intake.cases")
+        if {row.number for row in rows if row.state == "under_review"} != self.numbers:
+            return False
+        left = " + ".join(
+            f"(SELECT count(*) FROM {s}.outbox WHERE sent_at IS NULL)"
+            f" + (SELECT count(*) FROM {s}.inbox) + (SELECT count(*) FROM {s}.messages)"
+            for s in SERVICES
+        )
+        return self.made.value(f"SELECT {left}") == 0 and all(map(self.made.has_heard_all, self.numbers))
+
+    def check_once(self) -> None:
+        """Exactly these cases, each with one task and its notices, nothing parked."""
+        assert {row.number for row in self.made.rows("SELECT number FROM intake.cases")} == self.numbers
+        tasks = self.made.rows("SELECT case_no, count(*) FROM approval.tasks GROUP BY case_no")
+        assert {tuple(row) for row in tasks} == {(number, 1) for number in self.numbers}
+        told = self.made.rows("SELECT case_no, count(*) FROM notify.inbox_messages GROUP BY case_no")
+        assert {tuple(row) for row in told} == {(number, NOTICES) for number in self.numbers}
+        for service in SERVICES:
+            assert self.made.value(f"SELECT count(*) FROM {service}.undecodable") == 0
+            assert self.made.unfinished(service) == 0
+
+    def wait_until_complete(self, within_s: float = 60.0) -> None:
+        """Everything that was answered is done, once."""
+        wait_for(self.are_complete, f"{len(self.numbers)} cases complete", within_s, of=self.made)
+        self.check_once()
+
+    def stop_within(self, seconds: float) -> None:
+        """SIGTERM to each; all end in order."""
+        for worker in (*self.workers, self.web):
+            began = time.monotonic()
+            code = worker.terminate(seconds + 10)
+            assert code == 0, worker.output()[-3000:]
+            assert time.monotonic() - began < seconds
+
+
+def open_system(
+    made: Installation, environment: Mapping[str, str] | None = None, wrap: Sequence[str] = ()
+) -> System:
+    """Start everything and wait until it works. `environment` is added to the installation's; `wrap` stands
+    before each command."""
+    extra = {**made.environment(), **(environment or {})}
+    port, health_ports = free_port(), [free_port() for _ in WORKERS]
+    web = _start(made, "web", ["web"], extra | {"ONESTOP_WEB__PORT": str(port)}, wrap)
+    workers = [
+        _start(
+            made,
+            "-".join(services),
+            ["worker", *(part for service in services for part in ("--service", service))],
+            extra | {"ONESTOP_WORKER__HEALTH_PORT": str(health)},
+            wrap,
+        )
+        for services, health in zip(WORKERS, health_ports, strict=True)
+    ]
+    who = made.citizen()
+    person = made.rows("SELECT person_ref FROM intake.persons ORDER BY created_at DESC LIMIT 1")[0]
+    tokens = Tokens(load_secret(made.settings, "intake", SESSION_KEY), lambda: datetime.now(UTC))
+    citizen = Principal(PrincipalKind.CITIZEN, "citizen-1", person.person_ref)
+    system = System(made, port, web, workers, health_ports, who, tokens.issue(citizen, 3 * 3600))
+    if not wait_until(system.all_ready, 60, every_s=0.1):
+        outputs = "\n".join(p.output()[-2000:] for p in (web, *workers))
+        raise AssertionError(f"not ready: {system.readiness()}\n{outputs}")
+    return system
+
+
+def _start(
+    made: Installation, name: str, command: Sequence[str], environment: Mapping[str, str], wrap: Sequence[str]
+) -> Worker:
+    log = made.scratch / f"{name}-{len(made.workers)}.log"
+    with log.open("wb") as output:
+        process = spawn(
+            [*wrap, sys.executable, "-m", "deploy.cli", "run", *command],
+            output=output.fileno(),
+            environment=environment,
+            cwd=ROOT,
+        )
+    started = Worker(process, log)
+    made.workers.append(started)
+    return started
+
+
+def _readiness(port: int) -> bool | str:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False)
+    except httpx.HTTPError as error:
+        return type(error).__name__
+    return True if answer.status_code == 200 else answer.text
