@@ -6,8 +6,8 @@ import yaml
 
 from deploy.postgres import ADMIN, OPTIONS
 from deploy.registry import (
-    CLOSED_PATHS,
     FRONT,
+    INTERNAL_PORT,
     SECRETS,
     STOP_GRACE_S,
     WEB_PORT,
@@ -81,9 +81,9 @@ def _process(process: Process) -> dict[str, Any]:
             "ONESTOP_BROKER_URL": _BROKER_URL,
         },
         "volumes": [_secrets_of(process.service)],
-        "expose": [str(process.probe_port)],
+        "expose": [str(port) for port in process.ports],
         "depends_on": needs,
-        "healthcheck": _health(["CMD", "python", "-m", "deploy.probe", str(process.probe_port)]),
+        "healthcheck": _health(["CMD", "python", "-m", "deploy.probe", str(INTERNAL_PORT)]),
         "stop_grace_period": f"{STOP_GRACE_S}s",
         "restart": "unless-stopped",
     }
@@ -162,7 +162,6 @@ def _gateway_config() -> str:
         "    resolver 127.0.0.11 valid=2s;",
     ]
     lines += ["    proxy_set_header Host $http_host;", "    proxy_set_header X-Forwarded-Proto $scheme;"]
-    lines += [f"    location {path} {{ return 404; }}" for path in CLOSED_PATHS]
     for process in sorted(processes(), key=lambda process: process.service == FRONT):
         for path in process.paths:
             lines += [

@@ -27,6 +27,14 @@ class AlreadyRunning(Conflict):
     title_en = "Another process runs on the same data"
 
 
+class PortTaken(Conflict):
+    """Somebody else listens on the port that was asked for."""
+
+    code = "deploy.port-taken"
+    title_zh = "端口已被占用"
+    title_en = "The port is taken"
+
+
 class OtherVersion(Conflict):
     """The data on disk were written by another major version of PostgreSQL."""
 

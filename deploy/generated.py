@@ -24,7 +24,7 @@ def openapi_document(services: Sequence[str] = SERVICES) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         init_secrets(Path(folder))
         settings = Settings(environment="test", db=DbSettings(host="/nowhere"), secrets_dir=Path(folder))
-        return build(settings, services).openapi()
+        return build(settings, services).public.openapi()
 
 
 def asyncapi_document() -> dict[str, Any]:

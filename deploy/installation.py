@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from deploy.errors import AlreadyRunning
+from deploy.errors import AlreadyRunning, PortTaken
 from deploy.kept_data import check_kept, note_made_by
 from deploy.places import make_passable, make_private
 from deploy.postgres import PostgresServer
@@ -20,7 +20,6 @@ from deploy.processes import free_port, port_is_free, unprivileged
 from deploy.services import SERVICES
 from deploy.supervisor import ProcessSpec, Server, Supervisor
 from deploy.supervisor_state import is_held
-from shared.errors import Conflict
 
 if TYPE_CHECKING:
     from deploy.rabbitmq import RabbitNode
@@ -28,14 +27,6 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8600
 ENVIRONMENT_FILE = "environment.json"
 _WORKER_GRACE_S = 32.0
-
-
-class PortTaken(Conflict):
-    """Somebody else listens on the port that was asked for."""
-
-    code = "deploy.port-taken"
-    title_zh = "端口已被占用"
-    title_en = "The port is taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +66,9 @@ class Installation:
         self.postgres = self._private_postgres() if keeps_database() else None
         self.rabbitmq = self._private_node() if options.broker == "local" else None
         self.web_port = self._choose_port()
+        [self.internal_port] = free_ports(1, {self.web_port})
         self.url = f"http://127.0.0.1:{self.web_port}"
+        self.internal_url = f"http://127.0.0.1:{self.internal_port}"
 
     def settings(self) -> dict[str, str]:
         """The ONESTOP_ variables of every process, also for commands that are given beside."""
@@ -84,7 +77,9 @@ class Installation:
             "ONESTOP_ENVIRONMENT": self.options.environment,
             "ONESTOP_WEB__HOST": "127.0.0.1",
             "ONESTOP_WEB__PORT": str(self.web_port),
-            "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, self.url)),
+            "ONESTOP_WEB__INTERNAL_HOST": "127.0.0.1",
+            "ONESTOP_WEB__INTERNAL_PORT": str(self.internal_port),
+            "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, self.internal_url)),
         }
         found["ONESTOP_SECRETS_DIR"] = str(self.secrets_dir)
         if self.postgres is not None:
@@ -120,7 +115,7 @@ class Installation:
             "web",
             _command("run", "web"),
             _environment(settings),
-            ready=lambda: is_ready(self.web_port),
+            ready=lambda: is_ready(self.internal_port),
             group="web",
         )
         return [*servers, migrate, web, *self._workers(settings)]
@@ -132,7 +127,7 @@ class Installation:
             for count in [self.options.scale.get(service, 1)]
             for number in range(1, count + 1)
         ]
-        ports = free_ports(len(names), {self.web_port})
+        ports = free_ports(len(names), {self.web_port, self.internal_port})
         return [
             ProcessSpec(
                 f"worker.{name}",

@@ -11,7 +11,8 @@ from typing import Literal
 from deploy.services import SERVICES
 
 WEB_PORT = 8600
-HEALTH_PORT = 8601
+INTERNAL_PORT = 8601
+"""/internal, /readyz and /metrics, of web processes and workers alike; the gateway leads nobody there."""
 STOP_GRACE_S = 40
 """Longer than `worker.drain_s` (25), so that nothing in flight is cut off."""
 FRONT = "intake"
@@ -23,8 +24,6 @@ _PATHS = {
     "approval": ("/api/v1/tasks", "/desk"),
     "notify": ("/api/v1/messages",),
 }
-CLOSED_PATHS = ("/internal/", "/metrics", "/readyz")
-"""Never reachable from outside."""
 
 SECRETS = "/run/secrets"
 """Where a container finds the folders of its services."""
@@ -50,9 +49,9 @@ class Process:
         return ["run", self.kind, "--service", self.service]
 
     @property
-    def probe_port(self) -> int:
-        """Where /healthz, /readyz and /metrics answer."""
-        return WEB_PORT if self.kind == "web" else HEALTH_PORT
+    def ports(self) -> tuple[int, ...]:
+        """Where it listens."""
+        return (WEB_PORT, INTERNAL_PORT) if self.kind == "web" else (INTERNAL_PORT,)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -72,7 +71,7 @@ def processes() -> list[Process]:
 
 def common_settings() -> dict[str, str]:
     """ONESTOP_ variables that all processes share and that are no secrets."""
-    peers = {service: f"http://{Process(service, 'web').name}:{WEB_PORT}" for service in SERVICES}
+    peers = {service: f"http://{Process(service, 'web').name}:{INTERNAL_PORT}" for service in SERVICES}
     return {
         "ONESTOP_ENVIRONMENT": "production",
         "ONESTOP_DB__HOST": "postgres",
@@ -80,6 +79,8 @@ def common_settings() -> dict[str, str]:
         "ONESTOP_PEERS": json.dumps(peers),
         "ONESTOP_WEB__HOST": "0.0.0.0",
         "ONESTOP_WEB__PORT": str(WEB_PORT),
-        "ONESTOP_WORKER__HEALTH_PORT": str(HEALTH_PORT),
+        "ONESTOP_WEB__INTERNAL_HOST": "0.0.0.0",
+        "ONESTOP_WEB__INTERNAL_PORT": str(INTERNAL_PORT),
+        "ONESTOP_WORKER__HEALTH_PORT": str(INTERNAL_PORT),
         "ONESTOP_SECRETS_DIR": SECRETS,
     }

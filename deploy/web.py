@@ -1,6 +1,7 @@
 """The web process: routers and pages of one service or of all, behind one edge."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,9 +21,9 @@ from shared.auth.tokens import TokenReader, Tokens
 from shared.context import build_context
 from shared.db.writable import check_writable
 from shared.http.context import WebContext
-from shared.http.edge import install_edge
+from shared.http.edge import install_edge, install_internal_edge
 from shared.http.health import Health
-from shared.http.health_routes import health_router
+from shared.http.health_routes import alive_router, health_router
 from shared.http.internal import internal_router
 from shared.peers import Peers
 from shared.privacy.secret_files import ASKERS, SESSION_KEY, SESSION_PUBLIC_KEY, load_json, load_secret
@@ -31,10 +32,20 @@ from shared.settings import Settings
 TITLE = "onestop"
 
 
-def build(settings: Settings, services: Sequence[str]) -> FastAPI:
-    """The app of one process. Nothing connects before the first request."""
+@dataclass(frozen=True, slots=True)
+class WebApps:
+    """The two faces of one process: what people and programs reach, and what only this installation does."""
+
+    public: FastAPI
+    internal: FastAPI
+
+
+def build(settings: Settings, services: Sequence[str]) -> WebApps:
+    """The apps of one process. Nothing connects before the first request."""
     faults.plan_faults(settings.fault_plan)
-    app = FastAPI(title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app, internal = (
+        FastAPI(title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None) for _ in range(2)
+    )
     answers: dict[str, dict[str, QuestionHandler]] = {}
     contexts = {
         service: build_context(
@@ -44,6 +55,7 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
     }
     answers |= {service: part(service, "web").answers(context) for service, context in contexts.items()}
     authenticator = Authenticator(_tokens(settings, services), cookie_secure=settings.web.cookie_secure)
+    install_internal_edge(internal, settings.web)
     install_edge(app, settings.web, authenticator, render_problem_html=render_problem)
     app.state.contexts = contexts
     app.state.development = settings.dev_identity
@@ -51,11 +63,14 @@ def build(settings: Settings, services: Sequence[str]) -> FastAPI:
     identity = DevIdentity(settings, dev_people())
     for service, context in contexts.items():
         app.include_router(part(service, "web").router(WebContext(context, pages, identity)))
-        app.include_router(internal_router(service, answers[service], MAY_ASK, _peers(settings, service)))
+        peers = Peers(load_json(settings, service, ASKERS))
+        internal.include_router(internal_router(service, answers[service], MAY_ASK, peers))
     checks = {f"{s}.database": partial(check_writable, c.engine, s) for s, c in contexts.items()}
-    app.include_router(health_router(Health(checks)))
+    health = Health(checks)
+    app.include_router(alive_router(health))
+    internal.include_router(health_router(health))
     app.mount("/static", StaticFiles(directory=static_folder()), name="static")
-    return app
+    return WebApps(app, internal)
 
 
 def _tokens(settings: Settings, services: Sequence[str]) -> TokenReader:
@@ -66,7 +81,3 @@ def _tokens(settings: Settings, services: Sequence[str]) -> TokenReader:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _peers(settings: Settings, service: str) -> Peers:
-    return Peers(load_json(settings, service, ASKERS))

@@ -60,7 +60,7 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     server = None
     if settings.worker.health_port is not None:
         health = Health(_checks(runner, contexts), draining=lambda: bool(stopping))
-        server = serve_health(health, host=settings.web.host, port=settings.worker.health_port)
+        server = serve_health(health, host=settings.web.internal_host, port=settings.worker.health_port)
     _spare_the_collector()
     _log.info(
         "worker_started", services=list(services), transport="rabbitmq" if settings.broker_url else "database"

@@ -53,6 +53,12 @@ class WebSettings(Section):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8600, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    internal_host: str = Field(
+        default="127.0.0.1", description="address of /internal, /readyz and /metrics; never a public one"
+    )
+    internal_port: int = Field(
+        default=8601, ge=0, le=65535, description="port of /internal, /readyz and /metrics"
+    )
     max_upload_bytes: int = Field(default=10 * MIB, ge=1, description="largest request body, in bytes")
     cookie_secure: bool = Field(
         default=True, description="false only where browsers come without TLS (demo, tests)"

@@ -1,26 +1,35 @@
-"""The web process: uvicorn with our app."""
+"""The web process: uvicorn with our two apps, each on its own address."""
 
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from shared.settings import Settings
+
+_BACKLOG = 2048
 
 
 def serve(settings: "Settings", services: Sequence[str]) -> int:
-    """Serve until SIGTERM or SIGINT: no new connections, running requests are finished; the exit code."""
+    """Serve until SIGTERM or SIGINT: no new connections, running requests are finished; the exit code.
+
+    Raises PortTaken.
+    """
     import uvicorn
 
     from deploy.web import build
     from shared.log import configure
 
     configure(settings, service="web" if len(services) > 1 else services[0])
+    web = settings.web
+    apps = build(settings, services)
+    public, internal = _listen(web.host, web.port), _listen(web.internal_host, web.internal_port)
     config = uvicorn.Config(
-        build(settings, services),
-        host=settings.web.host,
-        port=settings.web.port,
+        ByPort(apps.public, apps.internal, internal.getsockname()[1]),
         # Our own configuration of logging stands; access lines hold raw paths.
         log_config=None,
         access_log=False,
@@ -31,5 +40,33 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     # uvicorn finishes what runs and then raises the signal again: an orderly end, told as one.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(0))
     server = uvicorn.Server(config)
-    server.run()
+    server.run([public, internal])
     return 0 if server.started else 1
+
+
+class ByPort:
+    """Pure ASGI: what came in at the internal port is the internal app's, everything else is public.
+
+    The port is that of our own socket, not what a request says of it.
+    """
+
+    def __init__(self, public: "ASGIApp", internal: "ASGIApp", internal_port: int) -> None:
+        self._public = public
+        self._internal = internal
+        self._internal_port = internal_port
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Handle one connection."""
+        _, port = scope.get("server") or (None, None)
+        await (self._internal if port == self._internal_port else self._public)(scope, receive, send)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from deploy.errors import PortTaken
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        where = f"{host}:{port}: {error.strerror}"
+        raise PortTaken(f"{where}；请换一个端口", f"{where}; choose another port") from None

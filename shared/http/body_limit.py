@@ -13,16 +13,16 @@ from shared.http.problems import problem_response
 # throw away what comes: this many times the limit, this long.
 _DISCARD_FACTOR = 8
 _DISCARD_S = 5.0
-# What a page took, its service may hand to the owner: as base64, with a few words around it.
-_BETWEEN_SERVICES = "/internal/"
 _AROUND = 64 * 1024
 
 
-class BodyLimitMiddleware:
-    """Pure ASGI: 413 problem+json for a body over `limit` bytes, by Content-Length or by counting.
+def limit_between_services(limit: int) -> int:
+    """What a page took, its service may hand to the owner: as base64, with a few words around it."""
+    return limit * 4 // 3 + _AROUND
 
-    Between services it is as much as `limit` bytes are in base64.
-    """
+
+class BodyLimitMiddleware:
+    """Pure ASGI: 413 problem+json for a body over `limit` bytes, by Content-Length or by counting."""
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._limit_of(scope)
+        limit = self._limit
         if _declared(scope) > limit:
             await self._refuse(scope, receive, send, limit, rest=True)
             return
@@ -66,9 +66,6 @@ class BodyLimitMiddleware:
                 raise
         if over and not started:
             await self._refuse(scope, receive, send, limit, rest=rest)
-
-    def _limit_of(self, scope: Scope) -> int:
-        return self._limit * 4 // 3 + _AROUND if scope["path"].startswith(_BETWEEN_SERVICES) else self._limit
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, limit: int, *, rest: bool) -> None:
         if rest:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.auth.deps import Authenticator
 from shared.errors import AppError
 from shared.http import problem_pages
-from shared.http.body_limit import BodyLimitMiddleware
+from shared.http.body_limit import BodyLimitMiddleware, limit_between_services
 from shared.http.problems import RenderHtml, answer_error
 from shared.http.request_body import check_request
 from shared.http.security_headers import SecurityHeadersMiddleware
@@ -31,17 +31,26 @@ def install_edge(
 
     Before any router is included: what is included takes the checks along.
     """
-    app.router.dependencies.append(Depends(check_request))
+    _install(app, web, web.max_upload_bytes)
     app.state.authenticator = authenticator
     if render_problem_html is not None:
         app.state.render_problem_html = render_problem_html
+    app.include_router(problem_pages.router)
+
+
+def install_internal_edge(app: FastAPI, web: WebSettings) -> None:
+    """The same for an app that no person sees: nobody logs in there, and there are no pages."""
+    _install(app, web, limit_between_services(web.max_upload_bytes))
+
+
+def _install(app: FastAPI, web: WebSettings, limit: int) -> None:
+    app.router.dependencies.append(Depends(check_request))
     for kind in (AppError, HTTPException, SQLAlchemyError):
         app.add_exception_handler(kind, answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
-    app.include_router(problem_pages.router)
     # Added last is outermost: the trace sees all, and no answer leaves without the security headers.
     app.add_middleware(_LastResort)
-    app.add_middleware(BodyLimitMiddleware, limit=web.max_upload_bytes)
+    app.add_middleware(BodyLimitMiddleware, limit=limit)
     app.add_middleware(SecurityHeadersMiddleware, secure=web.cookie_secure)
     app.add_middleware(TraceMiddleware)
 

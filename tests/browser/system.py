@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import httpx
 
+from deploy.installation import free_ports
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
-from deploy.processes import free_port, spawn
+from deploy.processes import spawn
 from deploy.services import SERVICES
 from shared.settings import Settings
 from tests.support.installation import (
@@ -125,11 +126,12 @@ class System:
 @contextmanager
 def open_system(postgres: PostgresServer, template: Settings) -> Iterator[System]:
     """Start everything and wait until it works."""
-    port = free_port()
+    port, internal_port = free_ports(2, set())
     extra = {
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_WEB__COOKIE_SECURE": "false",
         "ONESTOP_WEB__PORT": str(port),
+        "ONESTOP_WEB__INTERNAL_PORT": str(internal_port),
     }
     with scratch_folder() as scratch, make_installation(postgres, template, scratch, None) as made:
         log = scratch / "web.log"
@@ -142,7 +144,7 @@ def open_system(postgres: PostgresServer, template: Settings) -> Iterator[System
             )
         made.workers.append(Worker(process, log))
         worker = made.worker(*SERVICES)
-        wait_for(lambda: _answers(port), "the web process", 60, of=made)
+        wait_for(lambda: _answers(internal_port), "the web process", 60, of=made)
         wait_for(lambda: "worker_started" in worker.output(), "the worker", 60, of=made)
         with httpx.Client(timeout=10, trust_env=False) as client:
             yield System(made, f"http://127.0.0.1:{port}", worker, client)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deploy.generated import ROOT, openapi_document
-from deploy.registry import CLOSED_PATHS, processes
+from deploy.registry import INTERNAL_PORT, WEB_PORT, processes
 from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
 from deploy.web import build
@@ -77,12 +77,19 @@ def test_only_the_gateway_is_reachable_from_outside() -> None:
     assert [name for name, service in FILE["services"].items() if "ports" in service] == ["gateway"]
 
 
-def test_the_gateway_leads_to_every_web_process_and_hides_what_is_internal() -> None:
+def test_the_gateway_leads_to_every_web_process_and_to_no_internal_address() -> None:
     config = FILE["configs"]["gateway"]["content"]
     for service in SERVICES:
         assert f"set $$upstream {service}-web;" in config
-    assert "location /internal/ { return 404; }" in config
-    assert "location /metrics { return 404; }" in config
+    proxied = [line for line in config.splitlines() if "proxy_pass" in line]
+    assert len(proxied) >= len(SERVICES)
+    assert all(f":{WEB_PORT};" in line for line in proxied)
+    for name in PROCESSES:
+        environment = FILE["services"][name]["environment"]
+        peers = json.loads(environment["ONESTOP_PEERS"])
+        assert all(url.endswith(f":{INTERNAL_PORT}") for url in peers.values())
+        assert environment["ONESTOP_WEB__INTERNAL_PORT"] == str(INTERNAL_PORT)
+        assert FILE["services"][name]["healthcheck"]["test"][-1] == str(INTERNAL_PORT)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -90,7 +97,7 @@ def test_the_gateway_leads_every_path_to_the_service_that_answers_it(service: st
     document = openapi_document([service])
     prefixes = {path: process.service for process in processes() for path in process.paths}
     for path in document["paths"]:
-        if path.startswith((*CLOSED_PATHS, "/healthz")):
+        if path == "/healthz":
             continue
         longest = max((prefix for prefix in prefixes if path.startswith(prefix)), key=len)
         assert prefixes[longest] == service, path

@@ -36,6 +36,7 @@ class Doors:
 
     made: Installation
     port: int = field(default_factory=free_port)
+    internal_port: int = field(default_factory=free_port)
     plan: str = ""
     deaths: int = 0
     _web: Worker | None = None
@@ -68,6 +69,7 @@ class Doors:
                 environment=self.made.environment()
                 | {
                     "ONESTOP_WEB__PORT": str(self.port),
+                    "ONESTOP_WEB__INTERNAL_PORT": str(self.internal_port),
                     "ONESTOP_DEV_IDENTITY": "true",
                     "ONESTOP_FAULT_PLAN": self.plan,
                 },
@@ -82,7 +84,7 @@ class Doors:
 
     def _answers(self) -> bool:
         try:
-            return is_ready(self.port)
+            return is_ready(self.internal_port)
         except OSError:
             return False
 

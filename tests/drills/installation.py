@@ -141,7 +141,7 @@ def installation() -> Iterator[Installation]:
 
 def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms: SmsStandin) -> Installation:
     names = [f"{service}.{n}" for service, count in WORKERS.items() for n in range(1, count + 1)]
-    web_port, *ports = free_ports(1 + len(names), set())
+    web_port, internal_port, *ports = free_ports(2 + len(names), set())
     url = f"http://127.0.0.1:{web_port}"
     variables = {
         "ONESTOP_ENVIRONMENT": "test",
@@ -151,7 +151,8 @@ def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms
         "ONESTOP_SECRETS_DIR": str(folder / "secrets"),
         "ONESTOP_WEB__PORT": str(web_port),
         "ONESTOP_WEB__COOKIE_SECURE": "false",
-        "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, url)),
+        "ONESTOP_WEB__INTERNAL_PORT": str(internal_port),
+        "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{internal_port}")),
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_LOG_LEVEL": "WARNING",
         **sms.environment(),
@@ -164,7 +165,7 @@ def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms
     publish_matters(settings, sorted(BUILT_IN.glob("*.yaml")))
     found = Installation(folder, postgres, rabbitmq, sms, settings, url)
     environment = dict(os.environ)
-    found.processes["web"] = Process("web", ["web"], environment, web_port, folder / "web.log")
+    found.processes["web"] = Process("web", ["web"], environment, internal_port, folder / "web.log")
     for name, port in zip(names, ports, strict=True):
         service = name.partition(".")[0]
         found.processes[name] = Process(

@@ -24,6 +24,7 @@ import pika
 import pytest
 from psycopg2.extensions import adapt
 
+from deploy.installation import free_ports
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
 from deploy.processes import free_port, spawn
@@ -449,10 +450,10 @@ def send_strays(system: System) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
     """A server of our own, whose files and output hold nothing else."""
     with scratch_folder() as folder:
-        server = PostgresServer(folder / "data", tcp_port=free_port())
+        server = PostgresServer(folder / "data", tcp_port=free_port(), secrets_dir=server_secrets)
         with (folder / "postgres.log").open("wb") as output:
             server.start(output.fileno())
             try:
@@ -475,14 +476,14 @@ def aftermath(
         spy = stack.enter_context(closing(Spy(broker_url)))
         sms = SmsStandin(scratch)
         stack.callback(sms.kill)
-        web_port, worker_port = start(made, sms)
+        web_port, *probed = start(made, sms)
         url = f"http://127.0.0.1:{web_port}"
         client = stack.enter_context(httpx.Client(base_url=url, timeout=10, trust_env=False))
         system = System(made, TOLD[delivery], STRAY[delivery], client, sms)
-        wait_for(lambda: answers(web_port) and answers(worker_port), "everything is up", 60, of=made)
+        wait_for(lambda: all(map(answers, probed)), "everything is up", 60, of=made)
         number, query_code, lost = live_through(system)
         send_strays(system)
-        metrics = [client.get(f"http://127.0.0.1:{port}/metrics").content for port in (web_port, worker_port)]
+        metrics = [client.get(f"http://127.0.0.1:{port}/metrics").content for port in probed]
         for process in made.workers:
             process.kill()
         made.change("CHECKPOINT")
@@ -534,15 +535,19 @@ class Spy:
             self._connection.close()
 
 
-def start(made: Installation, sms: SmsStandin) -> tuple[int, int]:
-    """One web process, one worker process for all; they say everything that they have to say. Their ports."""
-    web_port, worker_port = free_port(), free_port()
+def start(made: Installation, sms: SmsStandin) -> tuple[int, int, int]:
+    """One web process, one worker process for all; they say everything that they have to say.
+
+    The ports: of the doors, and of probes and metrics of each.
+    """
+    web_port, internal_port, worker_port = free_ports(3, set())
     environment = made.environment() | {
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_LOG_LEVEL": "DEBUG",
-        "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{web_port}")),
+        "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{internal_port}")),
         **sms.environment(),
         "ONESTOP_WEB__COOKIE_SECURE": "false",
+        "ONESTOP_WEB__INTERNAL_PORT": str(internal_port),
         "ONESTOP_WEB__PORT": str(web_port),
         "ONESTOP_WORKER__HEALTH_PORT": str(worker_port),
     }
@@ -553,7 +558,7 @@ def start(made: Installation, sms: SmsStandin) -> tuple[int, int]:
             process = spawn(command, output=output.fileno(), environment=environment, cwd=ROOT)
         made.workers.append(Worker(process, log))
     sms.start()
-    return web_port, worker_port
+    return web_port, internal_port, worker_port
 
 
 def answers(port: int) -> bool:

@@ -339,7 +339,8 @@ def web_of(made: Installation, port: int) -> Worker:
         process = spawn(
             [sys.executable, "-m", "deploy.cli", "run", "web", "--service", "intake"],
             output=output.fileno(),
-            environment=made.environment() | {"ONESTOP_WEB__PORT": str(port)},
+            environment=made.environment()
+            | {"ONESTOP_WEB__PORT": "0", "ONESTOP_WEB__INTERNAL_PORT": str(port)},
             cwd=ROOT,
         )
     made.workers.append(Worker(process, log))

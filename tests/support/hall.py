@@ -31,6 +31,8 @@ class Hall:
 
     installation: Installation
     client: TestClient
+    internal: TestClient
+    """What the services ask one another, and probes."""
     tokens: dict[str, str] = field(default_factory=dict)
 
     def citizen(self, certificates: tuple[str, ...] = tuple(HELD)) -> tuple[Citizen, dict[str, str]]:

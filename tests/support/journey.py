@@ -130,7 +130,7 @@ def open_hall(made: Installation) -> Iterator[TestClient]:
     before = structlog.get_config()
     configure(settings, service="web")
     try:
-        with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:
+        with TestClient(build(settings, SERVICES).public, raise_server_exceptions=False) as client:
             yield client
     finally:
         faults.plan_faults("")

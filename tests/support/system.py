@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from deploy.processes import free_port, spawn, wait_until
+from deploy.installation import free_ports
+from deploy.processes import spawn, wait_until
 from deploy.services import SERVICES
 from shared.auth.principal import Principal, PrincipalKind
 from shared.auth.tokens import Tokens
@@ -85,7 +86,8 @@ class Road:
 
 @dataclass(slots=True)
 class System:
-    """A web process, two workers, and one citizen. `numbers` are the cases that were answered so far."""
+    """A web process, two workers, and one citizen. `numbers` are the cases that were answered so far;
+    `health_ports` are where the web process and each worker tell how they are."""
 
     made: Installation
     port: int
@@ -129,9 +131,7 @@ class System:
         return {
             name: _readiness(port)
             for name, port in zip(
-                ["web", *("+".join(services) for services in WORKERS)],
-                [self.port, *self.health_ports],
-                strict=True,
+                ["web", *("+".join(services) for services in WORKERS)], self.health_ports, strict=True
             )
         }
 
@@ -190,8 +190,9 @@ def open_system(
     """Start everything and wait until it works. `environment` is added to the installation's; `wrap` stands
     before each command."""
     extra = {**made.environment(), **(environment or {})}
-    port, health_ports = free_port(), [free_port() for _ in WORKERS]
-    web = _start(made, "web", ["web"], extra | {"ONESTOP_WEB__PORT": str(port)}, wrap)
+    port, *health_ports = free_ports(2 + len(WORKERS), set())
+    ports = {"ONESTOP_WEB__PORT": str(port), "ONESTOP_WEB__INTERNAL_PORT": str(health_ports[0])}
+    web = _start(made, "web", ["web"], extra | ports, wrap)
     workers = [
         _start(
             made,
@@ -200,7 +201,7 @@ def open_system(
             extra | {"ONESTOP_WORKER__HEALTH_PORT": str(health)},
             wrap,
         )
-        for services, health in zip(WORKERS, health_ports, strict=True)
+        for services, health in zip(WORKERS, health_ports[1:], strict=True)
     ]
     who = made.citizen()
     person = made.rows("SELECT person_ref FROM intake.persons ORDER BY created_at DESC LIMIT 1")[0]

@@ -37,9 +37,9 @@ def hall(
     with make_installation(postgres, template_settings, scratch, None) as made:
         publish_matters(made.settings, more_matters(scratch))
         settings = made.settings.model_copy(update={"dev_identity": True})
-        app = build(settings, SERVICES)
-        with TestClient(app, "https://hall.test", raise_server_exceptions=False) as client:
-            yield Hall(made, client)
+        apps = build(settings, SERVICES)
+        with TestClient(apps.public, "https://hall.test", raise_server_exceptions=False) as client:
+            yield Hall(made, client, TestClient(apps.internal, raise_server_exceptions=False))
 
 
 @pytest.fixture(scope="session")
@@ -76,5 +76,6 @@ def fresh_hall(db_installation: Installation) -> Iterator[Hall]:
     """An installation of a test's own, over plain HTTP."""
     web = db_installation.settings.web.model_copy(update={"cookie_secure": False})
     settings = db_installation.settings.model_copy(update={"dev_identity": True, "web": web})
-    with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:
-        yield Hall(db_installation, client)
+    apps = build(settings, SERVICES)
+    with TestClient(apps.public, raise_server_exceptions=False) as client:
+        yield Hall(db_installation, client, TestClient(apps.internal))

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.support.hall import NOWHERE, Hall, Headers, app_of, doors, keyed
+from tests.support.hall import NOWHERE, Hall, Headers, app_of, doors, keyed, problem, session
 
 OPEN_DOORS = {
     ("POST", "/api/v1/cases/lookup"),
@@ -18,8 +18,6 @@ OPEN_DOORS = {
     ("GET", "/problems"),
     ("GET", "/problems/{code}"),
     ("GET", "/healthz"),
-    ("GET", "/readyz"),
-    ("GET", "/metrics"),
 }
 """What needs no log-in, besides the development log-in itself. Whoever adds one says so here."""
 
@@ -45,12 +43,29 @@ def test_every_door_is_for_one_kind(hall: Hall) -> None:
             if (answer := asked_at(hall, method, path, keyed(headers))).status_code in (401, 403)
         }
         expected = {"nobody": 401}
-        if path.startswith("/internal/"):
-            expected |= {"citizen": 401, "officer": 401}
-        elif path.startswith(("/desk", "/api/v1/tasks")):
+        if path.startswith(("/desk", "/api/v1/tasks")):
             expected |= {"citizen": 403}
         else:
             expected |= {"officer": 403}
         if refused != ({} if (method, path) in OPEN_DOORS else expected):
             wrong.append((method, path, refused))
     assert wrong == []
+
+
+def test_what_is_internal_is_not_there_on_the_public_address(hall: Hall) -> None:
+    _, citizen = hall.citizen()
+    internal = doors(hall.internal.app)  # type: ignore[arg-type]
+    assert {"/readyz", "/metrics"} < {path for _, path in internal}
+    for method, path in internal:
+        if path != "/healthz":
+            for headers in ({}, citizen, hall.officer("officer-1")):
+                assert problem(asked_at(hall, method, path, headers)) == (404, "resource.not-found"), path
+
+
+def test_on_the_internal_address_people_are_nobody(hall: Hall) -> None:
+    _, citizen = hall.citizen()
+    questions = [path for method, path in doors(hall.internal.app) if method == "POST"]  # type: ignore[arg-type]
+    assert len(questions) > 5
+    for path in questions:
+        for headers in ({}, citizen, hall.officer("officer-1"), session(citizen)):
+            assert hall.internal.post(path, json={}, headers=headers).status_code == 401, path

@@ -45,8 +45,9 @@ def hall(
     scratch = tmp_path_factory.mktemp("due_dates")
     with make_installation(postgres, template_settings, scratch, None) as db_installation:
         settings = db_installation.settings.model_copy(update={"dev_identity": True})
-        with TestClient(build(settings, SERVICES), raise_server_exceptions=False) as client:
-            yield Hall(db_installation, client)
+        apps = build(settings, SERVICES)
+        with TestClient(apps.public, raise_server_exceptions=False) as client:
+            yield Hall(db_installation, client, TestClient(apps.internal))
 
 
 def turn_to(hall: Hall, year: int, month: int, day: int, hour: int = 10, minute: int = 0) -> None:

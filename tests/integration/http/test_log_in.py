@@ -13,7 +13,7 @@ from tests.support.hall import Hall, problem, same, untouched
 @pytest.fixture(scope="module")
 def locked(hall: Hall) -> Iterator[TestClient]:
     """The same installation without the development log-in, as in production."""
-    with TestClient(build(hall.installation.settings, SERVICES), "https://hall.test") as client:
+    with TestClient(build(hall.installation.settings, SERVICES).public, "https://hall.test") as client:
         yield client
 
 
@@ -51,7 +51,7 @@ def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(hall: Hall) ->
 def test_without_tls_the_cookie_is_not_secure_by_setting_only(hall: Hall) -> None:
     web = hall.installation.settings.web.model_copy(update={"cookie_secure": False})
     settings = hall.installation.settings.model_copy(update={"dev_identity": True, "web": web})
-    client = TestClient(build(settings, SERVICES))
+    client = TestClient(build(settings, SERVICES).public)
     answer = client.post("/dev/login", data={"person": "officer-1"}, follow_redirects=False)
     assert "secure" not in answer.headers["set-cookie"].lower()
     assert "httponly" in answer.headers["set-cookie"].lower()
