@@ -24,6 +24,7 @@ _HOME_OF = {
     "basic_publish": "shared/bus/broker.py",
     "ack": "shared/bus/consumer.py",
     "basic_ack": "shared/bus/consumer.py",
+    "basic_reject": "shared/bus/consumer.py",
 }
 # A check of health is begun in a thread; nothing to do with a transaction.
 _OTHER_MEANING = {("shared/http/health.py", "begin")}

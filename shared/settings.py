@@ -68,7 +68,10 @@ class WebSettings(Section):
 class WorkerSettings(Section):
     """The consumers."""
 
-    batch: int = Field(default=100, ge=1, le=1000, description="messages in one transaction at most")
+    batch: int = Field(default=100, ge=1, le=1000, description="facts in one transaction at most")
+    prefetch: int = Field(
+        default=200, ge=1, le=2000, description="messages at hand at most; 20 do once many facts come in one"
+    )
     drain_s: float = Field(
         default=25.0, gt=0, le=600, description="seconds to finish what is in flight at the end"
     )

@@ -1,16 +1,17 @@
-"""Consuming from RabbitMQ in batches: whatever is there, up to a batch.
+"""Consuming from RabbitMQ in batches: whatever is there, up to a batch of facts.
 
 Messages are acknowledged after the commit of their batch and never otherwise. What the broker delivers again
-after a death is stored and acknowledged, and handled alone from the inbox.
+after a death is stored and acknowledged, and handled apart from the others from the inbox. What is no fact is
+kept as a sample and acknowledged, or rejected into the broker's park queue.
 """
 
-import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import amqp
@@ -19,9 +20,11 @@ import structlog
 from kombu.exceptions import OperationalError as BrokerAway
 
 from shared import metrics
+from shared.bus.boundary import Delivery, Undecoded, open_delivery
+from shared.bus.frames import RawDelivery, raw_frame_handler
 from shared.bus.inbox import Inbox
 from shared.bus.topology import queue_name
-from shared.bus.wire import Undecodable, Unreadable, from_json, from_message
+from shared.bus.wire import Unreadable
 from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
 from shared.events.fact import Event
@@ -32,44 +35,99 @@ _HEARTBEAT_S = 10
 _READ_S = 0.25
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
+_AT_HAND_BYTES = 20_000_000
+_PAUSE_S = 2.0
+
+_QUIET_S = 0.25
+_CANCEL_S = 3.0
+_CANCEL_READ_S = 0.02
+
 RunBatch = Callable[[Callable[[], None]], None]
 """Runs the work of one batch as a nameko worker and returns or raises with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivery:
-    tag: int
-    body: bytes
-    headers: dict[str, Any]
-    content_type: str | None
-    again: bool
+@dataclass(slots=True)
+class _Facts:
+    """Those that this release can read, and the others."""
+
+    events: list[Event] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    def add(self, fact: Event | Unreadable) -> None:
+        if isinstance(fact, Unreadable):
+            self.unreadable.append(fact)
+        else:
+            self.events.append(fact)
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.unreadable)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is in some deliveries and not durable yet: to repeat after an outage does nothing twice."""
+
+    first: _Facts = field(default_factory=_Facts)
+    again: _Facts = field(default_factory=_Facts)
+    undecoded: list[Undecoded] = field(default_factory=list)
+    kept: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, deliveries: Iterable[Delivery]) -> "_Work":
+        work = cls()
+        for delivery in deliveries:
+            for found in delivery.facts():
+                if isinstance(found, Undecoded):
+                    work.undecoded.append(found)
+                else:
+                    (work.again if delivery.deliveries else work.first).add(found)
+        return work
+
+    def is_kept(self, delivery: Delivery) -> bool:
+        """Nothing of it is needed at the broker any more."""
+        lost = (found for found in delivery.facts() if isinstance(found, Undecoded))
+        return all(found.body is not None and found.sha256 in self.kept for found in lost)
 
 
 class QueueConsumer:
-    """One connection, one queue; `prefetch` is twice the batch, so that the next one is at hand.
+    """One connection, one queue, at most `prefetch` messages at hand; `batch` facts in one transaction.
 
     An urgent fact is handled at once, with all that lies there; others linger up to `linger_s`.
     """
 
     def __init__(
-        self, url: str, service: str, inbox: Inbox, *, batch: int, linger_s: float, run_batch: RunBatch
+        self,
+        url: str,
+        service: str,
+        inbox: Inbox,
+        *,
+        batch: int,
+        prefetch: int,
+        linger_s: float,
+        run_batch: RunBatch,
     ) -> None:
         self._url = url
         self._service = service
         self._inbox = inbox
         self._batch = batch
+        self._prefetch = prefetch
         self._linger_s = linger_s
         self._run_batch = run_batch
         self._connection: Any = None
         self._channel: Any = None
-        self._deliveries: deque[_Delivery] = deque()
+        self._generation = 0
+        self._deliveries: deque[Delivery] = deque()
+        self._unsettled = 0
+        self._bytes_at_hand = 0
+        self._moved_at = 0.0
+        self._withheld: list[Callable[[], None]] = []
         self._arrived = threading.Event()
         self._write = threading.Lock()
         self._settled = threading.Event()
+        self._relieved = threading.Event()
         self._cancelling = threading.Event()
         self._cancelled = threading.Event()
         self._stopping = threading.Event()
-        self._generation = 0
 
     @property
     def connected(self) -> bool:
@@ -79,7 +137,7 @@ class QueueConsumer:
     def run_reader(self) -> None:
         """Keep a connection, read deliveries and send heartbeats until `stop` and the last ack."""
         tries = 0
-        while not self._stopping.is_set() and not self._cancelling.is_set():
+        while not self._cancelling.is_set():
             try:
                 self._connect()
                 tries = 0
@@ -89,8 +147,9 @@ class QueueConsumer:
                     _log.warning("broker_lost", service=self._service, error=type(error).__name__)
             finally:
                 self._disconnect()
-            self._stopping.wait(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)])
+            self._cancelling.wait(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)])
             tries += 1
+        self._cancelled.set()
 
     def run_batches(self) -> None:
         """Handle batches until stopped and nothing is at hand any more."""
@@ -99,7 +158,9 @@ class QueueConsumer:
             self._arrived.clear()
             while self._deliveries:
                 self._handle_some()
-            if self._stopping.is_set() and not self._deliveries:
+            ending = self._stopping.is_set()
+            self._tell(at_once=ending)
+            if ending and not self._deliveries:
                 return
 
     def stop(self, drain_s: float) -> None:
@@ -107,8 +168,8 @@ class QueueConsumer:
         until = time.monotonic() + drain_s
         self._cancelling.set()
         # Only the reader may wait for the broker's answer: two readers of one socket would steal frames.
-        while self._channel is not None and not self._cancelled.is_set() and time.monotonic() < until:
-            self._cancelled.wait(0.05)
+        while not self._cancelled.wait(0.05) and time.monotonic() < until:
+            continue
         while self._deliveries and time.monotonic() < until:
             self._arrived.set()
             self._settled.wait(0.05)
@@ -117,21 +178,29 @@ class QueueConsumer:
         self._arrived.set()
 
     def _connect(self) -> None:
-        connection = kombu.Connection(self._url, heartbeat=_HEARTBEAT_S, connect_timeout=5)
+        frames = raw_frame_handler(partial(self._on_delivery, self._generation), on_dropped=_let_others_run)
+        connection = kombu.Connection(
+            self._url,
+            heartbeat=_HEARTBEAT_S,
+            connect_timeout=5,
+            transport_options={"frame_handler": frames},
+        )
         connection.ensure_connection(max_retries=1, timeout=5)
         channel = connection.default_channel
-        channel.basic_qos(0, self._batch * 2, False)
+        channel.basic_qos(0, self._prefetch, False)
         with self._write:
-            self._deliveries.clear()
-            self._generation += 1
             self._connection, self._channel = connection, channel
-        channel.basic_consume(
-            queue_name(self._service), consumer_tag=self._service, callback=self._on_message
-        )
+        channel.basic_consume(queue_name(self._service), consumer_tag=self._service)
         metrics.BROKER_CONNECTED.labels(self._service).set(1)
 
     def _disconnect(self) -> None:
-        connection, self._connection, self._channel = self._connection, None, None
+        with self._write:
+            connection, self._connection, self._channel = self._connection, None, None
+            # All of it is the broker's again; on another connection the same tags are somebody else's.
+            self._generation += 1
+            self._deliveries.clear()
+            self._withheld.clear()
+            self._unsettled = self._bytes_at_hand = 0
         metrics.BROKER_CONNECTED.labels(self._service).set(0)
         if connection is not None:
             try:
@@ -140,76 +209,136 @@ class QueueConsumer:
                 return
 
     def _read(self) -> None:
+        cancel_until = 0.0
         while not self._stopping.is_set():
             assert self._connection is not None
+            cancelling = self._cancelling.is_set() and not self._cancelled.is_set()
+            if self._bytes_at_hand >= _AT_HAND_BYTES:
+                # A frame now and then is read all the same: among them are the broker's heartbeats.
+                self._relieved.wait(_PAUSE_S)
+                self._relieved.clear()
             with suppress(TimeoutError):
-                self._connection.drain_events(timeout=_READ_S)
+                self._connection.drain_events(timeout=_CANCEL_READ_S if cancelling else _READ_S)
             with self._write:
                 self._connection.heartbeat_check()
-                if self._cancelling.is_set() and not self._cancelled.is_set():
-                    self._channel.basic_cancel(self._service)
-                    self._cancelled.set()
+            if cancelling:
+                cancel_until = cancel_until or time.monotonic() + _CANCEL_S
+                if self._nothing_is_on_its_way() or time.monotonic() >= cancel_until:
+                    self._cancel()
 
-    def _on_message(self, message: Any) -> None:
-        headers = message.headers or {}
-        count = headers.get("x-delivery-count", 0)
-        again = bool(message.delivery_info.get("redelivered")) or (isinstance(count, int) and count > 0)
-        body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
-        self._deliveries.append(
-            _Delivery(message.delivery_tag, body, headers, message.properties.get("content_type"), again)
-        )
-        urgent = self._inbox.is_urgent(str(headers.get("ce-type")))
-        if urgent or len(self._deliveries) >= self._batch:
+    def _nothing_is_on_its_way(self) -> bool:
+        """No delivery can be between the queue and us.
+
+        A quorum queue counts a delivery that meets a cancelled consumer as a failed one and hands it on to
+        somebody else, who must then think that somebody died of it. So no settlement is sent any more once we
+        are told to stop, which stops the queue when `prefetch` messages are out; or the queue is empty, when
+        nothing has come for a while.
+        """
+        with self._write:
+            return self._unsettled >= self._prefetch or time.monotonic() - self._moved_at >= _QUIET_S
+
+    def _cancel(self) -> None:
+        self._channel.basic_cancel(self._service)
+        with self._write:
+            for settle in self._withheld:
+                settle()
+            self._withheld.clear()
+            self._cancelled.set()
+
+    def _on_delivery(self, generation: int, raw: RawDelivery) -> None:
+        delivery = open_delivery(raw)
+        with self._write:
+            if generation != self._generation or self._channel is None:
+                return
+            self._deliveries.append(delivery)
+            self._unsettled += 1
+            self._bytes_at_hand += len(raw.body or b"")
+            self._moved_at = time.monotonic()
+        full = self._unsettled >= self._prefetch or len(self._deliveries) >= self._batch
+        if full or any(map(self._inbox.is_urgent, delivery.types)):
             self._arrived.set()
 
     def _handle_some(self) -> None:
         generation = self._generation
-        some = [self._deliveries[n] for n in range(min(self._batch, len(self._deliveries)))]
-        if not some:
-            return
+        some = self._next_batch()
+        work = _Work.of(some)
         tries = 0
         while generation == self._generation:
             try:
-                self._run_batch(lambda: self._decide(some))
+                self._run_batch(lambda: self._decide(work))
                 break
             except DatabaseAway as error:
                 _log.warning("batch_repeats", service=self._service, error=kind_of(error))
                 if self._stopping.wait(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)]) and tries > 0:
                     return
                 tries += 1
-        if self._ack(some[-1].tag, generation):
-            for _ in some:
-                self._deliveries.popleft()
+        self._settle(some, [d for d in some if not work.is_kept(d)], generation)
         self._settled.set()
 
-    def _decide(self, deliveries: list[_Delivery]) -> None:
-        """When this returns, every delivery is durable in the database: handled, stored or parked."""
-        first: list[Event] = []
-        again: list[Event] = []
-        for delivery in deliveries:
-            try:
-                event = from_json(from_message(delivery.headers, delivery.content_type, delivery.body))
-                (again if delivery.again else first).append(event)
-            except Unreadable as unreadable:
-                self._inbox.park_unreadable(unreadable)
-            except Undecodable as error:
-                self._inbox.park_undecodable(hashlib.sha256(delivery.body).hexdigest(), delivery.body, error)
-        if again:
-            self._inbox.store_suspects(again)
-        if first:
-            self._inbox.receive(first)
+    def _next_batch(self) -> list[Delivery]:
+        """Messages from the front, until they hold a batch of facts."""
+        some: list[Delivery] = []
+        count = 0
+        for delivery in list(self._deliveries):
+            count += len(delivery.facts())
+            if some and count > self._batch:
+                break
+            some.append(delivery)
+        return some
 
-    def _ack(self, tag: int, generation: int) -> bool:
-        """Everything up to `tag`: batches are taken in the order of delivery. False when the connection that
-        delivered it is gone; on another one the same tag would be somebody else's."""
+    def _decide(self, work: _Work) -> None:
+        """When this returns, every fact is durable in the database: handled, stored or parked."""
+        if work.undecoded:
+            work.kept = self._inbox.park_undecodable(work.undecoded)
+            work.undecoded = []
+        if work.again:
+            self._inbox.store_suspects(work.again.events, work.again.unreadable)
+            work.again = _Facts()
+        if work.first:
+            self._inbox.receive(work.first.events, work.first.unreadable)
+            work.first = _Facts()
+
+    def _settle(self, some: Sequence[Delivery], rejected: Sequence[Delivery], generation: int) -> None:
+        """Acknowledge these, the foremost at hand, and reject some of them into the park queue; on no other
+        connection than the one that delivered them."""
+        with self._write:
+            if generation != self._generation or self._channel is None:
+                return
+            for delivery in some:
+                self._deliveries.popleft()
+                self._bytes_at_hand -= len(delivery.raw.body or b"")
+            self._relieved.set()
+            settle = partial(self._send_settlement, self._channel, some, rejected)
+            if self._cancelling.is_set() and not self._cancelled.is_set():
+                self._withheld.append(settle)
+            else:
+                settle()
+
+    def _send_settlement(self, channel: Any, some: Sequence[Delivery], rejected: Sequence[Delivery]) -> None:
+        away = {delivery.raw.tag for delivery in rejected}
+        last = max((d.raw.tag for d in some if d.raw.tag not in away), default=None)
         try:
-            fault_point("consume.ack.before")
-            with self._write:
-                if generation != self._generation or self._channel is None:
-                    return False
-                self._channel.basic_ack(tag, multiple=True)
-            fault_point("consume.ack.after")
+            for tag in sorted(away):
+                fault_point("consume.reject.before")
+                channel.basic_reject(tag, requeue=False)
+                fault_point("consume.reject.after")
+            if last is not None:
+                fault_point("consume.ack.before")
+                channel.basic_ack(last, multiple=True)
+                fault_point("consume.ack.after")
         except (OSError, amqp.AMQPError) as error:
             # It comes again, is recognised in the inbox and acknowledged then.
             _log.warning("ack_failed", service=self._service, error=type(error).__name__)
-        return generation == self._generation
+        self._unsettled -= len(some)
+        self._moved_at = time.monotonic()
+
+    def _tell(self, *, at_once: bool) -> None:
+        try:
+            self._inbox.undecodables.tell(at_once=at_once)
+        except DatabaseAway as error:
+            _log.warning("count_waits", service=self._service, error=kind_of(error))
+
+
+def _let_others_run() -> None:
+    """A large body can take all the time of a process that shares it in turns."""
+    time.sleep(0)

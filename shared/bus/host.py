@@ -66,6 +66,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
                 context.service,
                 self.inbox,
                 batch=settings.worker.batch,
+                prefetch=settings.worker.prefetch,
                 linger_s=self.linger_s,
                 run_batch=self._as_worker,
             )

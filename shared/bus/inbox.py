@@ -19,12 +19,14 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from shared import metrics
+from shared.bus.boundary import Undecoded
 from shared.bus.context import ServiceContext
 from shared.bus.gate import CONFLICT, FORK, NOTHING_HEARD, Gate, Plan, plan_batch
 from shared.bus.hints import inbox_hint
 from shared.bus.store import AHEAD, Changes, Claim, InboxStore, NotMine, Taken, envelope_of
+from shared.bus.undecodable import Undecodables
 from shared.bus.unit import Cause, Unit, unit_of
-from shared.bus.wire import Undecodable, Unreadable, to_json
+from shared.bus.wire import Unreadable, to_json
 from shared.db.outages import DatabaseAway, Outage
 from shared.describe import describe
 from shared.events.fact import Event, fact_classes
@@ -81,6 +83,7 @@ class Inbox:
         self._handlers = handlers
         self._speakers = speakers_in(handlers)
         self._store = InboxStore(context.service)
+        self.undecodables = Undecodables(context)
         self._one_at_a_time = threading.Lock()
         self._unfinished: list[Claim] = []
         self._timed_out: tuple[frozenset[UUID], int] = (frozenset(), 0)
@@ -107,15 +110,10 @@ class Inbox:
         with self._one_at_a_time:
             self._suspect(self._batch(events, unreadable))
 
-    def park_unreadable(self, unreadable: Unreadable) -> None:
-        """Keep an event that this release cannot read; it holds back its own case only."""
-        self.receive([], [unreadable])
-
-    def park_undecodable(self, sha256: str, body: bytes, error: Undecodable) -> None:
-        """Park bytes that are no event."""
-        with unit_of(self._context, "inbox.park") as unit:
-            self._store.park_undecodable(unit, sha256, body, error)
-        metrics.MESSAGES_HANDLED.labels(self._context.service, "unreadable", "parked").inc()
+    def park_undecodable(self, found: Sequence[Undecoded]) -> frozenset[str]:
+        """Count bytes that are no facts, and keep what there is room for; the hashes of what is kept. What is
+        not must stay at the broker."""
+        return self.undecodables.park(found)
 
     def run_batch(self, limit: int) -> Found:
         """Claim messages with up to `limit` facts and handle them as a batch; then, if something is due that
@@ -195,12 +193,13 @@ class Inbox:
 
     def _park(self, claim: Claim) -> None:
         """Park what is no event at all, and what has died too often."""
-        with unit_of(self._context, "inbox.park") as unit:
-            for body, error in claim.undecodable:
-                self._store.park_undecodable(unit, sha256(body).hexdigest(), body, error)
-            for fact in claim.dead:
-                self._store.park_dead(unit, fact, claim)
-        for _ in (*claim.undecodable, *claim.dead):
+        if claim.undecodable:
+            self.undecodables.park(claim.undecodable)
+        if claim.dead:
+            with unit_of(self._context, "inbox.park") as unit:
+                for fact in claim.dead:
+                    self._store.park_dead(unit, fact, claim)
+        for _ in claim.dead:
             metrics.MESSAGES_HANDLED.labels(self._context.service, "unreadable", "parked").inc()
         claim.undecodable, claim.dead = [], []
 

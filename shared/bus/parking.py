@@ -109,7 +109,10 @@ def drop_parked(context: ServiceContext, parked_id: str, actor: str) -> None:
         row = _find(unit, parked_id)
         if row["case_no"] is None:
             unit.connection.execute(
-                text(f"UPDATE {schema}.undecodable SET state = 'dropped' WHERE sha256 = :id"),
+                text(
+                    f"UPDATE {schema}.undecodable SET state = 'dropped', sealed = NULL, "
+                    "sealed_properties = NULL WHERE sha256 = :id"
+                ),
                 {"id": parked_id},
             )
         else:
@@ -171,7 +174,7 @@ def _find(unit: Unit, parked_id: str) -> RowMapping:
     else:
         statement = (
             "SELECT NULL AS case_no, NULL AS type, reason, times AS attempts, 0 AS deaths, "
-            "received_at, sealed, "
+            "received_at, sealed, sealed_properties, "
             f"NULL AS event FROM {schema}.undecodable WHERE sha256 = :id AND state = 'parked' FOR UPDATE"
         )
     row = unit.connection.execute(text(statement), {"id": parked_id}).mappings().first()
@@ -187,8 +190,18 @@ def _payload(unit: Unit, parked_id: str, row: RowMapping) -> Any:
         return json.loads(
             unit.context.vault.open(row["sealed"], table="inbox", row=parked_id, column="sealed")
         )
-    body = unit.context.vault.open_bytes(row["sealed"], table="undecodable", row=parked_id, column="sealed")
-    return body.decode("utf-8", "replace")
+    return {
+        name: _bytes_shown(unit, parked_id, row[column], column)
+        for name, column in (("body", "sealed"), ("properties", "sealed_properties"))
+    }
+
+
+def _bytes_shown(unit: Unit, parked_id: str, sealed: Any, column: str) -> str | None:
+    """None where nothing was kept: the message is in the broker's park queue."""
+    if sealed is None:
+        return None
+    found = unit.context.vault.open_bytes(sealed, table="undecodable", row=parked_id, column=column)
+    return found.decode("utf-8", "backslashreplace")
 
 
 def _note(unit: Unit, parked_id: str, act: str, actor: str) -> None:

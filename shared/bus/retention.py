@@ -32,6 +32,12 @@ RULES = (
         why="bytes that are no event: long enough to find out who sent them, whether dropped or not",
     ),
     for_a_time(
+        "undecodable_counts",
+        timedelta(days=90),
+        since="hour",
+        why="how many there were, for as long as examples of them are kept",
+    ),
+    for_a_time(
         "parked_acts",
         timedelta(days=3 * 365),
         since="acted_at",

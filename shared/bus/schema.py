@@ -10,6 +10,7 @@ FUNCTIONS = (
     "take(text[], uuid[], bigint[], uuid, integer)",
     "forget(text, integer)",
     "leave(timestamptz, jsonb, jsonb, uuid[], jsonb, jsonb, jsonb)",
+    "keep_undecodable(text[], text[], integer[], bytea[], bytea[], jsonb, integer, bigint)",
     "claim_messages(integer, uuid, interval)",
     "claim_lost_message(uuid, interval, interval)",
     "claim_due(integer, uuid, interval, interval)",

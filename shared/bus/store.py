@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Boolean, Float, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from shared.bus.boundary import Undecoded
 from shared.bus.context import ServiceContext
 from shared.bus.gate import Dropped, Gate, gate_of
 from shared.bus.unit import InboxChanges, Unit, unit_of
@@ -82,7 +83,7 @@ class Claim:
     ids: list[UUID] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
-    undecodable: list[tuple[bytes, Undecodable]] = field(default_factory=list)
+    undecodable: list[Undecoded] = field(default_factory=list)
     dead: list[Mapping[str, Any]] = field(default_factory=list)
     alone: bool = False
     lost: bool = False
@@ -180,11 +181,6 @@ class InboxStore:
         )
         self._still_unreadable = text(
             f"UPDATE {schema}.inbox SET read_by = read_by || CAST(:me AS text) WHERE id = :id"
-        )
-        self._undecodable = text(
-            f"INSERT INTO {schema}.undecodable (sha256, sealed, size, reason, state, times, received_at) "
-            "VALUES (:sha256, :sealed, :size, :reason, 'parked', 1, :at) "
-            "ON CONFLICT (sha256) DO UPDATE SET times = undecodable.times + 1, state = 'parked'"
         )
 
     def take(
@@ -344,20 +340,6 @@ class InboxStore:
                     unit.connection.execute(self._readable, values)
         return len(found)
 
-    def park_undecodable(self, unit: Unit, sha256: str, body: bytes, error: Undecodable) -> None:
-        """Park bytes that are no event, sealed, under their hash."""
-        unit.connection.execute(
-            self._undecodable,
-            {
-                "sha256": sha256,
-                "sealed": unit.context.vault.seal(body, table="undecodable", row=sha256, column="sealed"),
-                "size": len(body),
-                "reason": str(error)[:300],
-                "at": unit.wall,
-            },
-        )
-        _log.error("message_parked", sha256=sha256, reason=str(error))
-
 
 class Changes:
     """Collects what a batch leaves behind, as the table takes it."""
@@ -461,7 +443,7 @@ def read_into(claim: Claim, facts: Iterable[Any]) -> None:
         except Unreadable as error:
             claim.unreadable.append(error)
         except Undecodable as error:
-            claim.undecodable.append((json.dumps(fact).encode(), error))
+            claim.undecodable.append(Undecoded.element(fact, str(error)))
 
 
 def envelope_of(unreadable: Unreadable) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""An event on the wire: CloudEvents 1.0, binary mode of the AMQP 0-9-1 binding, and the same as one JSON
-object."""
+"""An event on the wire: CloudEvents 1.0 as one JSON object, alone in the binary mode of the AMQP 0-9-1
+binding, or with others in a JSON batch."""
 
 import json
-from datetime import datetime
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +18,28 @@ from pydantic import ValidationError
 
 from shared.events.fact import Event, UnknownFactType, fact_class
 
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+TYPES_HEADER = "onestop-types"
+"""Stands beside a batch and names the types in it, so that a consumer knows unopened whether it is urgent."""
+BATCH_FACTS = 100
+BATCH_BYTES = 96_000
+LANES = 16
+
 _FORMAT = JSONFormat()
 _SOURCE = "/onestop/"
 _LARGEST_SEQUENCE = 2**31 - 1
 _EXTENSIONS = ("causationid", "correlationid", "traceparent", "follows")
-_NO_EVENT = (BaseCloudEventException, KeyError, TypeError, ValueError, AttributeError, RecursionError)
+_REQUIRED_HEADERS = ("specversion", "id", "source", "type", "subject", "time", "sequence")
+
+# What becomes a key, a column or a word in a log line is written in one way only, so that nothing is read
+# here that PostgreSQL refuses and no fact goes by two names.
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SEQUENCE = re.compile(r"[1-9][0-9]{0,9}")
+_SPEAKER = re.compile(r"/onestop/[a-z][a-z-]{0,39}")
+_TYPE = re.compile(r"[a-z][a-z0-9.-]{0,199}")
+_CASE = re.compile(r"[!-~]{1,50}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TIME = re.compile(r"[0-9T:.Z+-]{1,40}")
 
 
 class Undecodable(ValueError):
@@ -35,6 +56,16 @@ class Unreadable(ValueError):
         super().__init__(reason)
         self.event = event
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMessage:
+    """An AMQP message that holds many facts of one speaker, and the routing key it goes by."""
+
+    routing_key: str
+    headers: dict[str, str]
+    content_type: str
+    body: bytes
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -60,29 +91,21 @@ def to_json(event: Event) -> dict[str, Any]:
 
 def from_json(stored: dict[str, Any]) -> Event:
     """Read a stored JSON object. Raises Undecodable or Unreadable."""
+    envelope: dict[str, Any] = {
+        "id": UUID(_attribute(stored, "id", _ID)),
+        "speaker": _attribute(stored, "source", _SPEAKER).removeprefix(_SOURCE),
+        "type": _attribute(stored, "type", _TYPE),
+        "case": _attribute(stored, "subject", _CASE),
+        "sequence": _sequence(_attribute(stored, "sequence", _SEQUENCE)),
+        "time": _time(_attribute(stored, "time", _TIME)),
+        "causation": _other_id(stored, "causationid"),
+        "correlation": _other_id(stored, "correlationid"),
+        "traceparent": _optional(stored, "traceparent", _TRACEPARENT),
+        "follows": _other_id(stored, "follows"),
+    }
     try:
-        speaker = stored["source"].removeprefix(_SOURCE)
-        envelope = {
-            "id": UUID(stored["id"]),
-            "speaker": speaker,
-            "type": stored["type"],
-            "case": stored["subject"],
-            "sequence": int(stored["sequence"]),
-            "time": datetime.fromisoformat(stored["time"]),
-            "causation": _uuid(stored.get("causationid")),
-            "correlation": _uuid(stored.get("correlationid")),
-            "traceparent": stored.get("traceparent"),
-            "follows": _uuid(stored.get("follows")),
-        }
-        known = 1 <= envelope["sequence"] <= _LARGEST_SEQUENCE and envelope["time"].tzinfo is not None
-        known = known and stored["source"].startswith(_SOURCE) and 0 < len(envelope["case"]) <= 50
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Undecodable(f"envelope: {type(error).__name__}") from None
-    if not known:
-        raise Undecodable("envelope: an attribute is outside its range")
-    try:
-        cls = fact_class(stored["type"])
-        if cls.speaker != speaker:
+        cls = fact_class(envelope["type"])
+        if cls.speaker != envelope["speaker"]:
             raise Unreadable(stored, "schema-invalid: source and type name different services")
         return Event(fact=cls.model_validate(stored.get("data")), **envelope)
     except UnknownFactType:
@@ -95,45 +118,112 @@ def from_json(stored: dict[str, Any]) -> Event:
 
 
 def to_message(stored: dict[str, Any]) -> RabbitMQMessage:
-    """The AMQP message (headers `ce-*`, content type, body) of a stored event."""
+    """The AMQP message (headers `ce-*`, content type, body) of one stored event."""
     attributes = {k: v for k, v in stored.items() if k != "data"}
     attributes["time"] = datetime.fromisoformat(stored["time"])
     return to_binary(CloudEvent(attributes, stored["data"]), _FORMAT)
 
 
-def from_message(headers: dict[str, Any], content_type: str | None, body: bytes) -> dict[str, Any]:
-    """The stored form of an AMQP message. Raises Undecodable when it is no CloudEvent with JSON data."""
+def from_message(headers: Mapping[str, str], content_type: str | None, body: bytes) -> dict[str, Any]:
+    """The stored form of an AMQP message in binary mode. Raises Undecodable when it is no CloudEvent with a
+    JSON object; what is read can be stored."""
+    # The library makes up an id and a time where there is none.
+    for name in _REQUIRED_HEADERS:
+        if f"ce-{name}" not in headers:
+            raise Undecodable(f"envelope: {name}")
     try:
-        event = from_binary(RabbitMQMessage(headers, content_type, body), _FORMAT)
+        event = from_binary(RabbitMQMessage(dict(headers), content_type, body), _FORMAT)
         attributes = dict(event.get_attributes())
-        data = event.get_data()
         attributes["time"] = attributes["time"].isoformat()
-        if not isinstance(data, dict):
-            raise Undecodable("body: not a JSON object")
-        return _storable({**attributes, "data": data})
-    except (
-        BaseCloudEventException,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ) as error:
-        if isinstance(error, Undecodable):
-            raise
+    except (BaseCloudEventException, ValueError, OverflowError, RecursionError) as error:
         raise Undecodable(f"message: {type(error).__name__}") from None
+    return _storable({**attributes, "data": event.get_data()})
 
 
-def _storable(stored: dict[str, Any]) -> dict[str, Any]:
-    """Round-trip through JSON, so that nothing is stored that could not be handed on. Raises ValueError for
-    what JSON allows and PostgreSQL's jsonb refuses: NaN, half a surrogate pair, the character zero."""
-    text = json.dumps(stored, ensure_ascii=False, allow_nan=False)
-    text.encode()
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise Undecodable("body: holds the character zero")
-    found: dict[str, Any] = json.loads(text)
+def lane_of(case: str) -> int:
+    """The lane of a case; facts of one case go by one lane, in order."""
+    return zlib.crc32(case.encode()) % LANES
+
+
+def to_batch_message(facts: Sequence[dict[str, Any]]) -> BatchMessage:
+    """The AMQP message of stored events of one speaker whose cases share a lane, in the order given.
+
+    Raises ValueError when they are not that, or more than BATCH_FACTS or BATCH_BYTES.
+    """
+    [speaker] = {fact["source"].removeprefix(_SOURCE) for fact in facts}
+    [lane] = {lane_of(fact["subject"]) for fact in facts}
+    body = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(facts) > BATCH_FACTS or len(body) > BATCH_BYTES:
+        raise ValueError(f"{len(facts)} facts in {len(body)} bytes are more than one message may hold")
+    types = ",".join(sorted({fact["type"] for fact in facts}))
+    return BatchMessage(f"onestop.{speaker}.batch.{lane}", {TYPES_HEADER: types}, BATCH_CONTENT_TYPE, body)
+
+
+def from_batch_body(body: bytes) -> list[Any]:
+    """The elements of a JSON batch, of which each is still to be read by `from_element`. Raises Undecodable
+    when there are none, or more than BATCH_FACTS."""
+    try:
+        found = json.loads(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise Undecodable(f"batch: {type(error).__name__}") from None
+    if not isinstance(found, list) or not 1 <= len(found) <= BATCH_FACTS:
+        raise Undecodable("batch: not a list of facts")
     return found
 
 
-def _uuid(text: str | None) -> UUID | None:
-    return None if text is None else UUID(text)
+def from_element(element: Any) -> dict[str, Any]:
+    """The stored form of one element of a batch. Raises Undecodable when it is no CloudEvent with a JSON
+    object; what is read can be stored."""
+    if not isinstance(element, dict) or element.get("specversion") != "1.0":
+        raise Undecodable("envelope: specversion")
+    return _storable(element)
+
+
+def _storable(stored: dict[str, Any]) -> dict[str, Any]:
+    """Raises Undecodable for what JSON allows and PostgreSQL's jsonb refuses: NaN, half a surrogate pair,
+    the character zero."""
+    if not isinstance(stored.get("data"), dict):
+        raise Undecodable("body: not a JSON object")
+    try:
+        text = json.dumps(stored, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise Undecodable(f"body: {type(error).__name__}") from None
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise Undecodable("body: holds the character zero")
+    return stored
+
+
+def _attribute(stored: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    found = stored.get(name)
+    if not isinstance(found, str) or not pattern.fullmatch(found):
+        raise Undecodable(f"envelope: {name}")
+    return found
+
+
+def _optional(stored: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str | None:
+    return None if stored.get(name) is None else _attribute(stored, name, pattern)
+
+
+def _other_id(stored: Mapping[str, Any], name: str) -> UUID | None:
+    found = _optional(stored, name, _ID)
+    return None if found is None else UUID(found)
+
+
+def _sequence(text: str) -> int:
+    found = int(text)
+    if found > _LARGEST_SEQUENCE:
+        raise Undecodable("envelope: sequence")
+    return found
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+        # At the ends of the calendar a moment may have no name in UTC.
+        found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Undecodable("envelope: time") from None
+    if found.tzinfo is None:
+        raise Undecodable("envelope: time")
+    return found

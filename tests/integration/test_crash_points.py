@@ -134,12 +134,14 @@ mistake and ends the process with 1, so that it is started anew."""
 
 # Passed by people's acts and at starts only, never by a case on its way.
 ASIDE = {
+    "consume.reject.*": "test_floods: what is not kept stays in the park queue",
     "inbox.park.commit.*": "test_unreadable: what cannot be read is parked",
-    "inbox.renew.commit.*": "test_claims, test_timeouts: after an outage a holder goes on with its claim",
     "inbox.give_back.commit.*": "test_claims: given back at the end, or taken over later",
-    "inbox.split.commit.*": "test_timeouts, test_retry: facts of a message part ways",
-    "inbox.set_aside.commit.*": "test_timeouts: a fact that meets time-outs is kept for later",
     "inbox.read_again.commit.*": "test_unreadable: repeated every half minute",
+    "inbox.renew.commit.*": "test_claims, test_timeouts: after an outage a holder goes on with its claim",
+    "inbox.set_aside.commit.*": "test_timeouts: a fact that meets time-outs is kept for later",
+    "inbox.split.commit.*": "test_timeouts, test_retry: facts of a message part ways",
+    "inbox.undecodable.commit.*": "test_floods: a message that comes again is the same message",
     "ready.commit.*": "a probe",
     "jobs.set_back.commit.*": "test_jobs: a job whose own code fails is set back",
     "keeping.commit.*": "the ring of days, repeated every ten minutes",

@@ -332,6 +332,7 @@ class Installation:
         environment = self.environment() | {
             "ONESTOP_FAULT_PLAN": faults,
             "ONESTOP_WORKER__BATCH": str(batch),
+            "ONESTOP_WORKER__PREFETCH": str(2 * batch),
         }
         log = self.scratch / f"worker-{len(self.workers)}-{'-'.join(services)}.log"
         with log.open("wb") as output:

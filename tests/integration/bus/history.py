@@ -13,10 +13,13 @@ import pika
 from sqlalchemy import text
 
 from deploy.services import part, subscriptions
+from shared.bus.boundary import Delivery
 from shared.bus.consumer import QueueConsumer
-from shared.bus.inbox import Inbox
+from shared.bus.context import ServiceContext
+from shared.bus.handlers import handlers_of
+from shared.bus.inbox import Handler, Inbox
 from shared.bus.topology import queue_name
-from shared.bus.wire import from_json, to_message
+from shared.bus.wire import Unreadable, from_json, to_message
 from shared.db.transaction import transaction
 from shared.db.types import AwareDateTime
 from shared.events.fact import Event
@@ -209,15 +212,48 @@ class DatabaseLine:
             continue
 
 
+class Listening(Inbox):
+    """Knows what it was given, and how; handles it when it may."""
+
+    def __init__(self, context: ServiceContext, handlers: Mapping[str, Handler]) -> None:
+        super().__init__(context, handlers)
+        self.may_go = threading.Event()
+        self.may_go.set()
+        self.forget()
+
+    def forget(self) -> None:
+        """What was before is of no interest."""
+        self.batches: list[list[Event]] = []
+        self.suspects: list[Event] = []
+        self.read: list[Event | Unreadable] = []
+
+    def receive(self, events: Sequence[Event], unreadable: Sequence[Unreadable] = ()) -> None:
+        self.batches.append(list(events))
+        self.read += [*events, *unreadable]
+        assert self.may_go.wait(30)
+        super().receive(events, unreadable)
+
+    def store_suspects(self, events: Sequence[Event], unreadable: Sequence[Unreadable] = ()) -> None:
+        self.suspects += events
+        super().store_suspects(events, unreadable)
+
+
+def listening(installation: Installation, service: str) -> Listening:
+    """The inbox of a service with its own commands."""
+    return Listening(installation.context(service), handlers_of(part(service, "worker").Worker))
+
+
 class _Counting(QueueConsumer):
-    """Knows how many deliveries it has acknowledged; there is one connection in its life."""
+    """Knows how many deliveries it has acknowledged; there is one connection in its life. A mute one tells
+    the broker nothing."""
 
     acknowledged = 0
+    mute = False
 
-    def _ack(self, tag: int, generation: int) -> bool:
-        acknowledged = super()._ack(tag, generation)
-        self.acknowledged = tag
-        return acknowledged
+    def _send_settlement(self, channel: Any, some: Sequence[Delivery], rejected: Sequence[Delivery]) -> None:
+        if not self.mute:
+            super()._send_settlement(channel, some, rejected)
+        self.acknowledged = some[-1].raw.tag
 
 
 @dataclass(slots=True)
@@ -267,13 +303,25 @@ class BrokerLine:
 
 
 @contextmanager
-def open_line(installation: Installation, service: str, inbox: Inbox, batch: int = 100) -> Iterator[Line]:
-    """The way into a service that the installation's delivery has."""
+def open_line(
+    installation: Installation,
+    service: str,
+    inbox: Inbox,
+    batch: int = 100,
+    *,
+    linger_s: float = 0.01,
+    mute: bool = False,
+) -> Iterator[Line]:
+    """The way into a service that the installation's delivery has. A mute one handles what comes and does not
+    tell the broker."""
     url = installation.settings.broker_url
     if url is None:
         yield DatabaseLine(installation, service, inbox, batch)
         return
-    consumer = _Counting(url, service, inbox, batch=batch, linger_s=0.01, run_batch=lambda work: work())
+    consumer = _Counting(
+        url, service, inbox, batch=batch, prefetch=200, linger_s=linger_s, run_batch=lambda work: work()
+    )
+    consumer.mute = mute
     line = BrokerLine(url, service, consumer)
     line.threads = [
         threading.Thread(target=run, name=run.__name__, daemon=True)

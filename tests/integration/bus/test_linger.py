@@ -33,6 +33,7 @@ def consuming(stage: Stage, linger_s: float) -> Iterator[list[int]]:
         stage.service,
         inbox,
         batch=100,
+        prefetch=100,
         linger_s=linger_s,
         run_batch=run,
     )

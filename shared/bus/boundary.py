@@ -1,0 +1,162 @@
+"""Where bytes become facts. Whatever a broker can carry, nothing here raises: what cannot be read is told as
+`Undecoded`, under its hash and with a reason that holds nothing of it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from amqp.serialization import decode_properties_basic
+
+from shared.bus import wire
+from shared.bus.frames import RawDelivery
+from shared.bus.properties import TEXT, Properties, take_apart
+from shared.bus.wire import Undecodable, Unreadable
+from shared.events.fact import Event
+
+_DELIVERY_COUNT = b"x-delivery-count"
+_CE = "ce-"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """Bytes that are no fact of ours.
+
+    `sha256` is in hexadecimal digits: of a whole message over its body and then its properties, without the
+    broker's own delivery count, so that it is the same over repetitions; of one element of a batch over that
+    element. `size` is the body's in bytes; `body` is None where it was too large to be kept.
+    """
+
+    sha256: str
+    reason: str
+    size: int
+    body: bytes | None
+    properties: bytes
+
+    @classmethod
+    def element(cls, element: object, reason: str, properties: bytes = b"") -> "Undecoded":
+        """One that stood among others."""
+        body = json.dumps(element, sort_keys=True).encode()
+        return cls(hashlib.sha256(body).hexdigest(), reason, len(body), body, properties)
+
+
+Read = Event | Unreadable | Undecoded
+"""What one fact of a message turned out to be."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message: what can be said of it unopened, and, once asked for, the facts in it.
+
+    `types` are those that it names itself, which need not be true of what it holds; `deliveries` is how often
+    it was delivered before.
+    """
+
+    raw: RawDelivery
+    types: frozenset[str]
+    deliveries: int
+    _found: list[Read] | None = field(default=None, repr=False)
+
+    def facts(self) -> list[Read]:
+        """The facts in the order in which they stand there; at least one entry."""
+        if self._found is None:
+            found = _guarded(lambda: _read(self.raw))
+            self._found = [_undecoded(self.raw, found)] if isinstance(found, Undecodable) else found
+        return self._found
+
+
+def open_delivery(raw: RawDelivery) -> Delivery:
+    """A delivery with what its properties say; one whose properties say nothing is a fact of no type."""
+    found = _guarded(lambda: _from_properties(raw))
+    if isinstance(found, Undecodable):
+        return Delivery(raw, frozenset(), deliveries=int(raw.redelivered))
+    return found
+
+
+def _guarded(read: Callable[[], _T]) -> _T | Undecodable:
+    try:
+        return read()
+    except Undecodable as error:
+        return error
+    except Exception as error:
+        # The one place that takes everything: a mistake in reading costs one message instead of the service.
+        return Undecodable(f"message: {type(error).__name__}")
+
+
+def _from_properties(raw: RawDelivery) -> Delivery:
+    properties = take_apart(raw.properties)
+    names = {h.name.lower(): h.value for h in properties.headers if h.kind == TEXT}
+    batch = properties.values.get("content-type") == wire.BATCH_CONTENT_TYPE.encode()
+    types = names.get(wire.TYPES_HEADER.encode() if batch else b"ce-type", b"")
+    return Delivery(raw, frozenset(types.decode("ascii").split(",")), _delivered_before(raw, properties))
+
+
+def _delivered_before(raw: RawDelivery, properties: Properties) -> int:
+    """The broker's count. On a first delivery whoever published may have written anything there."""
+    if not raw.redelivered:
+        return 0
+    counts = [h.integer or 0 for h in properties.headers if h.name == _DELIVERY_COUNT]
+    return max(1, *counts) if counts else 1
+
+
+def _read(raw: RawDelivery) -> list[Read]:
+    if raw.body is None:
+        raise Undecodable("message: larger than what is kept")
+    # What a common client cannot decode was not sent by one of ours.
+    properties, _ = decode_properties_basic(raw.properties, 0)
+    raw.routing_key.decode()
+    if properties.get("content_encoding", "utf-8").lower() != "utf-8":
+        raise Undecodable("properties: content-encoding")
+    content_type = properties.get("content_type")
+    if content_type == wire.BATCH_CONTENT_TYPE:
+        return [_read_element(raw, element) for element in wire.from_batch_body(raw.body)]
+    headers = properties.get("application_headers", {})
+    return [_event(wire.from_message(_ce_headers(headers), content_type, raw.body))]
+
+
+def _ce_headers(headers: dict[Any, Any]) -> dict[str, str]:
+    found = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not name.lower().startswith(_CE):
+            continue
+        if not isinstance(value, str):
+            raise Undecodable("headers: not a text")
+        found[name.lower()] = value
+    return found
+
+
+def _read_element(raw: RawDelivery, element: object) -> Read:
+    found = _guarded(lambda: _event(wire.from_element(element)))
+    if not isinstance(found, Undecodable):
+        return found
+    return Undecoded.element(element, str(found), raw.properties)
+
+
+def _event(stored: dict[str, object]) -> Event | Unreadable:
+    try:
+        return wire.from_json(stored)
+    except Unreadable as unreadable:
+        return unreadable
+
+
+def _undecoded(raw: RawDelivery, error: Undecodable) -> Undecoded:
+    sha256 = hashlib.sha256(raw.body) if raw.body is not None else raw.sha256
+    assert sha256 is not None
+    sha256 = sha256.copy()
+    for part in _lasting(raw.properties):
+        sha256.update(len(part).to_bytes(4, "big") + part)
+    return Undecoded(sha256.hexdigest(), str(error), raw.size, raw.body, raw.properties)
+
+
+def _lasting(raw: bytes) -> list[bytes]:
+    """The properties in parts that are the same at each delivery: the broker counts in a header, and sorts
+    the table when it does."""
+    found = _guarded(lambda: take_apart(raw))
+    if isinstance(found, Undecodable):
+        return [raw]
+    plain = [(name.encode(), value) for name, value in found.values.items() if name != "headers"]
+    headers = sorted(h for h in found.headers if h.name != _DELIVERY_COUNT)
+    parts = [*plain, *((h.name, bytes((h.kind,)), h.value) for h in headers)]
+    return [value for part in parts for value in part]
