@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -28,6 +28,7 @@ from shared.bus.undecodable import Undecodables
 from shared.bus.unit import Cause, Unit, unit_of
 from shared.bus.wire import Unreadable, to_json
 from shared.db.outages import DatabaseAway, Outage
+from shared.db.writable import check_writable
 from shared.describe import describe
 from shared.events.fact import Event, fact_classes
 from shared.events.ids import said_at
@@ -49,6 +50,7 @@ class NotYet(Exception):
 
 
 Load = Callable[[Unit, Sequence[Event]], Any]
+C = TypeVar("C", bound=Claim | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Inbox:
         self.undecodables = Undecodables(context)
         self._one_at_a_time = threading.Lock()
         self._unfinished: list[Claim] = []
+        self._doubtful: list[UUID] = []
         self._timed_out: tuple[frozenset[UUID], int] = (frozenset(), 0)
         self.exclusive = threading.Lock()
         """Held while a fact is handled alone, and by whatever else in this process must not die beside it:
@@ -121,8 +124,9 @@ class Inbox:
 
         An outage leaves the claim with us: the next run goes on with it before anything else.
         """
+        self._give_back_doubtful()
         finished = self._finish_claims()
-        claim = self._store.claim_messages(self._context, limit)
+        claim = self._claimed(lambda me: self._store.claim_messages(self._context, limit, me))
         count = claim.count
         self._work_off(claim)
         alone = self.run_alone() if claim.one_is_due else 0
@@ -136,20 +140,36 @@ class Inbox:
         counted. Returns 0 when nothing is due.
         """
         with self.exclusive:
-            lost = self._store.claim_lost_message(self._context)
+            lost = self._claimed(lambda me: self._store.claim_lost_message(self._context, me))
             if lost is not None:
                 self._work_off(lost)
-            claim = self._store.claim_due(self._context, most=GROUP, max_deaths=MAX_DEATHS)
+            claim = self._claimed(
+                lambda me: self._store.claim_due(self._context, most=GROUP, max_deaths=MAX_DEATHS, holder=me)
+            )
             count = claim.count
             self._work_off(claim)
         return count + (1 if lost is not None else 0)
 
     def give_back(self) -> None:
         """Let others handle what an outage kept this process from finishing; the process ends."""
-        for claim in self._unfinished:
-            with unit_of(self._context, "inbox.give_back") as unit:
-                self._store.give_back(unit, claim)
+        self._doubtful += [claim.holder for claim in self._unfinished]
         self._unfinished.clear()
+        self._give_back_doubtful()
+
+    def _claimed(self, claim: Callable[[UUID], C]) -> C:
+        """Claim under a new name. Whether a claim came about that an outage interrupted is open."""
+        holder = uuid4()
+        try:
+            return claim(holder)
+        except DatabaseAway:
+            self._doubtful.append(holder)
+            raise
+
+    def _give_back_doubtful(self) -> None:
+        while self._doubtful:
+            with unit_of(self._context, "inbox.give_back") as unit:
+                self._store.give_back(unit, self._doubtful[-1])
+            self._doubtful.pop()
 
     def _finish_claims(self) -> int:
         """Go on with what an outage interrupted."""
@@ -281,7 +301,14 @@ class Inbox:
         before, times = self._timed_out
         times = times + 1 if ids == before else 1
         self._timed_out = (ids, times)
-        return bool(ids) and (hurried or times >= MAX_TIMEOUTS)
+        return bool(ids) and (hurried or times >= MAX_TIMEOUTS) and self._others_are_answered()
+
+    def _others_are_answered(self) -> bool:
+        try:
+            check_writable(self._context.engine, self._context.service)
+        except DatabaseAway:
+            return False
+        return True
 
     def _set_aside(self, batch: "Batch", error: DatabaseAway) -> None:
         """Keep one fact for later, uncounted: it meets time-outs that others do not."""

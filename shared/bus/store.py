@@ -46,7 +46,8 @@ _RETRY_BASE_S = 0.25
 _RETRY_CAP_S = 30.0
 _NOT_YET_BASE_S = 0.05
 _NOT_YET_CAP_S = 300.0
-_SET_ASIDE_S = 30.0
+_SET_ASIDE_S = 2.0
+_SET_ASIDE_CAP_S = 30.0
 
 
 class InboxState(StrEnum):
@@ -164,7 +165,9 @@ class InboxStore:
             "due_at, reason, received_at, counted) SELECT id, speaker, case_no, sequence, type, 'retry', "
             "event, 1, :due_at, :reason, :at, false FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS "
             "r(id uuid, speaker text, case_no text, sequence int, type text, event jsonb) "
-            "ON CONFLICT (id) DO UPDATE SET state = 'retry', waits = i.waits + 1, due_at = EXCLUDED.due_at, "
+            "ON CONFLICT (id) DO UPDATE SET state = 'retry', waits = i.waits + 1, "
+            "due_at = EXCLUDED.received_at + make_interval(secs => LEAST(:most_s, :first_s * 2 ^ "
+            "LEAST(i.waits, 20))), "
             "reason = EXCLUDED.reason, holder = NULL WHERE i.holder = :by"
         )
         self._park_dead = text(
@@ -237,9 +240,9 @@ class InboxStore:
             self._reopen, {"case_no": case, "speaker": speaker, "sequence": sequence, "at": unit.wall}
         )
 
-    def claim_messages(self, context: ServiceContext, most: int) -> Claim:
+    def claim_messages(self, context: ServiceContext, most: int, holder: UUID | None = None) -> Claim:
         """Free messages until they hold `most` facts, in a transaction of its own."""
-        claim = Claim(uuid4())
+        claim = Claim(holder or uuid4())
         values = {"by": claim.holder, "lease": LEASE, "most": most}
         row = call(context.engine, "inbox.claim", self._claim_messages, values)
         for message, facts in row.messages or ():
@@ -248,9 +251,9 @@ class InboxStore:
         claim.more, claim.one_is_due = row.more, row.one_is_due
         return claim
 
-    def claim_lost_message(self, context: ServiceContext) -> Claim | None:
+    def claim_lost_message(self, context: ServiceContext, holder: UUID | None = None) -> Claim | None:
         """A message whose holder died."""
-        claim = Claim(uuid4(), lost=True)
+        claim = Claim(holder or uuid4(), lost=True)
         values = {"by": claim.holder, "lease": LEASE, "grace": GRACE}
         row = call(context.engine, "inbox.claim", self._claim_lost, values)
         if row.id is None:
@@ -259,10 +262,12 @@ class InboxStore:
         read_into(claim, row.facts)
         return claim
 
-    def claim_due(self, context: ServiceContext, *, most: int, max_deaths: int) -> Claim:
+    def claim_due(
+        self, context: ServiceContext, *, most: int, max_deaths: int, holder: UUID | None = None
+    ) -> Claim:
         """One fact that must go alone, or a few that went down with a batch once. Those that have died too
         often are in `dead`."""
-        claim = Claim(uuid4(), alone=True)
+        claim = Claim(holder or uuid4(), alone=True)
         values = {"by": claim.holder, "lease": LEASE, "grace": GRACE, "most": most}
         row = call(context.engine, "inbox.claim", self._claim_due, values)
         for fact in row.facts or ():
@@ -286,9 +291,9 @@ class InboxStore:
             claim.events = [event for event in claim.events if event.id in mine]
             claim.unreadable = [one for one in claim.unreadable if UUID(one.event["id"]) in mine]
 
-    def give_back(self, unit: Unit, claim: Claim) -> None:
-        """Let somebody else handle it: this process ends."""
-        unit.connection.execute(self._give_back, {"by": claim.holder})
+    def give_back(self, unit: Unit, holder: UUID) -> None:
+        """Let go of what this holder claimed, if it did."""
+        unit.connection.execute(self._give_back, {"by": holder})
 
     def split(self, unit: Unit, claim: Claim) -> None:
         """Turn claimed messages into claimed rows of the inbox: their facts no longer go together."""
@@ -307,6 +312,8 @@ class InboxStore:
                 "reason": reason,
                 "at": unit.wall,
                 "due_at": unit.wall + timedelta(seconds=_SET_ASIDE_S),
+                "first_s": _SET_ASIDE_S,
+                "most_s": _SET_ASIDE_CAP_S,
                 "by": claim.holder if claim else None,
             },
         )

@@ -4,15 +4,18 @@ facts are that came again."""
 import threading
 from typing import Any
 
+import psycopg2
 import pytest
 
 from deploy.services import part
+from shared import faults
 from shared.bus.handlers import handlers_of
 from shared.bus.host import Deliveries
 from shared.bus.inbox import GROUP, MAX_DEATHS, Handler, Inbox
 from shared.bus.parking import list_parked, replay_parked
 from shared.bus.store import Claim
 from shared.bus.unit import Unit
+from shared.db.outages import DatabaseAway
 from shared.events.fact import Event
 from tests.integration.bus.history import Stage, Stored, ident, open_line
 from tests.support.installation import settle
@@ -145,6 +148,32 @@ def test_what_is_given_back_is_handled_by_others_at_once_and_nobody_died(
 
     assert stage.outcome(number) == expected
     assert stage.installation.unfinished("notify") == 0
+
+
+def test_a_claim_of_which_nobody_knows_whether_it_happened_is_given_back(
+    stage: Stage, expected: list[str]
+) -> None:
+    number, facts = stage.new_case()
+    inbox = stage.installation.inbox("notify")
+    send(stage, facts)
+
+    def tear(point: str) -> None:
+        if point == "inbox.claim.commit.after":
+            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    faults.trace_points(tear)
+    try:
+        with pytest.raises(DatabaseAway):
+            inbox.run_batch(100)
+    finally:
+        faults.trace_points(None)
+    assert stage.installation.value("SELECT count(*) FROM notify.messages WHERE holder IS NOT NULL") > 0
+
+    while inbox.run_batch(100).count:
+        continue
+
+    assert stage.outcome(number) == expected
+    assert stage.installation.states("notify") == {}, "nobody took it for a death"
 
 
 def test_the_relay_stands_still_while_a_fact_is_handled_alone(stage: Stage) -> None:

@@ -95,6 +95,23 @@ def test_one_fact_is_set_aside_and_its_neighbours_go_on(stage: Stage, expected: 
 
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("delivery", ["database"], indirect=True)
+def test_nobody_is_set_aside_while_nobody_is_answered(stage: Stage) -> None:
+    cases = known_cases(stage)
+    inbox = stage.installation.inbox("notify")
+    with open_line(stage.installation, "notify", inbox) as line:
+        line.send([facts[0] for facts in cases.values()])
+    with locked(stage.installation, "LOCK TABLE notify.gates, notify.outbox"):
+        for _ in range(2 * MAX_TIMEOUTS):
+            with pytest.raises(DatabaseAway):
+                inbox.run_batch(100)
+    assert stage.installation.states("notify") == {}
+    while inbox.run_batch(100).count:
+        continue
+    assert stage.installation.has_handled("notify", *(ident(facts[0]) for facts in cases.values()))
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("delivery", ["database"], indirect=True)
 def test_a_table_that_nobody_can_use_parks_nothing(stage: Stage, expected: list[str]) -> None:
     cases = known_cases(stage)
     inbox = stage.installation.inbox("notify")

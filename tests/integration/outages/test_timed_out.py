@@ -1,18 +1,23 @@
-"""Statements do not get through in time: the tables that every command writes are locked."""
+"""Statements do not get through in time: somebody holds the tables that every command writes, or one table of
+one service."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from deploy.postgres import PostgresServer
+from deploy.processes import wait_until
 from deploy.services import SERVICES
 from shared.db.transaction import transaction
 from tests.integration.outages.sessions import setting
-from tests.integration.outages.walk import go_through
-from tests.support.installation import Installation
+from tests.integration.outages.walk import FULL_LENGTH, go_through
+from tests.support.installation import Installation, wait_for
 from tests.support.system import Road
+
+LOCKED_S = 80.0 if FULL_LENGTH else 4.0
 
 
 @contextmanager
@@ -35,3 +40,23 @@ def test_statements_time_out(road: Road, postgres: PostgresServer, limit: str) -
             yield
 
     go_through(road.system, timing_out(), answer_s=2.0)
+
+
+def test_one_table_is_locked_for_long(road: Road, postgres: PostgresServer) -> None:
+    system, made = road.system, road.system.made
+    pids = system.pids()
+
+    def one_more() -> bool:
+        system.apply_until_taken(str(uuid4()))
+        return False
+
+    with ExitStack() as both:
+        # So the facts meet as many time-outs in seconds as otherwise in a minute and a half.
+        both.enter_context(setting(postgres, made.settings.db.name, "lock_timeout", "200ms"))
+        wait_for(system.all_ready, "ready with the new setting", 10)
+        both.enter_context(locked(made, ["approval.tasks"]))
+        wait_until(one_more, LOCKED_S, every_s=LOCKED_S / 20)
+    system.wait_until_complete()
+    assert system.pids() == pids, "a process died of the outage"
+    deaths = "SELECT sum(deaths) + sum(attempts) FROM approval.inbox"
+    assert not made.value(deaths)

@@ -16,6 +16,7 @@ FULL_LENGTH = os.environ.get("ONESTOP_WALK") == "all"
 UNREADY_S = 10.0
 READY_S = 10.0
 BACK_S = 10.0
+COMPLETE_S = 20.0
 
 
 def go_through(
@@ -56,7 +57,7 @@ def go_through(
     for key in (before, *during, str(uuid4())):
         system.apply_until_taken(key, BACK_S)
     assert system.apply(before).json()["number"] == first.json()["number"]
-    system.wait_until_complete()
+    system.wait_until_complete(COMPLETE_S)
     assert system.pids() == pids, "a process died of the outage"
     for process in (system.web, *system.workers):
         assert "Traceback" not in process.output(), "an outage is told in one line"
