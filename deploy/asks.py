@@ -1,12 +1,15 @@
 """Who may ask whom what: the whole table. What does not stand here nobody may, in one process or between two.
 
-A question itself is a function in its owner's `web.py: answers`. After a change here `onestop secrets init`
-tells the owner of its new asker.
+A question itself is a function in its owner's `web.py: answers`; what every subscriber asks its speakers
+stands in `shared.bus.comparison`. After a change here `onestop secrets init` tells the owner of its new
+asker.
 """
 
+from deploy.services import SERVICES
+from shared.bus.comparison import QUESTIONS
 from shared.peers import MayAsk
 
-MAY_ASK: MayAsk = {
+_OF_THEIR_OWN: MayAsk = {
     "intake": {
         "contact": ("notify",),
         "application": ("approval",),
@@ -21,6 +24,15 @@ MAY_ASK: MayAsk = {
     "approval": {
         "reasons": ("intake",),
     },
+}
+
+MAY_ASK: MayAsk = {
+    owner: {
+        **_OF_THEIR_OWN.get(owner, {}),
+        # What was said, and to have it said again.
+        **{question: tuple(other for other in SERVICES if other != owner) for question in QUESTIONS},
+    }
+    for owner in SERVICES
 }
 """Owner -> question -> who may ask."""
 

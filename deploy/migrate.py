@@ -185,7 +185,8 @@ def _grant(connection: Connection, service: str) -> None:
         *(f"REVOKE ALL ON FUNCTION {service}.deliver(jsonb) FROM {other}" for other in others),
         *(f"GRANT USAGE ON SCHEMA {service} TO {speaker}" for speaker in speakers),
         *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {speaker}" for speaker in speakers),
-        f"GRANT USAGE ON SCHEMA {COMMON} TO {app}",
+        f"GRANT USAGE ON SCHEMA {COMMON} TO {app}, {owner_role(service)}",
+        f"GRANT SELECT ON {COMMON}.subscriptions TO {owner_role(service)}",
         f"GRANT SELECT ON {COMMON}.clock, {COMMON}.subscriptions, {COMMON}.matters TO {app}",
         f"GRANT EXECUTE ON FUNCTION {COMMON}.hand_on(text, text[], jsonb) TO {app}",
     )

@@ -18,6 +18,7 @@ from shared.ask import Asker, QuestionHandler
 from shared.auth.deps import Authenticator
 from shared.auth.identity import DevIdentity
 from shared.auth.tokens import TokenReader, Tokens
+from shared.bus import comparison
 from shared.context import build_context
 from shared.db.writable import check_writable
 from shared.http.context import WebContext
@@ -53,7 +54,10 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
         )
         for service in services
     }
-    answers |= {service: part(service, "web").answers(context) for service, context in contexts.items()}
+    answers |= {
+        service: {**part(service, "web").answers(context), **comparison.answers(context)}
+        for service, context in contexts.items()
+    }
     authenticator = Authenticator(_tokens(settings, services), cookie_secure=settings.web.cookie_secure)
     install_internal_edge(internal, settings.web)
     install_edge(app, settings.web, authenticator, render_problem_html=render_problem)

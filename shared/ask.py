@@ -99,7 +99,7 @@ class Asker:
         headers = {"Authorization": f"Bearer {peer_token(self._token, owner)}"}
         if traceparent := current_traceparent():
             headers["traceparent"] = traceparent
-        url = f"{self._peers[owner]}/internal/v1/{question}"
+        url = f"{self._peers[owner]}/internal/v1/{owner}/{question}"
         try:
             response = self._client.post(url, json=params, headers=headers)
             body = response.json()

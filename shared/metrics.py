@@ -63,6 +63,18 @@ ROWS_FORGOTTEN = Counter(
     ("service", "table"),
     registry=REGISTRY,
 )
+FACTS_MISSING = Gauge(
+    "onestop_facts_missing",
+    "Facts that a speaker handed on and that never came here; they are said again",
+    ("service", "speaker"),
+    registry=REGISTRY,
+)
+FACTS_NEVER_SAID = Gauge(
+    "onestop_facts_never_said",
+    "Facts heard here that their speaker does not know: it was restored, or somebody forged them",
+    ("service", "speaker"),
+    registry=REGISTRY,
+)
 BROKER_CONNECTED = Gauge(
     "onestop_broker_connected", "1 while connected to the broker", ("service",), registry=REGISTRY
 )

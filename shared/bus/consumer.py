@@ -128,6 +128,8 @@ class QueueConsumer:
         self._cancelling = threading.Event()
         self._cancelled = threading.Event()
         self._stopping = threading.Event()
+        self.idle_at = 0.0
+        """Seconds since 1970 when the queue last had nothing for us: whatever came before was handled."""
 
     @property
     def connected(self) -> bool:
@@ -154,7 +156,8 @@ class QueueConsumer:
     def run_batches(self) -> None:
         """Handle batches until stopped and nothing is at hand any more."""
         while True:
-            self._arrived.wait(self._linger_s)
+            if not self._arrived.wait(self._linger_s) and not self._deliveries and self.connected:
+                self.idle_at = time.time()
             self._arrived.clear()
             while self._deliveries:
                 self._handle_some()

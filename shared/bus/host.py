@@ -5,6 +5,7 @@ nameko hosts and stops; what is done stands in plain Python beside it, so that a
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum, auto
 from functools import partial
 from typing import Any, ClassVar
@@ -15,12 +16,13 @@ from nameko.timer import timer
 
 from shared.bus import retention
 from shared.bus.broker import TRANSPORT_ERRORS, BrokerPublisher
+from shared.bus.comparison import Comparison, nothing_delivered
 from shared.bus.consumer import QueueConsumer
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
 from shared.bus.housekeeping import forget, keep_tables, read_again
-from shared.bus.inbox import Inbox
+from shared.bus.inbox import Inbox, speakers_in
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
@@ -35,6 +37,7 @@ POLL_S = 1.0
 """How long a lost hint can cost."""
 
 _BUSY_S = 0.005
+_COMPARE_S = 60.0
 _TROUBLE_S = (0.1, 0.25, 0.5, 1.0)
 
 
@@ -97,6 +100,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         for runner, job_wake in zip(self.runners, self.job_wakes, strict=True):
             step = partial(self._run_jobs, runner)
             self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, step)))
+        self.ending.append(self._spawn(self._compare))
         if self.consumer is not None:
             self.ending.append(self._spawn(self.consumer.run_reader))
             self.draining.append(self._spawn(self.consumer.run_batches))
@@ -196,6 +200,22 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             elif then is _Next.WHEN_HINTED:
                 wake.wait(POLL_S)
 
+    def _compare(self) -> None:
+        """Once a minute: what was said against what was heard."""
+        speakers = speakers_in(handlers_of(self.container.service_cls))
+        comparison = Comparison(self.context, speakers, self._has_caught_up)
+        while not self.stopping.wait(_COMPARE_S):
+            try:
+                comparison.run()
+            except DatabaseAway as error:
+                _log.warning("comparing_repeats", service=self.context.service, error=kind_of(error))
+
+    def _has_caught_up(self, moment: datetime) -> bool:
+        """Nothing that was on its way to this service then is still on its way."""
+        if self.consumer is None:
+            return nothing_delivered(self.context, moment)
+        return self.consumer.idle_at > moment.timestamp()
+
     def _relay(self) -> "_Next":
         with self.inbox.exclusive:
             found = self.relay.run_once()
@@ -253,7 +273,7 @@ class ServiceWorker:
 
     @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]
     def keep_tables(self) -> None:
-        """Make the coming outbox partitions, drop what was sent a week ago."""
+        """Turn the outbox, fold the tallies."""
         keep_tables(self.context)
 
     @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]

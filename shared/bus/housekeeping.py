@@ -37,6 +37,7 @@ def keep_tables(context: ServiceContext) -> None:
                 ),
                 {"at": unit.wall},
             ).one()
+            unit.connection.execute(text(f"SELECT {context.service}.fold_tallies(:at)"), {"at": unit.wall})
         if not turned:
             # Nothing is lost: tomorrow's facts stand beside those that are a ring older.
             _log.warning("outbox_not_turned", service=context.service)

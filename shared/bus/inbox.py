@@ -233,7 +233,7 @@ class Inbox:
             for event in taken.fresh:
                 if event.id not in known:
                     changes.suspect(event)
-            self._leave(unit, taken, changes, {})
+            self._leave(unit, taken, plan, changes, {})
         _log.warning("delivered_again", service=self._context.service, facts=len(changes.told))
         self._context.hints.ring(inbox_hint(self._context.service))
 
@@ -350,16 +350,20 @@ class Inbox:
             changes.gone(event.id for event in (*plan.run, *plan.known))
             changes.gone(plan.passed)
             self._open_far_ones(unit, taken, moved)
-            self._leave(unit, taken, changes, moved)
+            self._leave(unit, taken, plan, changes, moved)
         self._count(plan, changes)
         if alone and reopened:
             self._context.hints.ring(inbox_hint(self._context.service))
 
-    def _leave(self, unit: Unit, taken: Taken, changes: Changes, moved: Mapping[str, Gate]) -> None:
+    def _leave(
+        self, unit: Unit, taken: Taken, plan: Plan, changes: Changes, moved: Mapping[str, Gate]
+    ) -> None:
         """What every transaction that took facts leaves behind."""
         for one in taken.unread:
             changes.unreadable(one, release())
-        changes.seen((event.speaker, event.id) for event in taken.fresh if event.id in taken.first)
+        known = {event.id for event in plan.known}
+        first = [event for event in taken.fresh if event.id in taken.first and event.id not in known]
+        changes.seen((event.speaker, event.id) for event in first)
         places = [envelope_of(one) for one in taken.unread]
         changes.seen((place["speaker"], UUID(place["id"])) for place in places)
         changes.result.gates.update(moved)

@@ -23,8 +23,10 @@ RULES = (
         which_in_words="done, or given up by people",
         why="what became of a call to the outside is asked within days; open and failed jobs stay",
     ),
-    until_handled("said_tally", "folded by the hour, and gone when every subscriber has confirmed it"),
-    until_handled("heard_tally", "folded by the hour, and gone when it was compared"),
+    until_handled("said_tally", "folded to one row a minute after an hour, and gone after 16 days"),
+    until_handled("heard_tally", "folded to one row a minute and speaker after an hour, gone after 16 days"),
+    with_the_release("comparisons", "one row a speaker"),
+    with_the_release("confirmations", "one row a subscriber"),
     for_a_time(
         "undecodable",
         timedelta(days=90),

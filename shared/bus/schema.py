@@ -21,6 +21,7 @@ FUNCTIONS = (
     "mark_outbox(bigint[], timestamptz, smallint[])",
     "relay(integer)",
     "turn_outbox(timestamptz)",
+    "fold_tallies(timestamptz)",
 )
 """What a service may call in its own schema; everybody else has `deliver` only."""
 

@@ -11,6 +11,8 @@ CREATE TABLE {schema}.outbox (
     event jsonb NOT NULL,
     emitted_at timestamptz NOT NULL,
     sent_at timestamptz,
+    -- Handed on once more because somebody missed it; counted as said already.
+    again boolean DEFAULT false NOT NULL,
     PRIMARY KEY (id, slot)
 ) PARTITION BY LIST (slot);
 DO $$ BEGIN
@@ -95,15 +97,34 @@ CREATE INDEX jobs_ended ON {schema}.jobs (finished_at) WHERE state IN ('done', '
 
 -- What was handed on, and what was first seen of each speaker, by the minute in the facts' ids: how many, and
 -- the exclusive or of the low eight bytes of their ids. Only appended to; folded later.
-CREATE TABLE {schema}.said_tally (minute timestamptz NOT NULL, facts integer NOT NULL, tails bigint NOT NULL);
+CREATE TABLE {schema}.said_tally (
+    minute timestamptz NOT NULL,
+    facts integer NOT NULL,
+    tails bigint NOT NULL,
+    added_at timestamptz NOT NULL
+);
 CREATE INDEX said_tally_minute ON {schema}.said_tally (minute);
+CREATE INDEX said_tally_added ON {schema}.said_tally (added_at);
 CREATE TABLE {schema}.heard_tally (
     speaker varchar(40) NOT NULL,
     minute timestamptz NOT NULL,
     facts integer NOT NULL,
-    tails bigint NOT NULL
+    tails bigint NOT NULL,
+    added_at timestamptz NOT NULL
 );
 CREATE INDEX heard_tally_minute ON {schema}.heard_tally (speaker, minute);
+CREATE INDEX heard_tally_added ON {schema}.heard_tally (added_at);
+-- Until when each speaker was compared, and what was found the last time: facts said and not heard, heard and
+-- never said.
+CREATE TABLE {schema}.comparisons (
+    speaker varchar(40) PRIMARY KEY,
+    compared_to timestamptz NOT NULL,
+    checked_at timestamptz NOT NULL,
+    missing integer DEFAULT 0 NOT NULL,
+    above integer DEFAULT 0 NOT NULL
+);
+-- Until when each subscriber has found everything that was handed on.
+CREATE TABLE {schema}.confirmations (subscriber varchar(40) PRIMARY KEY, through timestamptz NOT NULL);
 
 -- A sample of the messages that are no facts, and how many there were. `sealed` is empty where the body was too
 -- large to be kept.
@@ -304,7 +325,7 @@ BEGIN
             counted = true;
     END IF;
     IF seen IS NOT NULL THEN
-        INSERT INTO {schema}.heard_tally SELECT r.speaker, r.minute, r.facts, r.tails
+        INSERT INTO {schema}.heard_tally SELECT r.speaker, r.minute, r.facts, r.tails, at
         FROM jsonb_to_recordset(seen) AS r(speaker text, minute timestamptz, facts int, tails bigint);
     END IF;
     IF left_jobs IS NOT NULL THEN
@@ -464,10 +485,11 @@ LANGUAGE plpgsql AS $$
 BEGIN
     WITH marked AS (
         UPDATE {schema}.outbox SET sent_at = at
-        WHERE id = ANY(ids) AND slot = ANY(slots) AND sent_at IS NULL RETURNING event->>'id' AS id
+        WHERE id = ANY(ids) AND slot = ANY(slots) AND sent_at IS NULL RETURNING event->>'id' AS id, again
     )
     INSERT INTO {schema}.said_tally
-    SELECT {schema}.minute_of(m.id), count(*), bit_xor({schema}.tail_of(m.id)) FROM marked AS m GROUP BY 1;
+    SELECT {schema}.minute_of(m.id), count(*), bit_xor({schema}.tail_of(m.id)), at
+    FROM marked AS m WHERE NOT m.again GROUP BY 1;
 END $$;
 
 -- Delivery inside the database: what is to be handed on goes through the subscribers' doors and is marked, in
@@ -494,7 +516,8 @@ BEGIN
 END $$;
 
 -- Truncating is more than the app role may do; it may ask the owner for exactly this: empty the slot that
--- comes next, when all of it was sent. False while it still holds something, or somebody reads it.
+-- comes next, when all of it was sent and every subscriber has confirmed it. False while it still holds
+-- something, or somebody reads it.
 CREATE FUNCTION {schema}.turn_outbox(at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {schema} SET lock_timeout = '200ms' AS $$
 DECLARE
@@ -507,7 +530,14 @@ BEGIN
         RETURN false;
     END IF;
     SELECT EXISTS (SELECT 1 FROM {schema}.outbox WHERE slot = next),
-           EXISTS (SELECT 1 FROM {schema}.outbox WHERE slot = next AND sent_at IS NULL)
+           EXISTS (
+               SELECT 1 FROM {schema}.outbox AS o WHERE o.slot = next AND (o.sent_at IS NULL OR EXISTS (
+                   SELECT 1 FROM onestop.subscriptions AS s
+                   LEFT JOIN {schema}.confirmations AS c ON c.subscriber = s.subscriber
+                   WHERE s.speaker = '{schema}' AND COALESCE(c.through, s.since) <= o.sent_at
+                   AND s.since <= o.sent_at
+               ))
+           )
     INTO kept, unsent;
     IF kept AND NOT unsent THEN
         EXECUTE format('TRUNCATE {schema}.outbox_%s', lpad(next::text, 2, '0'));
@@ -517,3 +547,24 @@ EXCEPTION WHEN lock_not_available THEN
     RETURN false;
 END $$;
 REVOKE ALL ON FUNCTION {schema}.turn_outbox(timestamptz) FROM PUBLIC;
+
+-- Rows of the tallies that are older than an hour become one a minute; those of a ring ago go.
+CREATE FUNCTION {schema}.fold_tallies(at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {schema} AS $$
+BEGIN
+    WITH old AS (
+        DELETE FROM {schema}.said_tally WHERE added_at < at - interval '1 hour'
+        AND added_at >= at - interval '3 hours' RETURNING *
+    )
+    INSERT INTO {schema}.said_tally SELECT minute, sum(facts), bit_xor(tails), max(added_at)
+    FROM old GROUP BY minute;
+    WITH old AS (
+        DELETE FROM {schema}.heard_tally WHERE added_at < at - interval '1 hour'
+        AND added_at >= at - interval '3 hours' RETURNING *
+    )
+    INSERT INTO {schema}.heard_tally SELECT speaker, minute, sum(facts), bit_xor(tails), max(added_at)
+    FROM old GROUP BY speaker, minute;
+    DELETE FROM {schema}.said_tally WHERE added_at < at - interval '16 days';
+    DELETE FROM {schema}.heard_tally WHERE added_at < at - interval '16 days';
+END $$;
+REVOKE ALL ON FUNCTION {schema}.fold_tallies(timestamptz) FROM PUBLIC;

@@ -20,11 +20,11 @@ from shared.peers import MayAsk, Peers, check_may_ask
 def internal_router(
     owner: str, answers: Mapping[str, QuestionHandler], may_ask: MayAsk, peers: Peers
 ) -> APIRouter:
-    """The internal HTTP API of one service: POST /internal/v1/<question>, for those who may ask it.
+    """The internal HTTP API of one service: POST /internal/v1/<owner>/<question>, for those who may ask it.
 
-    Each question is a route of its own, so that several services can live in one app; names must differ.
+    Each question is a route of its own.
     """
-    router = doors("/internal/v1", include_in_schema=False)
+    router = doors(f"/internal/v1/{owner}", include_in_schema=False)
     for question, answer in answers.items():
         admit = partial(check_may_ask, may_ask, owner=owner, question=question)
         router.add_api_route(

@@ -9,6 +9,7 @@ from deploy.asks import MAY_ASK
 from deploy.generated import ROOT
 from deploy.secret_files import init_secrets
 from deploy.services import SERVICES, part
+from shared.bus import comparison
 from shared.context import build_context
 from shared.settings import DbSettings, Settings
 
@@ -30,7 +31,8 @@ def asked_by(service: str) -> set[tuple[str, str]]:
 def test_the_table_names_every_question_that_a_service_answers(service: str, tmp_path: Path) -> None:
     init_secrets(tmp_path)
     settings = Settings(environment="test", db=DbSettings(host="/nowhere"), secrets_dir=tmp_path)
-    answers = part(service, "web").answers(build_context(settings, service))
+    context = build_context(settings, service)
+    answers = {**part(service, "web").answers(context), **comparison.answers(context)}
     assert set(MAY_ASK.get(service, {})) == set(answers)
 
 
@@ -40,6 +42,6 @@ def test_the_table_allows_what_a_service_asks_and_nothing_more(service: str) -> 
         (owner, question)
         for owner, questions in MAY_ASK.items()
         for question, askers in questions.items()
-        if service in askers
+        if service in askers and question not in comparison.QUESTIONS
     }
     assert allowed == asked_by(service)

@@ -143,6 +143,7 @@ ASIDE = {
     "inbox.split.commit.*": "test_timeouts, test_retry: facts of a message part ways",
     "inbox.undecodable.commit.*": "test_floods: a message that comes again is the same message",
     "ready.commit.*": "a probe",
+    "comparison.*.commit.*": "repeated every minute from where it stood; test_lost_facts",
     "jobs.set_back.commit.*": "test_jobs: a job whose own code fails is set back",
     "keeping.commit.*": "the ring of days, repeated every ten minutes",
     "parked.*.commit.*": "an act of people, who see whether it succeeded",

@@ -163,6 +163,7 @@ NO_LISTS = {
     "deploy/postgres.py": "asks whether the server answers",
     "deploy/subscribing.py": "subscriptions are few; cases are seeded a thousand at a time",
     "deploy/trace.py": "one case, by its number",
+    "shared/bus/comparison.py": "sums of a few minutes; the facts of one, a page at a time",
     "shared/bus/hints.py": "pg_notify",
     "shared/bus/housekeeping.py": "calls functions; what waits in the outbox is counted",
     "shared/bus/idempotency.py": "one row, by its key",

@@ -75,5 +75,5 @@ def test_whoever_names_somebody_does_not_change_how_they_are_reached(hall: Hall)
     token = load_secret(hall.installation.settings, "notify", SERVICE_TOKEN)
     service = bearer(peer_token(token, "intake"))
     asked = {"person": person, "case": number, "purpose": "test"}
-    answer = hall.internal.post("/internal/v1/contact", headers=service, json=asked)
+    answer = hall.internal.post("/internal/v1/intake/contact", headers=service, json=asked)
     assert answer.json()["phone"] == victim.phone

@@ -13,7 +13,7 @@ from shared.peers import peer_token
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from tests.support.installation import ROOT, Installation, Worker, wait_for
 
-INTERNAL = ("/metrics", "/readyz", "/internal/v1/contact")
+INTERNAL = ("/metrics", "/readyz", "/internal/v1/intake/contact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Served:
         token = peer_token(load_secret(self.installation.settings, "notify", SERVICE_TOKEN), "intake")
         headers = {"Authorization": f"Bearer {token}", "Host": "127.0.0.1"}
         body = {"person": "00000000-0000-0000-0000-000000000000", "case": "1", "purpose": "test"}
-        url = f"{address}/internal/v1/contact"
+        url = f"{address}/internal/v1/intake/contact"
         return httpx.post(url, json=body, headers=headers, trust_env=False).status_code
 
 

@@ -128,7 +128,10 @@ def test_a_file_of_full_size_passes_between_services(hall: Hall) -> None:
     body = {"owner": str(uuid4()), "name": "f", "content": base64.b64encode(content).decode()}
     token = load_secret(hall.installation.settings, "intake", SERVICE_TOKEN)
     service = bearer(peer_token(token, "materials"))
-    assert hall.internal.post("/internal/v1/keep_upload", headers=service, json=body).status_code == 200
+    assert (
+        hall.internal.post("/internal/v1/materials/keep_upload", headers=service, json=body).status_code
+        == 200
+    )
 
 
 MULTIPART = {

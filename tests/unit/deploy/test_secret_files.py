@@ -81,7 +81,8 @@ def test_what_follows_from_a_secret_follows_a_new_one(settings: Settings) -> Non
     for name in (DB_PASSWORD, SERVICE_TOKEN):
         (settings.secrets_dir / "notify" / name).unlink()
     made = {str(path.relative_to(settings.secrets_dir)) for path in init_secrets(settings.secrets_dir)}
-    assert made == {"notify/db.password", "notify/service.token", "intake/askers.json", "migrate/roles.json"}
+    asked = {f"{owner}/askers.json" for owner in SERVICES if owner != "notify"}
+    assert made == {"notify/db.password", "notify/service.token", "migrate/roles.json"} | asked
     new = role_verifiers(settings)
     assert [role for role in old if old[role] != new[role]] == ["onestop_notify_app"]
     shown = peer_token(load_secret(settings, "notify", SERVICE_TOKEN), "intake")

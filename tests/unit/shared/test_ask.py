@@ -159,8 +159,8 @@ def test_what_an_owner_was_shown_opens_no_other_owner() -> None:
     """Whoever breaks into materials has what notify showed it, and cannot ask intake with it."""
     client = TestClient(owner_app(KEY))
     shown = {"Authorization": f"Bearer {peer_token(KEY, 'materials')}"}
-    assert client.post("/internal/v1/other", json={}, headers=shown).status_code == 200
-    answer = client.post("/internal/v1/contact", json={"of": "zhang"}, headers=shown)
+    assert client.post("/internal/v1/materials/other", json={}, headers=shown).status_code == 200
+    answer = client.post("/internal/v1/intake/contact", json={"of": "zhang"}, headers=shown)
     assert (answer.status_code, answer.json()["code"]) == (401, "peer.unknown")
 
 
@@ -215,5 +215,5 @@ def test_another_installations_token_gets_no_answer(tmp_path: Path) -> None:
 
 def test_people_cannot_ask_what_services_ask() -> None:
     client = TestClient(owner_app(KEY))
-    answer = client.post("/internal/v1/contact", json={"of": "zhang"})
+    answer = client.post("/internal/v1/intake/contact", json={"of": "zhang"})
     assert (answer.status_code, answer.json()["code"]) == (401, "auth.required")
