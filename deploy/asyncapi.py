@@ -5,9 +5,10 @@ from typing import Any
 from deploy.services import SERVICES, part, subscriptions
 from shared.bus.handlers import handlers_of
 from shared.bus.topology import EXCHANGE, queue_arguments, queue_name, routing_pattern
+from shared.bus.wire import BATCH_CONTENT_TYPE, BATCH_FACTS, LANES, TYPES_HEADER
 from shared.events import Fact, fact_classes
 
-_HEADERS = {
+_HEADERS: dict[str, Any] = {
     "type": "object",
     "description": "CloudEvents 1.0, binary mode of the AMQP 0-9-1 binding",
     "required": ["ce-specversion", "ce-id", "ce-source", "ce-type", "ce-subject", "ce-time", "ce-sequence"],
@@ -34,6 +35,35 @@ _HEADERS = {
             "description": "the first of the chain",
         },
         "ce-traceparent": {"type": "string", "description": "W3C trace context"},
+        "ce-follows": {
+            "type": "string",
+            "format": "uuid",
+            "description": "the fact that the service said before it about the case",
+        },
+    },
+}
+
+_BATCH = "onestop.batch"
+_BATCH_MESSAGE = {
+    "name": _BATCH,
+    "title": "Batch",
+    "summary": "Many facts of one service in one message, in order; facts of one case go by one lane.",
+    "contentType": BATCH_CONTENT_TYPE,
+    "headers": {
+        "type": "object",
+        "properties": {
+            TYPES_HEADER: {"type": "string", "description": "the types in it, joined by commas"},
+        },
+    },
+    "payload": {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": BATCH_FACTS,
+        "items": {
+            "type": "object",
+            "description": "CloudEvents 1.0, JSON format: the attributes of a fact alone, without `ce-`",
+            "required": [*(name.removeprefix("ce-") for name in _HEADERS["required"]), "data"],
+        },
     },
 }
 
@@ -59,7 +89,7 @@ def asyncapi_document() -> dict[str, Any]:
         },
         "operations": operations,
         "components": {
-            "messages": {fact.type: _message(fact) for fact in facts},
+            "messages": {**{fact.type: _message(fact) for fact in facts}, _BATCH: _BATCH_MESSAGE},
             "messageTraits": {"cloudEvent": {"headers": _HEADERS}},
         },
     }
@@ -108,9 +138,14 @@ def _queue_channel(service: str, facts: list[type[Fact]]) -> dict[str, Any]:
     return {
         "address": queue_name(service),
         "description": (
-            f"All facts of {', '.join(speakers)}. Facts without a handler only move the gate on. {arguments}"
+            f"All facts of {', '.join(speakers)}, one by one or in batches with the key "
+            f"onestop.<service>.batch.<lane> (lanes 0 to {LANES - 1}). Facts without a handler only move the "
+            f"gate on. {arguments}"
         ),
-        "messages": _messages(fact for fact in facts if fact.speaker in speakers),
+        "messages": {
+            **_messages(fact for fact in facts if fact.speaker in speakers),
+            _BATCH: {"$ref": f"#/components/messages/{_BATCH}"},
+        },
         "bindings": {
             "amqp": {
                 "is": "queue",

@@ -205,6 +205,7 @@ class QueueConsumer:
             self._withheld.clear()
             self._unsettled = self._bytes_at_hand = 0
         metrics.BROKER_CONNECTED.labels(self._service).set(0)
+        metrics.INFLIGHT.labels(self._service).set(0)
         if connection is not None:
             try:
                 connection.close()
@@ -256,6 +257,7 @@ class QueueConsumer:
             self._deliveries.append(delivery)
             self._unsettled += 1
             self._bytes_at_hand += len(raw.body or b"")
+            metrics.INFLIGHT.labels(self._service).set(self._unsettled)
             self._moved_at = time.monotonic()
         full = self._unsettled >= self._prefetch or len(self._deliveries) >= self._batch
         if full or any(map(self._inbox.is_urgent, delivery.types)):
@@ -333,6 +335,7 @@ class QueueConsumer:
             # It comes again, is recognised in the inbox and acknowledged then.
             _log.warning("ack_failed", service=self._service, error=type(error).__name__)
         self._unsettled -= len(some)
+        metrics.INFLIGHT.labels(self._service).set(self._unsettled)
         self._moved_at = time.monotonic()
 
     def _tell(self, *, at_once: bool) -> None:
