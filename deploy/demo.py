@@ -17,7 +17,7 @@ from deploy.errors import MadeByAnotherBuild
 from deploy.installation import Installation, InstallationOptions, keeps_database, remembered_settings
 from deploy.kept_data import check_kept, put_aside
 from deploy.output import emit_json, say
-from deploy.standins.launch import SmsStandin
+from deploy.standins.launch import MailStandin, SmsStandin, Standin
 from deploy.supervisor_state import is_held
 
 _ENDED_EARLIER = 10
@@ -29,18 +29,22 @@ def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, w
     Must be called from the main thread: what it starts ends with that thread.
     """
     put_aside_another_builds(data_dir)
-    standin = SmsStandin(data_dir / "sms")
+    sms, mail = SmsStandin(data_dir / "sms"), MailStandin(data_dir / "mail")
     installation = Installation(
         InstallationOptions(
-            data_dir, environment="demo", broker=broker, web_port=web_port, settings=_settings(standin)
+            data_dir, environment="demo", broker=broker, web_port=web_port, settings=_settings(sms, mail)
         )
     )
-    demo = _Demo(installation, once=once, as_json=as_json)
-    standin.start()
+    demo = _Demo(installation, {"sms": sms, "mail": mail}, once=once, as_json=as_json)
     try:
+        for standin in (sms, mail):
+            standin.launch()
+        for standin in (sms, mail):
+            standin.wait()
         return asyncio.run(installation.supervisor(main=demo.main).run())
     finally:
-        standin.stop()
+        for standin in (sms, mail):
+            standin.stop()
 
 
 def put_aside_another_builds(data_dir: Path) -> None:
@@ -58,20 +62,23 @@ def put_aside_another_builds(data_dir: Path) -> None:
         say(f"onestop demo: the data of an earlier build are now in {aside}; this one begins with new data")
 
 
-def _settings(standin: SmsStandin) -> dict[str, str]:
+def _settings(*standins: SmsStandin | MailStandin) -> dict[str, str]:
     return {
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_CLOCK_OFFSET_ALLOWED": "true",
         "ONESTOP_WEB__COOKIE_SECURE": "false",
-        **standin.environment(),
+        **{name: value for standin in standins for name, value in standin.environment().items()},
     }
 
 
 class _Demo:
     """What runs beside the supervisor once all is ready."""
 
-    def __init__(self, installation: Installation, *, once: bool, as_json: bool) -> None:
-        self._house = installation
+    def __init__(
+        self, installation: Installation, standins: Mapping[str, Standin], *, once: bool, as_json: bool
+    ) -> None:
+        self._installation = installation
+        self._standins = standins
         self._once = once
         self._as_json = as_json
         self._stop = Event()
@@ -86,7 +93,7 @@ class _Demo:
             raise
 
     def _run(self) -> int | None:
-        hall = Hall(self._house.url, self._tell, self._stop)
+        hall = Hall(self._installation.url, self._tell, self._stop)
         try:
             tokens = self._prepare(hall)
             cases = play(hall, tokens)
@@ -105,7 +112,7 @@ class _Demo:
         from shared.settings import Settings
 
         # This process is told what its children are told.
-        os.environ.update(self._house.settings())
+        os.environ.update(self._installation.settings())
         settings = Settings()
         publish_built_in(settings)
         known = {person: hall.log_in(person) for person in PEOPLE}
@@ -127,10 +134,12 @@ class _Demo:
     def _show_addresses(self, hall: Hall) -> None:
         people = "".join(f"\n    {p.name}  {p.id_number}" for p in PEOPLE)
         self._tell(
-            f"\n  演示已就绪 The demo is ready. Ctrl-C ends it; data stay in {self._house.data_dir}\n"
+            f"\n  演示已就绪 The demo is ready. Ctrl-C ends it; data stay in {self._installation.data_dir}\n"
             f"  办事大厅 service hall   {hall.url}/\n"
             f"  测试登录 test log-in    {hall.url}/dev/login   (NOT for production)\n"
             f"  错误代码 error codes    {hall.url}/problems\n"
+            f"  短信 text messages      {self._standins['sms'].url}/\n"
+            f"  邮箱 mailbox            {self._standins['mail'].url}/\n"
             f"  测试人员 test people:{people}\n"
             "  令牌 tokens: POST /dev/tokens/citizen, /dev/tokens/officer\n"
         )

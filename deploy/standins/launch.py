@@ -1,4 +1,4 @@
-"""The SMS stand-in as a process of ours: start it, set its faults, read its books."""
+"""The stand-ins as processes of ours: start them, set their faults, read their books."""
 
 import secrets
 import signal
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -15,25 +15,119 @@ from deploy.errors import NotStarted
 from deploy.processes import end, free_port, spawn, wait_until
 from deploy.standins.fault_switch import Fault, Plan
 from deploy.standins.ledger import Taken, read_ledger
+from deploy.standins.mails import Mail, read_mails
 
 ACCESS_KEY_ID = "standin"
 SIGN_NAME = "一件事服务大厅"
 _START_S = 15.0
 
 
-@dataclass(slots=True)
-class SmsStandin:
-    """One stand-in. `folder` keeps its ledger, its secret and its output over restarts; so does `port`."""
+@dataclass
+class Standin:
+    """One stand-in. `folder` keeps its books and its output over restarts; so does `port`, its page's."""
 
     folder: Path
     port: int = field(default_factory=free_port)
-    options: Sequence[str] = ()
-    _process: subprocess.Popen[bytes] | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, kw_only=True)
+    name: ClassVar[str]
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Where its page is."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return self.folder / f"{self.name}.log"
+
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        """Does it answer?"""
+        try:
+            return httpx.get(f"{self.url}/__healthz", timeout=1, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def launch(self) -> None:
+        """Start it, without waiting for it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = self.command()
+        with self.log.open("ab") as output:
+            self._process = spawn(command, output=output.fileno(), cwd=Path(__file__).parents[2])
+
+    def wait(self) -> None:
+        """Until it answers. Raises NotStarted."""
+        process = self._process
+        assert process is not None
+        if not wait_until(lambda: process.poll() is not None or self.is_ready(), _START_S) or process.poll():
+            said = self.log.read_text(encoding="utf-8", errors="replace")[-500:]
+            self.kill()
+            raise NotStarted(
+                f"替身 {self.name} 没有启动：{said}", f"the stand-in {self.name} did not start: {said}"
+            )
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises NotStarted."""
+        self.launch()
+        self.wait()
+
+    def stop(self) -> None:
+        """Ask it to end; nothing if it does not run."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self._end(signal.SIGKILL)
+
+    def _get(self, path: str) -> Any:
+        return httpx.get(f"{self.url}{path}", timeout=5, trust_env=False).raise_for_status().json()
+
+    def _end(self, sign: signal.Signals) -> None:
+        if self._process is not None:
+            end(self._process, sign, 5)
+            self._process = None
+
+
+@dataclass
+class MailStandin(Standin):
+    """Everybody's mailbox, behind a server that asks for neither TLS nor a password."""
+
+    name = "mail"
+    smtp_port: int = field(default_factory=free_port)
+
+    def environment(self) -> dict[str, str]:
+        """What the channel `email` needs to use it, as variables of a process."""
+        return {
+            "ONESTOP_CHANNELS__EMAIL__HOST": "127.0.0.1",
+            "ONESTOP_CHANNELS__EMAIL__PORT": str(self.smtp_port),
+            "ONESTOP_CHANNELS__EMAIL__SECURITY": "none",
+            "ONESTOP_CHANNELS__EMAIL__SENDER": "no-reply@hall.example.org",
+            "ONESTOP_CHANNELS__EMAIL__SENDER_NAME": SIGN_NAME,
+        }
+
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+        ports = ["--smtp-port", str(self.smtp_port), "--port", str(self.port)]
+        return [sys.executable, "-m", "deploy.standins.mailbox", *ports, "--mails", self._mails()]
+
+    def taken(self) -> list[Mail]:
+        """Its mails, read from the file, so that it need not run."""
+        return read_mails(self._mails())
+
+    def _mails(self) -> Path:
+        return self.folder / "mails.jsonl"
+
+
+@dataclass
+class SmsStandin(Standin):
+    """An SMS gateway; beside its books it keeps its secret."""
+
+    name = "sms"
+    options: Sequence[str] = ()
 
     def settings(self, *, timeout_s: float = 3.0) -> dict[str, str]:
         """What the channel `sms` needs to use it."""
@@ -61,36 +155,10 @@ class SmsStandin:
         return path
 
     def command(self) -> list[str | Path]:
-        """What runs it, for a supervisor."""
+        """What runs it."""
         fixed = ["--port", str(self.port), "--access-key-id", ACCESS_KEY_ID]
         files: list[str | Path] = ["--ledger", self.folder / "sms.jsonl", "--secret-file", self.secret_file()]
         return [sys.executable, "-m", "deploy.standins.sms_gateway", *fixed, *files, *self.options]
-
-    def is_ready(self) -> bool:
-        """Does it answer?"""
-        try:
-            return httpx.get(f"{self.url}/__healthz", timeout=1, trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
-    def start(self) -> None:
-        """Start it and wait until it answers. Raises NotStarted."""
-        command = self.command()
-        with (self.folder / "sms.log").open("ab") as output:
-            process = spawn(command, output=output.fileno(), cwd=Path(__file__).parents[2])
-        self._process = process
-        if not wait_until(lambda: process.poll() is not None or self.is_ready(), _START_S) or process.poll():
-            said = (self.folder / "sms.log").read_text(encoding="utf-8", errors="replace")[-500:]
-            self.kill()
-            raise NotStarted(f"短信网关替身没有启动：{said}", f"the SMS stand-in did not start: {said}")
-
-    def stop(self) -> None:
-        """Ask it to end; nothing if it does not run."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """`kill -9`."""
-        self._end(signal.SIGKILL)
 
     def plan(self, *faults: Fault, seed: int = 0) -> None:
         """Replace the faults to come; none at all makes it well again."""
@@ -105,11 +173,3 @@ class SmsStandin:
     def taken(self) -> list[Taken]:
         """Its ledger, read from the file, so that it need not run."""
         return read_ledger(self.folder / "sms.jsonl")
-
-    def _get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}{path}", timeout=5, trust_env=False).raise_for_status().json()
-
-    def _end(self, sign: signal.Signals) -> None:
-        if self._process is not None:
-            end(self._process, sign, 5)
-            self._process = None

@@ -2,8 +2,9 @@
 
     python -m deploy.standins.sms_gateway --port 8610 --ledger sms.jsonl --secret-file sms.key
 
-Doors: POST / (SendSms, QuerySendDetails, signed), GET /__ledger, GET and POST /__faults, GET /__healthz. It
-knows no idempotency unless told to (`--honours-out-id`), so what is sent twice stands in the ledger twice.
+Doors: POST / (SendSms, QuerySendDetails, signed), GET / (a page), GET /__ledger, GET and POST /__faults, GET
+/__healthz. It knows no idempotency unless told to (`--honours-out-id`), so what is sent twice stands in the
+ledger twice.
 """
 
 import argparse

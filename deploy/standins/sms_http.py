@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from pydantic import ValidationError
 
 from deploy.standins.fault_switch import Door, Fault, Garbage, Kind, Plan
+from deploy.standins.pages import list_page
 from deploy.standins.sms_core import Reply, SmsGateway
 
 _LONGEST_REQUEST = 64 * 1024
@@ -66,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
     gate: Gate
 
     def do_GET(self) -> None:
+        if self.path == "/":
+            return self._raw(200, self._page(), "text/html; charset=utf-8")
         if self.path == "/__healthz":
             return self._json(200, {"status": "ok"})
         if self.path == "/__ledger":
@@ -89,6 +92,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: request lines are of no use here."""
+
+    def _page(self) -> bytes:
+        """The messages without their phones, which nobody kept."""
+        columns = ("时间 Time", "模板 Template", "参数 Parameters")
+        taken = self.gateway.ledger.all()[::-1]
+        rows = ((one.at[:19], one.template, "\n".join(map(" = ".join, one.params.items()))) for one in taken)
+        return list_page("演示短信 Demo text messages", columns, rows)
 
     def _gateway_call(self, params: dict[str, str]) -> None:
         now = datetime.now(UTC)

@@ -10,11 +10,14 @@ from services.intake.errors import CaseNotFound, TooManyLookups
 from services.intake.models import Case, LookupMiss, PersonRead
 from shared.auth.principal import Principal
 from shared.bus.unit import Unit
+from shared.errors import BadRequest
 from shared.paging import moment, page_of, plain, read_cursor
 
 WINDOW = timedelta(minutes=10)
 MISSES = 20
 """Look-ups that may find nothing, per asker and per case number, within the window."""
+CONTACTS = {"phone": "sealed_phone", "email": "sealed_email"}
+"""How people can be reached, and where it is kept."""
 
 
 def own_case(unit: Unit, number: str, citizen: Principal) -> Case:
@@ -55,13 +58,19 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
     return None
 
 
-def read_phone(unit: Unit, person: UUID, number: str, reader: str, purpose: str) -> str | None:
-    """A person's phone number, for a purpose; the reading is noted in the same transaction."""
+def read_contact(unit: Unit, person: UUID, kind: str, number: str, reader: str, purpose: str) -> str | None:
+    """How to reach a person, for a purpose: `kind` is phone or email. None when we do not know.
+
+    The reading of what is there is noted in the same transaction. Raises BadRequest for another kind.
+    """
+    if kind not in CONTACTS:
+        raise BadRequest(detail_en=f"contacts are {', '.join(CONTACTS)}")
     found = queries.contact(unit.session, person)
-    _note(unit, person, number, "phone", reader, purpose)
-    if found is None:
+    sealed = getattr(found, CONTACTS[kind], None)
+    if sealed is None:
         return None
-    return unit.context.vault.open(found.sealed_phone, table="contacts", row=person, column="sealed_phone")
+    _note(unit, person, number, kind, reader, purpose)
+    return unit.context.vault.open(sealed, table="contacts", row=person, column=CONTACTS[kind])
 
 
 def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict[str, Any]:

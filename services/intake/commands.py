@@ -57,14 +57,13 @@ class Receipt:
     received_at: str
 
 
-def register_person(unit: Unit, id_number: str, name: str, phone: str | None, locale: str = "zh-CN") -> UUID:
+def register_person(unit: Unit, who: NamedPerson, locale: str = "zh-CN") -> UUID:
     """The person_ref of somebody whose identity was verified; made at the first meeting.
 
-    `id_number` has passed the check. The ID number itself is sealed; it is found by a keyed HMAC.
+    The ID number has passed the check. It is sealed, and found by a keyed HMAC.
     """
-    person_ref = _meet(unit, id_number, name)
-    if phone:
-        _keep_contact(unit, person_ref, phone, locale, replace=True)
+    person_ref = _meet(unit, who.id_number, who.name)
+    _keep_contact(unit, person_ref, who, locale, replace=True)
     return person_ref
 
 
@@ -77,11 +76,10 @@ def _named_persons(unit: Unit, people: Mapping[str, NamedPerson], submission: Su
 
 def _named_person(unit: Unit, who: NamedPerson, submission: Submission) -> UUID:
     person_ref = _meet(unit, who.id_number, who.name)
-    if who.phone:
-        # A form can name anybody. Only for themselves may people change how we reach them, else whoever knows
-        # an ID number could have somebody else's notices sent to their own phone.
-        own = submission.submitter in (None, person_ref)
-        _keep_contact(unit, person_ref, who.phone, submission.locale, replace=own)
+    # A form can name anybody. Only for themselves may people change how we reach them, else whoever knows
+    # an ID number could have somebody else's notices sent to their own phone.
+    own = submission.submitter in (None, person_ref)
+    _keep_contact(unit, person_ref, who, submission.locale, replace=own)
     return person_ref
 
 
@@ -92,9 +90,17 @@ def _meet(unit: Unit, id_number: str, name: str) -> UUID:
     return found if found is not None else _make_person(unit, lookup, number, name)
 
 
-def _keep_contact(unit: Unit, person_ref: UUID, phone: str, locale: str, *, replace: bool) -> None:
-    sealed = unit.context.vault.seal(phone, table="contacts", row=person_ref, column="sealed_phone")
-    new = {"sealed_phone": sealed, "locale": locale, "updated_at": unit.wall}
+def _keep_contact(unit: Unit, person_ref: UUID, who: NamedPerson, locale: str, *, replace: bool) -> None:
+    """What was given replaces what was known of the same kind; what was not given stays."""
+    given = {"sealed_phone": who.phone, "sealed_email": who.email}
+    sealed = {
+        column: unit.context.vault.seal(text, table="contacts", row=person_ref, column=column)
+        for column, text in given.items()
+        if text
+    }
+    if not sealed:
+        return
+    new = {**sealed, "locale": locale, "updated_at": unit.wall}
     made = insert(Contact).values(person_ref=person_ref, **new)
     key = [Contact.person_ref]
     unit.session.execute(

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from services.intake import commands
 from services.intake.rules.identity import check_id_number
+from services.intake.rules.submission import NamedPerson
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import authenticator
 from shared.auth.principal import Principal, PrincipalKind
@@ -30,6 +31,7 @@ class DevCitizen(Body):
     name: Annotated[str, Field(min_length=1, max_length=60)]
     id_number: Annotated[str, Field(min_length=1, max_length=18)]
     phone: Annotated[str, Field(max_length=20)] | None = None
+    email: Annotated[str, Field(max_length=254)] | None = None
 
 
 class DevOfficer(Body):
@@ -111,7 +113,8 @@ def known_citizen(context: WebContext, body: DevCitizen) -> Principal:
                     )
                 ]
             )
-        person_ref = commands.register_person(unit, body.id_number, body.name, body.phone)
+        who = NamedPerson(body.name, body.id_number, body.phone, body.email)
+        person_ref = commands.register_person(unit, who)
     return Principal(PrincipalKind.CITIZEN, str(person_ref), person_ref=person_ref, name=body.name)
 
 

@@ -50,7 +50,8 @@ class Contact(Base):
     __tablename__ = "contacts"
 
     person_ref: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    sealed_phone: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_phone: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sealed_email: Mapped[bytes | None] = mapped_column(LargeBinary)
     locale: Mapped[str] = mapped_column(String(10))
     updated_at: Mapped[datetime] = mapped_column(AwareDateTime)
 

@@ -39,13 +39,11 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask intake. Each reading of personal data is noted."""
 
     def contact(params: Params) -> Params:
-        """How to reach a person about a case; `phone` is null when we do not know one."""
+        """How to reach a person about a case, by `kind`: phone or email; null when we do not know."""
+        person, case = UUID(params["person"]), params["case"]
         with unit_of(context, "intake.contact") as unit:
-            return {
-                "phone": access.read_phone(
-                    unit, UUID(params["person"]), params["case"], "notify", params["purpose"]
-                )
-            }
+            found = access.read_contact(unit, person, params["kind"], case, "notify", params["purpose"])
+            return {"contact": found}
 
     def application(params: Params) -> Params:
         """The filled form of a case, for whoever handles it."""

@@ -11,7 +11,7 @@ from services.notify.channels import set_up_channels
 from services.notify.models import Case, Delivery, InboxMessage
 from services.notify.rules.delivery import SETTLED, DeliveryState, Next
 from services.notify.rules.notices import IN_APP, NoticePlan, plan_notices
-from services.notify.templates import render_in_app
+from services.notify.templates import render_notice
 from shared import metrics
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
@@ -78,8 +78,9 @@ def note_answer(
     delivery.state, delivery.reason, delivery.asked = then.state, then.reason, asked
     delivery.provider_ref = provider_ref or delivery.provider_ref
     if then.state in SETTLED:
-        delivery.sent_at = unit.wall
-        _say(unit, case, delivery.template, delivery.channel, then.state)
+        delivery.sent_at = unit.wall if then.state is DeliveryState.SENT else None
+        if then.state is not DeliveryState.NO_CONTACT:
+            _say(unit, case, delivery.template, delivery.channel, then.state)
     metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc()
 
 
@@ -108,7 +109,7 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
             f"{SEND_JOB}.{plan.channel}", str(delivery_id), {"delivery": str(delivery_id)}, case=case.number
         )
         return
-    title, body = render_in_app(plan.template, case.locale, params)
+    title, body = render_notice(plan.template, case.locale, params)
     unit.append(
         InboxMessage,
         id=delivery_id,

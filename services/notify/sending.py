@@ -10,7 +10,14 @@ from uuid import UUID
 
 from services.notify import commands, queries
 from services.notify.channels import Channel, OutsideMessage, Told
-from services.notify.rules.delivery import SETTLED, DeliveryState, SendResult, after_answer, must_ask
+from services.notify.rules.delivery import (
+    MAX_ASKS,
+    SETTLED,
+    DeliveryState,
+    SendResult,
+    after_answer,
+    must_ask,
+)
 from shared.ask import Asker
 from shared.bus.jobs import LEASE, Again, Done, GiveUp, Job, Verdict
 from shared.bus.unit import Unit
@@ -52,12 +59,14 @@ class SendNotice:
         self._channel = channel
         self._asker = asker
 
-    def prepare(self, unit: Unit, job: Job) -> Prepared | None:
-        """Claim the delivery. One that may have been sent already is asked for instead."""
+    def prepare(self, unit: Unit, job: Job) -> Prepared | Told | None:
+        """Claim the delivery. One that may have been sent already is asked for instead, where that can be."""
         delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
         if delivery.state in SETTLED:
             return None
         ask = must_ask(DeliveryState(delivery.state))
+        if ask and not self._channel.has_receipts:
+            return Told(SendResult.UNKNOWN, delivery.reason or "died-while-sending")
         if not ask:
             delivery.state, delivery.called_at = DeliveryState.CLAIMED, unit.wall
             delivery.sends += 1
@@ -73,21 +82,22 @@ class SendNotice:
             deadline=time.monotonic() + LEASE.total_seconds() / 2,
         )
 
-    def call(self, prepared: Prepared | None) -> Told | NotReached | None:
+    def call(self, prepared: Prepared | Told | None) -> Told | NotReached | None:
         """The owner of the contact is asked here, so that no other row ever holds it."""
-        if prepared is None:
-            return None
+        if not isinstance(prepared, Prepared):
+            return prepared
+        question = {
+            "person": str(prepared.recipient),
+            "kind": self._channel.address,
+            "case": prepared.case,
+            "purpose": PURPOSE,
+        }
         try:
-            contact = self._asker.ask(
-                "intake",
-                "contact",
-                {"person": str(prepared.recipient), "case": prepared.case, "purpose": PURPOSE},
-            )
+            address = self._asker.ask("intake", "contact", question)["contact"]
         except AppError as error:
             return NotReached(prepared.ask, error.code)
-        address = contact.get(self._channel.address)
-        if not address:
-            return Told(SendResult.REFUSED, "no-contact")
+        if address is None:
+            return Told(SendResult.UNKNOWN if prepared.ask else SendResult.NO_CONTACT, "no-contact")
         message = OutsideMessage(
             prepared.delivery, address, prepared.template, prepared.params, prepared.locale, prepared.deadline
         )
@@ -107,6 +117,9 @@ class SendNotice:
             return Again(unit.wall + _NOT_REACHED * (0.5 + random.random()), answer.reason)
         told = answer if isinstance(answer, Told) else Told(SendResult.UNKNOWN, type(answer).__name__)
         asked = delivery.asked + (told.answer in (SendResult.UNKNOWN, SendResult.NEVER_TAKEN))
+        if told.answer is SendResult.UNKNOWN and not self._channel.has_receipts:
+            # Asking again would bring nothing: people must look.
+            asked = MAX_ASKS
         then = after_answer(
             told.answer,
             sends=delivery.sends,
@@ -120,4 +133,6 @@ class SendNotice:
         commands.note_answer(unit, delivery, case, then, asked=asked, provider_ref=told.provider_ref)
         if then.after is not None:
             return Again(unit.wall + then.after, then.reason or told.answer)
-        return Done() if then.state is DeliveryState.SENT else GiveUp(then.reason or then.state)
+        if then.state in (DeliveryState.SENT, DeliveryState.NO_CONTACT):
+            return Done()
+        return GiveUp(then.reason or then.state)

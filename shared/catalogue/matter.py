@@ -71,7 +71,7 @@ class HolderRole(Part):
 
     names: Names
     person: Pointer
-    """The block of the form with this person's `name`, `id_number` and, if asked, `phone`."""
+    """The block of the form with this person's `name`, `id_number` and, if asked, `phone` and `email`."""
 
 
 class Material(Part):

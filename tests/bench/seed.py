@@ -7,6 +7,7 @@ from sqlalchemy import text
 from deploy.demo_seed import ISSUERS, publish_built_in
 from deploy.migrate import migrate
 from services.intake.commands import Submission, register_person, submit_case
+from services.intake.rules.submission import NamedPerson
 from services.materials.models import Certificate
 from shared.bus.unit import Unit, unit_of
 from shared.catalogue.matter import Matter
@@ -36,7 +37,7 @@ def fill_template(servers: Servers, cases: int) -> None:
     for start in range(0, cases, _CHUNK):
         numbers = range(start, min(start + _CHUNK, cases))
         with unit_of(intake, "bench.people") as unit:
-            refs = [register_person(unit, id_number(n), _NAME, _PHONE) for n in numbers]
+            refs = [register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE)) for n in numbers]
         with unit_of(materials, "bench.certificates") as unit:
             unit.session.add_all(
                 Certificate(

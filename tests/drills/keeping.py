@@ -14,6 +14,7 @@ from sqlalchemy import text
 from deploy.retention import rules_of
 from deploy.services import SERVICES
 from services.intake import access
+from services.notify.sending import PURPOSE
 from shared.bus.housekeeping import forget_old
 from shared.bus.unit import unit_of
 from shared.retention import Stays, forgotten
@@ -102,7 +103,7 @@ def read_as_officers_and_channels_do(installation: Installation, numbers: list[s
             for officer in ("officer-1", "officer-2"):
                 access.read_application(unit, number, officer, "deciding the case")
             for _ in range(4):
-                access.read_phone(unit, person, number, "notify", "telling the applicant about their case")
+                access.read_contact(unit, person, "phone", number, "notify", PURPOSE)
 
 
 def sizes(installation: Installation) -> dict[str, int]:

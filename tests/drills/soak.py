@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from services.intake.commands import register_person
+from services.intake.rules.submission import NamedPerson
 from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.unit import unit_of
 from shared.context import build_context
@@ -84,7 +85,7 @@ def _seed(h: Installation, people: list[Applicant]) -> None:
     intake = build_context(h.settings, "intake")
     materials = build_context(h.settings, "materials")
     with unit_of(intake, "drill.people") as unit:
-        refs = [register_person(unit, p.id_number, p.name, p.phone) for p in people]
+        refs = [register_person(unit, NamedPerson(p.name, p.id_number, p.phone)) for p in people]
     with unit_of(materials, "drill.certificates") as unit:
         for ref in refs:
             for type_code in _CERTIFICATES:

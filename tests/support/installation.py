@@ -34,6 +34,7 @@ from services.approval.commands import StepResult
 from services.intake import commands as intake
 from services.intake import queries as intake_queries
 from services.intake.commands import Receipt, Submission
+from services.intake.rules.submission import NamedPerson
 from services.materials.commands import NewCertificate, record_certificate
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.broker import BrokerPublisher
@@ -235,7 +236,7 @@ class Installation:
         self.people += 1
         who = Citizen(f"测试{self.people}", id_number(self.people), f"139{self.people:08d}")
         with unit_of(self.context("intake"), "test.person") as unit:
-            ref = intake.register_person(unit, who.id_number, who.name, who.phone)
+            ref = intake.register_person(unit, NamedPerson(who.name, who.id_number, who.phone))
         with unit_of(self.context("materials"), "test.certificates") as unit:
             for type_code in certificates:
                 record_certificate(

@@ -1,5 +1,7 @@
-"""What a form must satisfy beyond its JSON Schema: identity numbers, phones, dates against today, agents."""
+"""What a form must satisfy beyond its JSON Schema: identity numbers, phones, e-mail addresses, dates against
+today, agents."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +27,9 @@ MINOR_UNDER, ELDERLY_FROM = 16, 60
 """Ages in full years: 居住证暂行条例 art. 8 for minors, 老年人权益保障法 art. 2 for the elderly."""
 
 _HOME = "CN"
+_LONGEST_EMAIL = 254
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 _ID_NUMBER_WORDS = {
     IdNumberProblem.MALFORMED: ("身份证件号码应为 18 位。", "An ID number has 18 characters."),
     IdNumberProblem.FIFTEEN_DIGITS: (
@@ -54,6 +59,7 @@ class NamedPerson:
     name: str
     id_number: str
     phone: str | None
+    email: str | None = None
 
 
 def named_people(matter: Matter, form: Mapping[str, Any]) -> dict[str, NamedPerson]:
@@ -63,6 +69,7 @@ def named_people(matter: Matter, form: Mapping[str, Any]) -> dict[str, NamedPers
             name=str(person.get("name", "")).strip(),
             id_number=normalise_id_number(str(person["id_number"])),
             phone=normalise_phone(str(person["phone"])) if person.get("phone") else None,
+            email=str(person["email"]).strip() if person.get("email") else None,
         )
         for role, _, person in _people(matter, form)
     }
@@ -98,6 +105,11 @@ def is_phone(text: str) -> bool:
         return False
 
 
+def is_email(text: str) -> bool:
+    """Whether browsers take a text for an e-mail address (WHATWG HTML, `type=email`), of a named domain."""
+    return len(text) <= _LONGEST_EMAIL and _EMAIL.fullmatch(text) is not None
+
+
 def _people(matter: Matter, form: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """(role, pointer, person) of everybody whom the form names with an ID number."""
     for role, holder in matter.holders.items():
@@ -119,6 +131,14 @@ def _wrong_people(matter: Matter, form: Mapping[str, Any], on: date) -> Iterator
                 "phone.invalid",
                 "电话号码有误，请核对。",
                 "This is not a phone number in use.",
+            )
+        email = person.get("email")
+        if email and not is_email(str(email).strip()):
+            yield FieldError(
+                f"{pointer}/email",
+                "email.invalid",
+                "电子邮箱地址有误，请核对。",
+                "This is not an e-mail address.",
             )
 
 

@@ -51,13 +51,18 @@ class Channel(Protocol):
 
     @property
     def address(self) -> str:
-        """Which contact the channel needs: `phone`."""
+        """Which contact the channel needs: `phone` or `email`."""
+
+    @property
+    def has_receipts(self) -> bool:
+        """Whether `ask` can find out what became of a message; if not, a doubt is shown to people at once."""
 
     def send(self, message: OutsideMessage) -> Told:
         """Send once. UNKNOWN whenever the request may have been taken."""
 
     def ask(self, message: OutsideMessage, sent_on: date) -> Told:
-        """What became of the message with this key, sent first on that day (in Beijing)."""
+        """What became of the message with this key, sent first on that day (in Beijing). UNKNOWN without
+        receipts."""
 
     def close(self) -> None:
         """Let go of connections."""

@@ -75,6 +75,7 @@ class SmsChannel:
 
     name = "sms"
     address = "phone"
+    has_receipts = True
 
     def __init__(
         self, settings: SmsSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)

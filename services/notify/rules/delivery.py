@@ -19,16 +19,20 @@ _LONGEST_WAIT = 24 * 3600.0
 
 
 class DeliveryState(StrEnum):
-    """planned -> claimed -> sent | failed | in_doubt; in_doubt -> sent | failed | planned (never taken)."""
+    """planned -> claimed -> sent | failed | in_doubt; in_doubt -> sent | failed | planned (never taken).
+
+    planned -> no_contact where the person cannot be reached so: nobody is told, and nothing is wrong.
+    """
 
     PLANNED = "planned"
     CLAIMED = "claimed"
     IN_DOUBT = "in_doubt"
     SENT = "sent"
     FAILED = "failed"
+    NO_CONTACT = "no_contact"
 
 
-SETTLED = frozenset((DeliveryState.SENT, DeliveryState.FAILED))
+SETTLED = frozenset((DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.NO_CONTACT))
 """Nothing changes a delivery any more once it is here."""
 
 
@@ -45,6 +49,8 @@ class SendResult(StrEnum):
     """It may have been taken."""
     NEVER_TAKEN = "never_taken"
     """Asked by our key, the provider has nothing of it."""
+    NO_CONTACT = "no_contact"
+    """The person has given nothing to reach them by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ def after_answer(
             return Next(DeliveryState.SENT, None)
         case SendResult.REFUSED:
             return Next(DeliveryState.FAILED, None, reason)
+        case SendResult.NO_CONTACT:
+            return Next(DeliveryState.NO_CONTACT, None)
         case SendResult.NEVER_TAKEN if asks < BELIEVED_AFTER:
             return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter), reason or "never-taken")
         case SendResult.NOT_SENT | SendResult.NEVER_TAKEN:

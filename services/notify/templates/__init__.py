@@ -70,8 +70,8 @@ def template_codes() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
 
 
-def render_in_app(code: str, locale: str, params: dict[str, str]) -> tuple[str, str]:
-    """Title and body for the in-app inbox. Raises NoticeParamsWrong."""
+def render_notice(code: str, locale: str, params: dict[str, str]) -> tuple[str, str]:
+    """Title and body, as they stand in the in-app inbox and in e-mails. Raises NoticeParamsWrong."""
     found = template(code)
     values = _checked(code, found.params, params)
     return found.title[locale].format_map(values), found.body[locale].format_map(values)

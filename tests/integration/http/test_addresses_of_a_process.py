@@ -28,7 +28,12 @@ class Served:
         """notify asks for a contact; the status."""
         token = peer_token(load_secret(self.installation.settings, "notify", SERVICE_TOKEN), "intake")
         headers = {"Authorization": f"Bearer {token}", "Host": "127.0.0.1"}
-        body = {"person": "00000000-0000-0000-0000-000000000000", "case": "1", "purpose": "test"}
+        body = {
+            "person": "00000000-0000-0000-0000-000000000000",
+            "kind": "phone",
+            "case": "1",
+            "purpose": "test",
+        }
         url = f"{address}/internal/v1/intake/contact"
         return httpx.post(url, json=body, headers=headers, trust_env=False).status_code
 

@@ -7,7 +7,13 @@ import pytest
 
 from services.intake.errors import AgentNotAllowed
 from services.intake.rules.identity import check_character
-from services.intake.rules.submission import check_submission, is_phone, named_people, normalise_phone
+from services.intake.rules.submission import (
+    check_submission,
+    is_email,
+    is_phone,
+    named_people,
+    normalise_phone,
+)
 from shared.catalogue.matter import AgentPolicy, FactSource, HolderRole, Matter
 from shared.errors import FieldError, Invalid
 
@@ -69,6 +75,10 @@ def test_people_in_one_spelling() -> None:
     assert (people["applicant"].id_number, people["applicant"].phone) == ("11010519491231002X", "13800138000")
     both = named_people(matter(), form(agent={"name": "王五", "id_number": AGENT["id_number"]}))
     assert both["agent"].phone is None
+    assert people["applicant"].email is None
+    given = form()
+    given["applicant"]["email"] = " Li.Si+2@mail.example.org "
+    assert named_people(matter(), given)["applicant"].email == "Li.Si+2@mail.example.org"
 
 
 def test_all_wrong_fields_are_told_at_once() -> None:
@@ -145,3 +155,32 @@ def test_the_applicant_is_not_their_own_agent() -> None:
 def test_phones(text: str, valid: bool, kept: str) -> None:
     assert is_phone(text) is valid
     assert normalise_phone(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("a@example.org", True),
+        ("first.last+tag@mail.example.org", True),
+        ("o'hara_1@x-y.example", True),
+        ("a@localhost", False),
+        ("a@example..org", False),
+        ("a@-example.org", False),
+        ("a b@example.org", False),
+        ("a@example.org\n", False),
+        ("a@b@example.org", False),
+        ("<a@example.org>", False),
+        ("甲@example.org", False),
+        ("a" * 65 + "@example.org", False),
+        ("a@" + "b." * 130 + "org", False),
+        ("", False),
+    ],
+)
+def test_what_passes_for_an_email_address(text: str, good: bool) -> None:
+    assert is_email(text) is good
+
+
+def test_a_wrong_email_address_is_pointed_at() -> None:
+    data = form()
+    data["applicant"]["email"] = "not an address"
+    assert errors(data) == {"/applicant/email": "email.invalid"}

@@ -25,7 +25,8 @@ SMS = {
     "timeout_s": "1",
     "template_codes": '{"case-accepted": "SMS_1", "case-accepted.en": "SMS_2"}',
 }
-CHANNELS = {"sms": SMS}
+EMAIL = {"host": "smtp.example.org", "sender": "no-reply@example.org"}
+CHANNELS = {"sms": SMS, "email": EMAIL}
 """Each channel as the environment would set it up."""
 PIGEON = """
 from services.notify.channels import Told
@@ -42,7 +43,7 @@ SETTINGS = PigeonSettings
 
 
 class Pigeon:
-    name, address = "pigeon", "phone"
+    name, address, has_receipts = "pigeon", "phone", False
 
     def __init__(self, settings):
         self.settings = settings
@@ -123,6 +124,26 @@ def test_every_broken_setting_of_every_channel_is_named_at_once(tmp_path: Path) 
 def test_a_channel_that_there_is_no_file_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="ONESTOP_CHANNELS__SNS: there is no such section; known here: "):
         open_channels(settings(tmp_path, sns=SMS))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"username": "onestop"}, "ONESTOP_CHANNELS__EMAIL__*: give both username and password, or neither"),
+        ({"security": "none"}, "ONESTOP_CHANNELS__EMAIL__*: security none is for a server on this machine"),
+        ({"sender": "onestop"}, "ONESTOP_CHANNELS__EMAIL__SENDER: value error, this is no e-mail address"),
+        ({"sender": "a@b.c\r\nBcc: x@y.z"}, "ONESTOP_CHANNELS__EMAIL__SENDER: value error"),
+        ({"sender_name": "x\nBcc: x@y.z"}, "ONESTOP_CHANNELS__EMAIL__SENDER_NAME: value error"),
+        ({"timeout_s": "60"}, "ONESTOP_CHANNELS__EMAIL__TIMEOUT_S: should be less than or equal to 12"),
+    ],
+)
+def test_mail_is_not_set_up_so_that_it_could_leak_or_outlive_a_claim(
+    tmp_path: Path, wrong: dict[str, str], told: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_channels(settings(tmp_path, email=EMAIL | wrong))
+    assert told in caught.value.detail_en
+    assert "Bcc" not in caught.value.detail_en
 
 
 def test_what_is_not_set_up_is_not_opened(tmp_path: Path) -> None:

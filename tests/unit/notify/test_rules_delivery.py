@@ -10,6 +10,7 @@ from services.notify.rules.delivery import (
     BELIEVED_AFTER,
     MAX_ASKS,
     MAX_SENDS,
+    SETTLED,
     DeliveryState,
     SendResult,
     after_answer,
@@ -28,6 +29,11 @@ def test_what_the_provider_has_is_sent_and_nothing_more_happens() -> None:
 def test_what_the_provider_refuses_has_failed_with_its_reason() -> None:
     then = after_answer(SendResult.REFUSED, sends=1, asks=0, reason="isv.MOBILE_NUMBER_ILLEGAL", jitter=1.0)
     assert (then.state, then.after, then.reason) == (DeliveryState.FAILED, None, "isv.MOBILE_NUMBER_ILLEGAL")
+
+
+def test_whoever_cannot_be_reached_so_is_no_failure() -> None:
+    then = after_answer(SendResult.NO_CONTACT, sends=1, asks=0, reason="no-contact", jitter=1.0)
+    assert (then.state, then.after, then.reason) == (DeliveryState.NO_CONTACT, None, None)
 
 
 def test_what_never_left_us_is_planned_again_until_we_give_up() -> None:
@@ -92,9 +98,7 @@ def test_after_a_doubt_only_enough_denials_lead_back_to_sending(
             assert answer in (SendResult.NEVER_TAKEN, SendResult.NOT_SENT)
         if answer is SendResult.UNKNOWN:
             assert then.state is DeliveryState.IN_DOUBT
-        assert (then.after is None) == (
-            then.state in (DeliveryState.SENT, DeliveryState.FAILED) or asks >= MAX_ASKS
-        )
+        assert (then.after is None) == (then.state in SETTLED or asks >= MAX_ASKS)
         if then.after is None:
             return
         state = then.state

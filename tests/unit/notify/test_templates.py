@@ -8,7 +8,7 @@ from services.notify.templates import (
     PARAMS,
     NoticeParamsWrong,
     Template,
-    render_in_app,
+    render_notice,
     sms_params,
     template,
     template_codes,
@@ -30,7 +30,7 @@ def sms(code: str, locale: str, params: dict[str, str]) -> str:
 
 @pytest.mark.parametrize(("code", "locale"), ALL)
 def test_a_rendered_notice_has_no_gap_and_names_the_case(code: str, locale: str) -> None:
-    title, body = render_in_app(code, locale, GIVEN)
+    title, body = render_notice(code, locale, GIVEN)
     assert title
     assert NUMBER in body
     assert not set("{}") & set(title + body)
@@ -71,14 +71,14 @@ def test_what_is_not_on_the_list_is_refused_and_not_repeated(params: dict[str, s
     with pytest.raises(NoticeParamsWrong) as caught:
         sms_params("case-accepted", params)
     with pytest.raises(NoticeParamsWrong):
-        render_in_app("case-accepted", "zh-CN", params)
+        render_notice("case-accepted", "zh-CN", params)
     assert not any(value in str(caught.value) for value in params.values())
 
 
 def test_a_long_name_is_cut_in_an_sms_and_whole_in_the_inbox() -> None:
     long = {**GIVEN, "matter": "外" * 90}
     assert sms_params("case-accepted", long)["matter"] == "外" * 34 + "…"
-    assert "外" * 90 in render_in_app("case-accepted", "zh-CN", long)[1]
+    assert "外" * 90 in render_notice("case-accepted", "zh-CN", long)[1]
 
 
 def test_every_template_that_a_published_matter_names_is_there() -> None:

@@ -22,7 +22,8 @@ def upgrade() -> None:
         );
         CREATE TABLE intake.contacts (
             person_ref uuid PRIMARY KEY,
-            sealed_phone bytea NOT NULL,
+            sealed_phone bytea,
+            sealed_email bytea,
             locale varchar(10) NOT NULL,
             updated_at timestamptz NOT NULL
         );

@@ -1,0 +1,91 @@
+"""How people can be reached: what they give themselves, read by its kind, each reading noted."""
+
+from typing import Any
+
+import pytest
+
+from shared.peers import peer_token
+from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
+from tests.support.agents import acted_for, born
+from tests.support.hall import Hall, application, bearer, problem, untouched
+from tests.support.installation import Citizen
+
+EMAIL = "xiaoman@mail.example.org"
+
+
+def contact(hall: Hall, number: str, kind: str) -> Any:
+    """What intake answers notify."""
+    token = load_secret(hall.installation.settings, "notify", SERVICE_TOKEN)
+    person = hall.installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
+    asked = {"person": str(person), "kind": kind, "case": number, "purpose": "test"}
+    return hall.internal.post(
+        "/internal/v1/intake/contact", headers=bearer(peer_token(token, "intake")), json=asked
+    )
+
+
+def applied(hall: Hall, email: str | None) -> tuple[Citizen, str]:
+    who, headers = hall.citizen()
+    applicant = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
+    if email is not None:
+        applicant["email"] = email
+    answer = hall.apply(headers, application(who, applicant=applicant))
+    assert answer.status_code == 201, answer.text
+    return who, answer.json()["number"]
+
+
+def test_each_kind_is_read_by_itself_and_noted(hall: Hall) -> None:
+    who, number = applied(hall, EMAIL)
+    assert contact(hall, number, "email").json() == {"contact": EMAIL}
+    assert contact(hall, number, "phone").json() == {"contact": who.phone}
+    notes = hall.installation.rows(
+        "SELECT what, reader, purpose FROM intake.person_reads WHERE case_no = :n ORDER BY id", n=number
+    )
+    assert [tuple(note) for note in notes] == [("email", "notify", "test"), ("phone", "notify", "test")]
+
+
+def test_what_was_not_given_is_not_there_and_nothing_was_read(hall: Hall) -> None:
+    _, number = applied(hall, None)
+    with untouched(hall):
+        assert contact(hall, number, "email").json() == {"contact": None}
+
+
+def test_only_kinds_that_there_are_can_be_asked_for(hall: Hall) -> None:
+    _, number = applied(hall, EMAIL)
+    with untouched(hall):
+        refused = contact(hall, number, "sealed_name").json()["refused"]
+    assert refused["code"] == "request.malformed"
+
+
+def test_an_address_that_is_none_is_pointed_at(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    applicant = {"name": who.name, "id_number": who.id_number, "phone": who.phone, "email": "x@y"}
+    with untouched(hall):
+        answer = hall.apply(headers, application(who, applicant=applicant))
+    assert problem(answer) == (422, "request.invalid")
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/applicant/email"]
+
+
+def test_what_is_not_given_again_stays_known(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    applicant = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
+    hall.apply(headers, application(who, applicant={**applicant, "email": EMAIL}))
+    number = hall.apply(headers, application(who)).json()["number"]
+    assert contact(hall, number, "email").json() == {"contact": EMAIL}
+    moved = {**applicant, "email": "new@mail.example.org"}
+    hall.apply(headers, application(who, applicant=moved))
+    assert contact(hall, number, "email").json() == {"contact": "new@mail.example.org"}
+
+
+@pytest.mark.parametrize("kind", ["phone", "email"])
+def test_an_agent_does_not_change_how_the_applicant_is_reached(hall: Hall, kind: str) -> None:
+    """Who knows an ID number could otherwise have somebody else's notices sent to themselves."""
+    known = {"name": "长者", "id_number": born(1952, 7), "phone": "13800000007", "email": EMAIL}
+    token = hall.client.post("/dev/tokens/citizen", json=known).json()["token"]
+    applicant = Citizen(known["name"], known["id_number"], known["phone"])
+    own = hall.apply(bearer(token), application(applicant, applicant=known)).json()["number"]
+    before = contact(hall, own, kind).json()
+    agent, headers = hall.citizen()
+    named = acted_for({**known, "phone": "13899999999"}, agent, "elderly")
+    named["form"]["applicant"]["email"] = "agent@mail.example.org"
+    assert hall.apply(headers, named).status_code == 201
+    assert contact(hall, own, kind).json() == before == {"contact": known[kind]}
