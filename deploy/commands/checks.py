@@ -95,17 +95,21 @@ def apply(data_dir: DataDir = None) -> int:
 
 @topology.command("check")
 def check_topology(data_dir: DataDir = None, json: Json = False) -> int:
-    """Are the queues there, how deep are they, and who consumes?"""
+    """Are exchanges and queues what they should be, how deep are the queues, and who consumes? 1 when not."""
     from deploy.commands.context import as_dict
     from deploy.services import SERVICES
-    from shared.bus.topology import read_queues
+    from shared.bus.topology import deviations, read_queues
 
-    queues = [as_dict(queue) for queue in read_queues(_broker_url(data_dir), SERVICES)]
+    url = _broker_url(data_dir)
+    wrong = deviations(url, SERVICES)
+    queues = [] if wrong else [as_dict(queue) for queue in read_queues(url, SERVICES)]
     if json:
-        emit_json({"queues": queues})
-    else:
+        emit_json({"queues": queues, "wrong": wrong})
+    elif not wrong:
         emit_rows(queues, ["name", "messages", "consumers"])
-    return 0
+    for line in wrong:
+        say(f"onestop: {line}")
+    return 1 if wrong else 0
 
 
 def _broker_url(data_dir: Path | None) -> str:

@@ -5,9 +5,10 @@ consumer
 that happens to start. Only features that RabbitMQ 3.10 and 4.x share are used.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pika
@@ -78,6 +79,45 @@ def apply_topology(url: str, services: Iterable[str], bindings: Mapping[str, Seq
                 channel.queue_bind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
 
 
+def deviations(url: str, services: Iterable[str]) -> list[str]:
+    """What the broker does not hold, or holds otherwise than it should: a line each, with the broker's
+    reason.
+
+    AMQP has no question for bindings; a lost one shows in what was said and not heard
+    (`onestop_facts_missing`). Raises BrokerUnavailable.
+    """
+    parked = {"x-queue-type": "quorum"}
+    queues = {PARK_QUEUE: parked, **{queue_name(service): queue_arguments() for service in services}}
+    with _connection(url) as connection:
+        found = [
+            _deviation(connection, f"exchange {name}", partial(_declare_exchange, name, kind))
+            for name, kind in ((EXCHANGE, "topic"), (PARK_EXCHANGE, "fanout"))
+        ] + [
+            _deviation(connection, f"queue {name}", partial(_declare_queue, name, arguments))
+            for name, arguments in sorted(queues.items())
+        ]
+    return [line for line in found if line is not None]
+
+
+def _deviation(connection: Any, what: str, declare: Callable[[Any, bool], None]) -> str | None:
+    """What the broker says to a declaration: passively, so that nothing is made, then in full, which changes
+    nothing when all is equal."""
+    try:
+        for passive in (True, False):
+            declare(connection.channel(), passive)
+    except ChannelClosedByBroker as error:
+        return f"{what}: {error.reply_text}"
+    return None
+
+
+def _declare_exchange(name: str, kind: str, channel: Any, passive: bool) -> None:
+    channel.exchange_declare(name, exchange_type=kind, durable=True, passive=passive)
+
+
+def _declare_queue(name: str, arguments: Mapping[str, Any], channel: Any, passive: bool) -> None:
+    channel.queue_declare(name, durable=True, arguments=dict(arguments), passive=passive)
+
+
 def bind(url: str, subscriber: str, speaker: str) -> None:
     """Let a service's queue get what a speaker says from now on. Raises BrokerUnavailable."""
     with _channel(url) as channel:
@@ -86,14 +126,23 @@ def bind(url: str, subscriber: str, speaker: str) -> None:
 
 @contextmanager
 def _channel(url: str) -> Iterator[Any]:
+    with _connection(url) as connection:
+        try:
+            yield connection.channel()
+        except ChannelClosedByBroker as error:
+            raise BrokerUnavailable(
+                detail_en=f"the broker holds something else: {error.reply_text}"
+            ) from None
+
+
+@contextmanager
+def _connection(url: str) -> Iterator[Any]:
     try:
         connection = pika.BlockingConnection(_parameters(url))
     except (AMQPError, OSError) as error:
         raise BrokerUnavailable(detail_en=f"connecting failed: {type(error).__name__}") from None
     try:
-        yield connection.channel()
-    except ChannelClosedByBroker as error:
-        raise BrokerUnavailable(detail_en=f"the broker holds something else: {error.reply_text}") from None
+        yield connection
     finally:
         if connection.is_open:
             connection.close()
@@ -102,11 +151,7 @@ def _channel(url: str) -> Iterator[Any]:
 def read_queues(url: str, services: Sequence[str]) -> list[QueueState]:
     """Depth and consumers of the services' queues and of the park queue. Raises BrokerUnavailable."""
     found = []
-    try:
-        connection = pika.BlockingConnection(_parameters(url))
-    except (AMQPError, OSError) as error:
-        raise BrokerUnavailable(detail_en=f"connecting failed: {type(error).__name__}") from None
-    try:
+    with _connection(url) as connection:
         for name in (*(queue_name(service) for service in services), PARK_QUEUE):
             try:
                 answer = connection.channel().queue_declare(name, passive=True)
@@ -115,9 +160,6 @@ def read_queues(url: str, services: Sequence[str]) -> list[QueueState]:
                     detail_en=f"queue {name} is not there ({error.reply_text}); run: onestop topology apply"
                 ) from None
             found.append(QueueState(name, answer.method.message_count, answer.method.consumer_count))
-    finally:
-        if connection.is_open:
-            connection.close()
     return found
 
 
