@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from deploy import users
 from deploy.demo_people import PEOPLE, DemoPerson
 from deploy.demo_scenarios import Hall, ScenarioFailed, play
 from deploy.errors import MadeByAnotherBuild
@@ -19,6 +20,7 @@ from deploy.kept_data import check_kept, put_aside
 from deploy.output import emit_json, say
 from deploy.standins.launch import MailStandin, SmsStandin, Standin
 from deploy.supervisor_state import is_held
+from deploy.users import code_users
 
 _ENDED_EARLIER = 10
 
@@ -29,10 +31,18 @@ def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, w
     Must be called from the main thread: what it starts ends with that thread.
     """
     put_aside_another_builds(data_dir)
-    sms, mail = SmsStandin(data_dir / "sms"), MailStandin(data_dir / "mail")
+    [who] = code_users(users.SERVICES, may_stay_root=True)
+    if who is None and os.geteuid() == 0:
+        say("onestop demo: only root can read this folder or its Python, so web and workers run as root")
+    sms, mail = SmsStandin(data_dir / "sms", run_as=who), MailStandin(data_dir / "mail", run_as=who)
     installation = Installation(
         InstallationOptions(
-            data_dir, environment="demo", broker=broker, web_port=web_port, settings=_settings(sms, mail)
+            data_dir,
+            environment="demo",
+            broker=broker,
+            web_port=web_port,
+            settings=_settings(sms, mail),
+            may_stay_root=True,
         )
     )
     demo = _Demo(installation, {"sms": sms, "mail": mail}, once=once, as_json=as_json)

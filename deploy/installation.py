@@ -11,21 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from deploy.errors import AlreadyRunning, PortTaken
+from deploy import users
+from deploy.errors import AlreadyRunning, PlaceUnusable, PortTaken
 from deploy.kept_data import check_kept, note_made_by
 from deploy.places import make_passable, make_private
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
-from deploy.processes import free_port, port_is_free, unprivileged
+from deploy.processes import Identity, free_port, port_is_free
 from deploy.services import SERVICES
 from deploy.supervisor import ProcessSpec, Server, Supervisor
 from deploy.supervisor_state import is_held
+from deploy.users import code_users
+from shared.privacy.secret_files import MIGRATE
 
 if TYPE_CHECKING:
     from deploy.rabbitmq import RabbitNode
 
 DEFAULT_PORT = 8600
 ENVIRONMENT_FILE = "environment.json"
+SENDER = "notify"
+"""The one service that has channels to the outside, and their secrets."""
+_CHANNELS = "ONESTOP_CHANNELS__"
 _WORKER_GRACE_S = 32.0
 
 
@@ -35,7 +41,8 @@ class InstallationOptions:
 
     `broker`: None delivers inside the database, "local" starts a private RabbitMQ node, else an amqp:// URL.
     `scale`: worker processes by service, 1 where it says nothing. `web_port` None: 8600, or a free one when
-    that is taken. `settings`: further ONESTOP_ variables for every process.
+    that is taken. `settings`: further ONESTOP_ variables for every process. `may_stay_root`: root's web and
+    workers stay root where nobody else can read our code.
     """
 
     data_dir: Path
@@ -44,6 +51,7 @@ class InstallationOptions:
     scale: Mapping[str, int] = field(default_factory=dict)
     web_port: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    may_stay_root: bool = False
 
 
 class Installation:
@@ -60,8 +68,11 @@ class Installation:
         self._outer = {name: value for name, value in os.environ.items() if name.startswith("ONESTOP_")}
         if keeps_database():
             check_kept(self.data_dir)
-        # PostgreSQL runs as another user when we are root, and must be able to walk to its own folder.
-        make_passable(self.data_dir) if unprivileged() else make_private(self.data_dir)
+        self._services_user, self._migrate_user = code_users(
+            users.SERVICES, users.DATABASE, may_stay_root=options.may_stay_root
+        )
+        # Those must be able to walk to their own folders.
+        make_passable(self.data_dir) if os.geteuid() == 0 else make_private(self.data_dir)
         self.secrets_dir = self._make_secrets()
         self.postgres = self._private_postgres() if keeps_database() else None
         self.rabbitmq = self._private_node() if options.broker == "local" else None
@@ -109,14 +120,20 @@ class Installation:
             server for server in (self.postgres, self.rabbitmq) if server is not None
         ]
         migrate = ProcessSpec(
-            "migrate", _command("migrate"), _environment(settings), once=True, group="migrate"
+            "migrate",
+            _command("migrate"),
+            _environment(settings, self._migrate_user),
+            once=True,
+            group="migrate",
+            run_as=self._migrate_user,
         )
         web = ProcessSpec(
             "web",
             _command("run", "web"),
-            _environment(settings),
+            _environment(settings, self._services_user),
             ready=lambda: is_ready(self.internal_port),
             group="web",
+            run_as=self._services_user,
         )
         return [*servers, migrate, web, *self._workers(settings)]
 
@@ -132,10 +149,15 @@ class Installation:
             ProcessSpec(
                 f"worker.{name}",
                 _command("run", "worker", "--service", service),
-                _environment({**settings, "ONESTOP_WORKER__HEALTH_PORT": str(port)}),
+                _environment(
+                    {**settings, "ONESTOP_WORKER__HEALTH_PORT": str(port)},
+                    self._services_user,
+                    sends=service == SENDER,
+                ),
                 ready=lambda port=port: is_ready(port),  # type: ignore[misc]
                 group="worker",
                 grace_s=_WORKER_GRACE_S,
+                run_as=self._services_user,
             )
             for (service, name), port in zip(names, ports, strict=True)
         ]
@@ -168,14 +190,32 @@ class Installation:
 
         given = self._outer.get("ONESTOP_SECRETS_DIR")
         if given is not None:
+            self._check_given(Path(given))
             return Path(given)
-        init_secrets(self.data_dir / "secrets")
-        return self.data_dir / "secrets"
+        root = self.data_dir / "secrets"
+        init_secrets(root)
+        if self._migrate_user is not None and self._services_user is not None:
+            make_passable(root)
+            self._migrate_user.own_tree(root / MIGRATE)
+            for service in SERVICES:
+                self._services_user.own_tree(root / service)
+        return root
+
+    def _check_given(self, root: Path) -> None:
+        owners = dict.fromkeys(SERVICES, self._services_user) | {MIGRATE: self._migrate_user}
+        for name, who in owners.items():
+            folder = root / name
+            if who is not None and folder.is_dir() and folder.stat().st_uid != who.uid:
+                raise PlaceUnusable(
+                    f"{folder} 应属于运行它的用户：chown -R {who.uid}:{who.gid} {folder}",
+                    f"{folder} must belong to the user whose processes read it: "
+                    f"chown -R {who.uid}:{who.gid} {folder}",
+                )
 
     def _private_postgres(self) -> PostgresServer:
         folder = self.data_dir / "postgres"
         folder.mkdir(parents=True, exist_ok=True)
-        return PostgresServer(folder / "data", secrets_dir=self.secrets_dir)
+        return PostgresServer(folder / "data", secrets_dir=self.secrets_dir, clients=self._services_user)
 
 
 def keeps_database() -> bool:
@@ -214,6 +254,12 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "deploy.cli", *arguments]
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+def _environment(
+    settings: Mapping[str, str], run_as: Identity | None, *, sends: bool = False
+) -> dict[str, str]:
+    """`sends`: this process speaks to the outside, and only then it is told how."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ONESTOP_")}
-    return {**ours, "PYTHONUNBUFFERED": "1", **settings}
+    # libpq would look for certificates in root's home, and fail where it may not.
+    home = {"HOME": "/nonexistent"} if run_as else {}
+    told = {name: value for name, value in settings.items() if sends or not name.startswith(_CHANNELS)}
+    return {**ours, **home, "PYTHONUNBUFFERED": "1", **told}

@@ -76,9 +76,12 @@ def make_passable(path: Path) -> Path:
 
 def can_enter(who: Identity | None, path: Path) -> bool:
     """May this user walk down to the path? None is ourselves, who may."""
-    if who is None:
-        return True
-    return all(_passes(who, folder) for folder in path.resolve().parents)
+    return who is None or closed_above(who, path) is None
+
+
+def closed_above(who: Identity, path: Path) -> Path | None:
+    """The uppermost folder on the way to the path that this user may not pass; None when there is none."""
+    return next((folder for folder in reversed(path.resolve().parents) if not _passes(who, folder)), None)
 
 
 def _passes(who: Identity, folder: Path) -> bool:

@@ -5,6 +5,7 @@ fast shutdown, comes from the kernel when the supervisor is killed (SIGTERM woul
 What it prints holds no statement and no row: those would carry personal data.
 """
 
+import os
 import secrets
 import shutil
 import signal
@@ -25,9 +26,9 @@ from deploy.processes import (
     kill_pid,
     run,
     spawn,
-    unprivileged,
     wait_until,
 )
+from deploy.users import DATABASE, system_user
 from shared.privacy.secret_files import ADMIN_PASSWORD, MIGRATE, read_private
 
 ADMIN = "onestop_admin"
@@ -45,7 +46,6 @@ _LONGEST_SOCKET_PATH = 100
 _STATUS_LINE = 7
 
 OPTIONS = {
-    "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "64MB",
     "jit": "off",
@@ -68,8 +68,9 @@ class PostgresServer:
 
     Every log-in needs its password, on the socket too: whoever runs as the same user is not its superuser for
     that. The admin's lies in `secrets_dir`, by default a folder beside the data, made at the first start.
-    `run_as` None means: as `nobody` when we are root, else as ourselves. `tcp_port` also listens on 127.0.0.1
-    (for proxies in tests); otherwise only the socket exists. `options` are server settings.
+    `run_as` None means: as a user of its own when we are root, else as ourselves; `clients` may reach the
+    socket too. `tcp_port` also listens on 127.0.0.1 (for proxies in tests); otherwise only the socket exists.
+    `options` are server settings.
     """
 
     name = "postgres"
@@ -85,6 +86,7 @@ class PostgresServer:
         *,
         prefer: Kind = "wheel",
         secrets_dir: Path | None = None,
+        clients: Identity | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
@@ -92,7 +94,8 @@ class PostgresServer:
         self.admin_user = ADMIN
         self._own_secrets = secrets_dir is None
         self.secrets_dir = secrets_dir or self.data_dir.with_name("secrets")
-        self._who = run_as or unprivileged()
+        self._who = run_as or system_user(DATABASE)
+        self._clients = clients
         self._found = find_binaries(prefer)
         self._options = {**OPTIONS, **(options or {})}
         self._binaries: Binaries | None = None
@@ -157,6 +160,8 @@ class PostgresServer:
             **self._options,
             "port": str(self._port),
             "unix_socket_directories": self.host,
+            # Who may enter its folder may try a password.
+            "unix_socket_permissions": "0777" if self._clients else "0700",
             "listen_addresses": "127.0.0.1" if self.tcp_port else "",
         }
         self._process = spawn(
@@ -241,16 +246,22 @@ class PostgresServer:
 
     def _make_socket_dir(self) -> Path:
         folder = self.data_dir.parent / "socket"
-        if len(str(folder / f".s.PGSQL.{self._port}")) < _LONGEST_SOCKET_PATH:
-            return make_private(folder, self._who)
-        return make_private(Path(tempfile.mkdtemp(prefix="onestop-", dir="/tmp")), self._who)
+        if len(str(folder / f".s.PGSQL.{self._port}")) >= _LONGEST_SOCKET_PATH:
+            folder = Path(tempfile.mkdtemp(prefix="onestop-", dir="/tmp"))
+        make_private(folder, self._who)
+        if self._who is not None and self._clients is not None:
+            os.chown(folder, self._who.uid, self._clients.gid)
+            folder.chmod(0o710)
+        return folder
 
     def _make_data_dir(self) -> None:
         if (self.data_dir / "PG_VERSION").exists():
+            if self._who is not None and self.data_dir.stat().st_uid != self._who.uid:
+                self._who.own_tree(self.data_dir)
             return
         if not can_enter(self._who, self.data_dir):
             raise NotStarted(
-                detail_en=f"`nobody`, who runs PostgreSQL for root, cannot enter {self.data_dir.parent}: "
+                detail_en=f"`{DATABASE}`, who runs PostgreSQL for root, cannot enter {self.data_dir.parent}: "
                 "choose a folder that others may walk into, with --data-dir"
             )
         # In a folder of its own, renamed when it is whole: an interrupted initdb leaves nothing in the way.

@@ -1,7 +1,6 @@
 """Child processes that never outlive us, and the few questions about processes and ports that go with it."""
 
 import os
-import pwd
 import signal
 import socket
 import subprocess
@@ -16,22 +15,24 @@ _PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Another user to run as; only root can."""
+    """Another user to run as; only root can.
+
+    `sees` are folders that this user is shown although they lie in homes closed to it, each with that home.
+    """
 
     uid: int
     gid: int
+    sees: tuple[tuple[Path, Path], ...] = ()
 
     def own(self, path: Path) -> None:
         """Make the path belong to this user."""
         os.chown(path, self.uid, self.gid)
 
-
-def unprivileged() -> Identity | None:
-    """`nobody` when we are root, else None: PostgreSQL refuses to run as root, and a broker need not."""
-    if os.geteuid() != 0:
-        return None
-    entry = pwd.getpwnam("nobody")
-    return Identity(entry.pw_uid, entry.pw_gid)
+    def own_tree(self, path: Path) -> None:
+        """Make the path and all below it belong to this user; links are not followed."""
+        for folder, _, files in os.walk(path):
+            for found in (folder, *(os.path.join(folder, name) for name in files)):
+                os.chown(found, self.uid, self.gid, follow_symlinks=False)
 
 
 def spawn(
@@ -47,10 +48,8 @@ def spawn(
 
     The kernel sends it `death_signal` when the *thread* that called this ends, so call it from the main one.
     """
-    who = (run_as.uid, run_as.gid) if run_as else (-1, -1)
-    tie = [sys.executable, "-I", "-S", str(_PDEATHSIG), str(int(death_signal)), str(os.getpid())]
     return subprocess.Popen(
-        [*tie, *(str(number) for number in who), *(str(part) for part in command)],
+        [*_tie(death_signal, run_as), *(str(part) for part in command)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -68,10 +67,8 @@ def run(
     timeout_s: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, tied to us as `spawn` does; both outputs are in `stdout`."""
-    who = (run_as.uid, run_as.gid) if run_as else (-1, -1)
-    tie = [sys.executable, "-I", "-S", str(_PDEATHSIG), str(int(signal.SIGKILL)), str(os.getpid())]
     return subprocess.run(
-        [*tie, *(str(number) for number in who), *(str(part) for part in command)],
+        [*_tie(signal.SIGKILL, run_as), *(str(part) for part in command)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -82,6 +79,14 @@ def run(
         timeout=timeout_s,
         check=False,
     )
+
+
+def _tie(death_signal: signal.Signals, run_as: Identity | None) -> list[str]:
+    """What stands before a command so that it ends with this thread, and is somebody else if asked."""
+    who = run_as or Identity(-1, -1)
+    sees = "\n".join(str(path) for pair in who.sees for path in pair)
+    tie = [sys.executable, "-I", "-S", str(_PDEATHSIG), str(int(death_signal)), str(os.getpid())]
+    return [*tie, str(who.uid), str(who.gid), sees]
 
 
 def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_s: float) -> int:

@@ -16,8 +16,19 @@ from pathlib import Path
 import amqp
 
 from deploy.errors import AlreadyRunning, NotInstalled, NotStarted
-from deploy.places import make_private
-from deploy.processes import end, free_port, is_alive, kill_session, port_is_free, spawn, wait_until
+from deploy.places import can_enter, make_private
+from deploy.processes import (
+    Identity,
+    end,
+    free_port,
+    is_alive,
+    kill_session,
+    port_is_free,
+    run,
+    spawn,
+    wait_until,
+)
+from deploy.users import BROKER, system_user
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 START_S = 90.0
@@ -43,16 +54,18 @@ class RabbitNode:
     """One node on one folder. Start it from the main thread: it ends with the thread that started it.
 
     Its port, user and password are made at the first start and stay; a port that somebody took meanwhile is
-    replaced. The files that hold the password are 0600 in a 0700 folder.
+    replaced. The files that hold the password are 0600 in a 0700 folder. `run_as` None means: as a user of
+    its own when we are root, else as ourselves.
     """
 
     name = "rabbitmq"
     stop_signal = signal.SIGTERM
     grace_s = STOP_S
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, run_as: Identity | None = None) -> None:
         self.data_dir = data_dir.absolute()
         self.log_file = self.data_dir / "start.log"
+        self._who = run_as or system_user(BROKER)
         self._identity: _Identity | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -108,6 +121,14 @@ class RabbitNode:
         self._end_epmd()
         self.settle_ports()
         self._write_files()
+        if self._who is not None:
+            if not can_enter(self._who, self.data_dir):
+                raise NotStarted(
+                    f"运行 RabbitMQ 的用户 {BROKER} 无法进入 {self.data_dir}；请用 --data-dir 另选目录",
+                    f"`{BROKER}`, who runs RabbitMQ for root, cannot enter {self.data_dir}: choose a folder "
+                    "that others may walk into, with --data-dir",
+                )
+            self._who.own_tree(self.data_dir)
         environment = self._environment()
         me = self._me()
         # Ours, or the node would start one that detaches itself and survives everybody.
@@ -115,6 +136,7 @@ class RabbitNode:
             [_epmd(), "-address", "127.0.0.1", "-port", str(me.epmd_port)],
             output=output,
             environment=environment,
+            run_as=self._who,
             cwd=self.data_dir,
         )
         if not wait_until(lambda: not port_is_free(me.epmd_port), 10):
@@ -122,7 +144,9 @@ class RabbitNode:
             raise NotStarted(
                 f"epmd 未能监听端口 {me.epmd_port}", f"epmd does not listen on port {me.epmd_port}"
             )
-        self._child = spawn([server], output=output, environment=environment, cwd=self.data_dir)
+        self._child = spawn(
+            [server], output=output, environment=environment, run_as=self._who, cwd=self.data_dir
+        )
         return self._child
 
     def is_ready(self) -> bool:
@@ -175,18 +199,8 @@ class RabbitNode:
         """`rabbitmqctl ARGS` on this node; what it prints. NotStarted with its words when it fails."""
         if self.pid is None:
             raise NotStarted("RabbitMQ 没有运行", "the RabbitMQ node does not run")
-        answer = subprocess.run(
-            [_script("rabbitmqctl"), "--quiet", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            env=self._environment(),
-            cwd=self.data_dir,
-            timeout=timeout_s,
-            check=False,
-        )
+        command: list[str | Path] = [_script("rabbitmqctl"), "--quiet", *args]
+        answer = run(command, environment=self._environment(), run_as=self._who, timeout_s=timeout_s)
         if answer.returncode != 0:
             said = answer.stdout.strip()
             raise NotStarted(f"rabbitmqctl {args[0]}：{said}", f"rabbitmqctl {args[0]}: {said}")

@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 
 from deploy import processes
 from deploy.errors import NotStarted
+from deploy.processes import Identity
 from deploy.supervisor_state import STATE_FILE, State, Status, hold, write_state
 from shared.errors import AppError
 
@@ -40,7 +41,7 @@ class ProcessSpec:
     """A program to keep running. `env` is its whole environment; `ready` None: started is ready.
 
     `ready` is asked in a thread, so it may wait a little; an OSError from it means "not yet". With `once` it
-    is no server: it must end with code 0 before the next one starts.
+    is no server: it must end with code 0 before the next one starts. `run_as` None stays who we are.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ProcessSpec:
     group: str = "other"
     grace_s: float = 30.0
     once: bool = False
+    run_as: Identity | None = None
 
 
 class Server(Protocol):
@@ -87,7 +89,11 @@ class _Program:
         self._spec = spec
 
     def launch(self, output: int) -> subprocess.Popen[bytes]:
-        return processes.spawn(self._spec.argv, output=output, environment=self._spec.env)
+        # Another user may not be able to enter the folder that we were started in.
+        cwd = Path("/") if self._spec.run_as else None
+        return processes.spawn(
+            self._spec.argv, output=output, environment=self._spec.env, run_as=self._spec.run_as, cwd=cwd
+        )
 
     def is_ready(self) -> bool:
         return self._spec.ready is None or self._spec.ready()

@@ -116,7 +116,7 @@ def no_service_starts() -> Iterator[None]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A short path that other users may walk through: as root, PostgreSQL runs as `nobody`."""
+    """A short path that other users may walk through: as root, servers run as users of their own."""
     folder = Path(tempfile.mkdtemp(prefix="onestop-run-", dir="/tmp"))
     folder.chmod(0o711)
     try:

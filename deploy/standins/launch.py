@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import httpx
 
 from deploy.errors import NotStarted
-from deploy.processes import end, free_port, spawn, wait_until
+from deploy.processes import Identity, end, free_port, spawn, wait_until
 from deploy.standins.fault_switch import Fault, Plan
 from deploy.standins.ledger import Taken, read_ledger
 from deploy.standins.mails import Mail, read_mails
@@ -24,10 +24,14 @@ _START_S = 15.0
 
 @dataclass
 class Standin:
-    """One stand-in. `folder` keeps its books and its output over restarts; so does `port`, its page's."""
+    """One stand-in. `folder` keeps its books and its output over restarts; so does `port`, its page's.
+
+    `run_as` None stays who we are.
+    """
 
     folder: Path
     port: int = field(default_factory=free_port)
+    run_as: Identity | None = field(default=None, kw_only=True)
     _process: subprocess.Popen[bytes] | None = field(default=None, kw_only=True)
     name: ClassVar[str]
 
@@ -56,8 +60,12 @@ class Standin:
         """Start it, without waiting for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = self.command()
+        if self.run_as is not None:
+            self.run_as.own_tree(self.folder)
         with self.log.open("ab") as output:
-            self._process = spawn(command, output=output.fileno(), cwd=Path(__file__).parents[2])
+            self._process = spawn(
+                command, output=output.fileno(), run_as=self.run_as, cwd=Path(__file__).parents[2]
+            )
 
     def wait(self) -> None:
         """Until it answers. Raises NotStarted."""

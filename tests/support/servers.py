@@ -25,7 +25,7 @@ SMALL_DISK_MIB = 200
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder that `nobody` may walk through too: pytest's own are closed to others."""
+    """A folder that users of servers may walk through too: pytest's own are closed to others."""
     folder = Path(tempfile.mkdtemp(prefix="onestop-test-"))
     folder.chmod(0o711)
     try:

@@ -1,4 +1,4 @@
-"""Scratch folders that the account of a server may walk into: pytest's own are closed to `nobody`."""
+"""Scratch folders that the account of a server may walk into: pytest's own are closed to others."""
 
 import shutil
 import tempfile

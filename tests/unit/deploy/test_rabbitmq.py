@@ -11,6 +11,7 @@ from deploy import rabbitmq
 from deploy.errors import AlreadyRunning, NotInstalled, NotStarted
 from deploy.processes import is_alive
 from deploy.rabbitmq import RabbitNode
+from tests.support.servers import scratch_folder
 from tests.unit.deploy.orphans import pids_left_by
 
 needs_rabbitmq = pytest.mark.skipif(
@@ -29,12 +30,13 @@ _LISTENING = "0A"
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+def node() -> Iterator[RabbitNode]:
     """One started node for the module; a test that stops it starts it again."""
-    node = RabbitNode(tmp_path_factory.mktemp("rabbit") / "node")
-    node.start()
-    yield node
-    node.stop()
+    with scratch_folder() as folder:
+        node = RabbitNode(folder / "node")
+        node.start()
+        yield node
+        node.stop()
 
 
 def connect(node: RabbitNode, password: str | None = None) -> amqp.Connection:
@@ -115,8 +117,8 @@ class TestNode:
             RabbitNode(node.data_dir).start()
         assert node.is_ready()
 
-    def test_nothing_outlives_a_killed_parent(self, tmp_path: Path) -> None:
-        pids, left = pids_left_by(_START_AND_DIE, str(tmp_path / "node"))
+    def test_nothing_outlives_a_killed_parent(self, scratch: Path) -> None:
+        pids, left = pids_left_by(_START_AND_DIE, str(scratch / "node"))
         assert len(pids) == 2
         assert left == []
 
