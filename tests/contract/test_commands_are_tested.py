@@ -1,0 +1,30 @@
+"""Every command of every service has a test file of its own, on a real database."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from deploy.services import SERVICES, part
+
+TESTS = Path(__file__).parents[1] / "integration" / "commands"
+NO_COMMANDS = {"check_holder": "a condition of others, which try it"}
+
+
+def commands_of(service: str) -> set[str]:
+    """The public functions that change something: what they load is loaded in their tests."""
+    module = part(service, "commands")
+    return {
+        name
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
+        and next(iter(inspect.signature(function).parameters), None) == "unit"
+        and not name.startswith(("_", "load_"))
+        and name not in NO_COMMANDS
+    }
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_command_has_its_file_and_each_file_its_command(service: str) -> None:
+    files = {path.stem.removeprefix("test_") for path in (TESTS / service).glob("test_*.py")}
+    assert files == commands_of(service)

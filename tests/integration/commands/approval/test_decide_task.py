@@ -1,0 +1,139 @@
+"""A step is passed on, or the case decided: what is left to do then, and what is said of it."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from services.approval.commands import StepResult, claim_task, decide_task
+from services.approval.errors import (
+    CertificateLost,
+    DecisionNotAllowed,
+    ReasonMissing,
+    TaskClaimedByOther,
+    TaskNotClaimed,
+)
+from shared.events.approval import CaseClosed, CaseDecided, CaseRouted, Decision, StepPassed
+from tests.support.commands import matter_of, row, said
+from tests.support.installation import Installation
+from tests.support.tasks import act, case_of, officer, task_of, under_review
+
+REASON = "居住未满半年。"
+
+
+def decide(
+    made: Installation,
+    number: str,
+    outcome: StepResult,
+    reason: str = "",
+    *,
+    who: str = "officer-1",
+    lost: Sequence[str] = (),
+) -> None:
+    act(
+        made,
+        task_of(made, number).id,
+        lambda unit, task, case: decide_task(unit, task, case, officer(who), outcome, reason, lost),
+    )
+
+
+def claim(made: Installation, number: str) -> None:
+    act(
+        made,
+        task_of(made, number).id,
+        lambda unit, task, case: claim_task(unit, task, case, officer()),
+    )
+
+
+@pytest.fixture
+def number(made: Installation) -> str:
+    """A case whose first step somebody has claimed."""
+    found = under_review(made)
+    claim(made, found)
+    return found
+
+
+@pytest.fixture
+def deciding(made: Installation, number: str) -> str:
+    """A case whose deciding step somebody has claimed."""
+    decide(made, number, StepResult.PASSED)
+    claim(made, number)
+    return number
+
+
+def test_a_step_that_is_passed_brings_the_next_one(made: Installation, number: str) -> None:
+    first, second = matter_of(made).steps
+    done = task_of(made, number).id
+    decide(made, number, StepResult.PASSED)
+    passed, routed = said(made, "approval", number)[-2:]
+    assert passed == StepPassed(step=first.code)
+    assert isinstance(routed, CaseRouted)
+    assert (routed.step, routed.department) == (second.code, second.department)
+    assert case_of(made, number).passed == [first.code]
+    assert (row(made, "approval.tasks", id=done).state, row(made, "approval.tasks", id=done).outcome) == (
+        "done",
+        "passed",
+    )
+    assert (task_of(made, number).step, task_of(made, number).state) == (second.code, "open")
+
+
+def test_an_approval_waits_for_its_certificate(made: Installation, deciding: str) -> None:
+    decide(made, deciding, StepResult.APPROVED)
+    fact = said(made, "approval", deciding)[-1]
+    assert isinstance(fact, CaseDecided)
+    assert fact.outcome is Decision.APPROVED
+    assert (case_of(made, deciding).state, case_of(made, deciding).closed_at) == ("issuing", None)
+
+
+def test_a_refusal_closes_the_case_and_its_reasons_stay_here_sealed(
+    made: Installation, deciding: str
+) -> None:
+    task_id = task_of(made, deciding).id
+    decide(made, deciding, StepResult.DENIED, REASON)
+    decided, closed = said(made, "approval", deciding)[-2:]
+    assert isinstance(decided, CaseDecided)
+    assert isinstance(closed, CaseClosed)
+    assert decided.outcome is Decision.DENIED
+    assert case_of(made, deciding).state == "closed"
+    assert REASON not in str(made.rows("SELECT event FROM approval.outbox WHERE case_no = :n", n=deciding))
+    sealed = row(made, "approval.tasks", id=task_id).sealed_reason
+    vault = made.context("approval").vault
+    assert vault.open(sealed, table="tasks", row=task_id, column="sealed_reason") == REASON
+
+
+def test_a_refusal_without_reasons_is_none(made: Installation, deciding: str) -> None:
+    for reason in ("", "  \n"):
+        with pytest.raises(ReasonMissing) as refused:
+            decide(made, deciding, StepResult.DENIED, reason)
+        assert [field.pointer for field in refused.value.fields] == ["/reason"]
+    assert case_of(made, deciding).state == "under_review"
+
+
+def test_nothing_is_approved_on_what_has_ended_but_it_may_be_refused(
+    made: Installation, deciding: str
+) -> None:
+    with pytest.raises(CertificateLost) as refused:
+        decide(made, deciding, StepResult.APPROVED, lost=["id_card"])
+    assert refused.value.members == {"materials": ["id_card"]}
+    assert task_of(made, deciding).state == "claimed"
+    decide(made, deciding, StepResult.DENIED, REASON, lost=["id_card"])
+    assert case_of(made, deciding).state == "closed"
+
+
+def test_only_the_deciding_step_decides(made: Installation, number: str) -> None:
+    for outcome in (StepResult.APPROVED, StepResult.DENIED):
+        with pytest.raises(DecisionNotAllowed):
+            decide(made, number, outcome, REASON)
+    decide(made, number, StepResult.PASSED)
+    claim(made, number)
+    with pytest.raises(DecisionNotAllowed):
+        decide(made, number, StepResult.PASSED)
+
+
+def test_only_whoever_has_the_task_ends_it(made: Installation, number: str) -> None:
+    told = said(made, "approval", number)
+    with pytest.raises(TaskClaimedByOther):
+        decide(made, number, StepResult.PASSED, who="officer-2")
+    unclaimed = under_review(made)
+    with pytest.raises(TaskNotClaimed):
+        decide(made, unclaimed, StepResult.PASSED)
+    assert said(made, "approval", number) == told
