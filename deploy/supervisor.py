@@ -28,6 +28,7 @@ STOP_FIRST = ("web", "worker")
 of these groups start side by side."""
 
 _POLL_S = 0.1
+_WRITE_AGAIN_S = 1.0
 _BACKOFF_S = (0.2, 5.0)
 _SETTLED_S = 10.0
 _LINE_BYTES = 64 * 1024
@@ -153,6 +154,8 @@ class Supervisor:
         self._signals = 0
         self._stopping = asyncio.Event()
         self._pumps: set[asyncio.Task[None]] = set()
+        self._unwritten = False
+        self._unsaid = 0
 
     async def run(self) -> int:
         """Start all, keep them, and stop them at SIGINT, SIGTERM or SIGHUP; a second signal kills.
@@ -165,11 +168,13 @@ class Supervisor:
             loop = asyncio.get_running_loop()
             for number in _SIGNALS:
                 loop.add_signal_handler(number, self._on_signal)
+            writing = asyncio.create_task(self._write_again())
             try:
                 await self._start_all()
                 return await self._stay()
             finally:
                 await self._stop_all()
+                writing.cancel()
                 for number in _SIGNALS:
                     loop.remove_signal_handler(number)
                 (self._data_dir / STATE_FILE).unlink(missing_ok=True)
@@ -280,8 +285,7 @@ class Supervisor:
         kept.status.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._note(kept, State.STARTING)
         while kept.runs and not (kept.once or kept.is_up.is_set() or kept.stop_asked.is_set()):
-            if await _answers(kept.server) and kept.runs:
-                await asyncio.to_thread(kept.server.prepare)
+            if await _answers(kept.server) and await self._prepare(kept):
                 self._note(kept, State.RUNNING)
                 kept.was_up = True
                 kept.is_up.set()
@@ -292,6 +296,19 @@ class Supervisor:
         kept.is_up.clear()
         # Its last words first, then what becomes of it.
         await asyncio.wait([pump], timeout=1.0)
+
+    async def _prepare(self, kept: _Kept) -> bool:
+        if not kept.runs:
+            return False
+        try:
+            await asyncio.to_thread(kept.server.prepare)
+        except (AppError, OSError) as error:
+            if not kept.was_up:
+                raise
+            # It lives, and is asked again: a full disk, for one, passes.
+            self._say(kept.status.name, str(error))
+            return False
+        return True
 
     async def _pump(self, kept: _Kept, reading: int) -> None:
         reader = asyncio.StreamReader()
@@ -317,10 +334,16 @@ class Supervisor:
 
     def _say(self, name: str, line: str) -> None:
         try:
+            if self._unsaid:
+                self._print("supervisor", f"{self._unsaid} lines could not be written")
+                self._unsaid = 0
             self._print(name, line)
         except BrokenPipeError:
             # Nobody reads us any more: that terminal is gone, and with it who asked for all this.
             self.request_stop()
+        except OSError:
+            # What we write to is full; nobody is kept the less for that.
+            self._unsaid += 1
 
     async def _stop_all(self) -> None:
         self._stopping.set()
@@ -346,7 +369,23 @@ class Supervisor:
     def _note(self, kept: _Kept, state: State) -> None:
         kept.status.state = state
         kept.status.pid = kept.child.pid if kept.runs and kept.child else None
-        write_state(self._data_dir, [one.status for one in self._kept])
+        self._write_state()
+
+    def _write_state(self) -> None:
+        """Best effort: nobody is kept the less because it cannot be written down."""
+        try:
+            write_state(self._data_dir, [one.status for one in self._kept])
+            self._unwritten = False
+        except OSError as error:
+            if not self._unwritten:
+                self._say("supervisor", f"{self._data_dir / STATE_FILE}: {error.strerror}; trying again")
+            self._unwritten = True
+
+    async def _write_again(self) -> None:
+        while True:
+            await asyncio.sleep(_WRITE_AGAIN_S)
+            if self._unwritten:
+                self._write_state()
 
 
 class PrefixedLines:

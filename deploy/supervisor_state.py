@@ -1,6 +1,7 @@
 """What a supervisor leaves on disk: the lock that makes it the only one, and the state for `onestop ps`.
 
-The lock is the kernel's (flock): it goes with its holder, so a SIGKILL leaves nothing stale.
+The lock is the kernel's (flock): it goes with its holder, so a SIGKILL leaves nothing stale. The state is
+best effort: on a full disk it stays as it was, and readers compare it with the processes that there are.
 """
 
 import fcntl
@@ -8,13 +9,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from deploy.errors import AlreadyRunning, NothingRuns
+from deploy.processes import children_of
 
 STATE_FILE = "processes.json"
 LOCK_FILE = "supervisor.lock"
@@ -29,6 +31,8 @@ class State(StrEnum):
     BACKOFF = "backoff"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    ENDED = "ended"
+    """Its process is gone, and what became of it then is not written down."""
 
 
 @dataclass(slots=True)
@@ -57,20 +61,31 @@ def hold(data_dir: Path) -> Iterator[None]:
                 f"进程 {pid} 正在管理 {data_dir}；请先执行 onestop down",
                 f"process {pid} keeps {data_dir} already; run `onestop down` first",
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        # Only for whoever is refused: the lock holds without it, on a full disk too.
+        with suppress(OSError):
+            _overwrite(lock.fileno(), str(os.getpid()))
         yield
 
 
 def read_state(data_dir: Path) -> dict[str, Any]:
-    """{"supervisor": pid, "processes": [Status as a dict]}. Raises NothingRuns when nobody holds the lock."""
+    """{"supervisor": pid, "processes": [Status as a dict]}. Raises NothingRuns when nobody holds the lock.
+
+    A process that is written down as running, and is no child of the supervisor, has ended.
+    """
     if not is_held(data_dir):
         raise _nothing(data_dir)
+    holder = _holder(data_dir)
     try:
         state: dict[str, Any] = json.loads((data_dir / STATE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise _nothing(data_dir) from None
+        if holder is None:
+            raise _nothing(data_dir) from None
+        state = {"supervisor": holder, "processes": []}
+    state["supervisor"] = holder or state["supervisor"]
+    there_are = set(children_of(state["supervisor"]))
+    for process in state["processes"]:
+        if process["pid"] is not None and process["pid"] not in there_are:
+            process |= {"state": State.ENDED, "pid": None}
     return state
 
 
@@ -87,12 +102,30 @@ def is_held(data_dir: Path) -> bool:
 
 
 def write_state(data_dir: Path, statuses: Sequence[Status]) -> None:
-    """Note who keeps what. Readers see the old content or the new, never half."""
+    """Note who keeps what. Readers see the old content or the new, never half. Raises OSError; then it is the
+    old."""
     content = {"supervisor": os.getpid(), "processes": [asdict(status) for status in statuses]}
     handle, name = tempfile.mkstemp(dir=data_dir, prefix=STATE_FILE)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=1))
-    Path(name).replace(data_dir / STATE_FILE)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1))
+        Path(name).replace(data_dir / STATE_FILE)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _overwrite(fd: int, text: str) -> None:
+    # Over what is there: an emptied file may get no room again.
+    os.pwrite(fd, text.encode("ascii"), 0)
+    os.ftruncate(fd, len(text))
+
+
+def _holder(data_dir: Path) -> int | None:
+    try:
+        return int((data_dir / LOCK_FILE).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def _nothing(data_dir: Path) -> NothingRuns:

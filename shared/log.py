@@ -8,9 +8,9 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -29,7 +29,7 @@ def configure(settings: Settings, *, service: str, stream: TextIO | None = None)
 
     May be called again; the last call counts.
     """
-    out = stream if stream is not None else sys.stdout
+    out = _NeverRaises(stream if stream is not None else sys.stdout)
     level = logging.getLevelNamesMapping()[settings.log_level]
     shaping: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -42,7 +42,7 @@ def configure(settings: Settings, *, service: str, stream: TextIO | None = None)
     structlog.configure(
         processors=[*shaping, _renderer(settings, out)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),
         cache_logger_on_first_use=settings.environment != "test",
     )
     handler = logging.StreamHandler(out)
@@ -101,6 +101,36 @@ def _exception_as_text(_: object, __: str, event_dict: EventDict) -> EventDict:
     return event_dict
 
 
+class _NeverRaises:
+    """Where lines go. On a full disk they are counted instead: no work fails because nothing can be said."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._written = True
+        self._lost = 0
+
+    def write(self, text: str) -> None:
+        self._written = self._is_done(lambda: self._out.write(text))
+
+    def flush(self) -> None:
+        if not (self._is_done(self._out.flush) and self._written):
+            self._lost += 1
+        elif self._lost:
+            told = f'{{"event": "log_incomplete", "level": "error", "lines": {self._lost}}}\n'
+            if self._is_done(lambda: self._out.write(told)) and self._is_done(self._out.flush):
+                self._lost = 0
+
+    def _is_done(self, what: Callable[[], object]) -> bool:
+        try:
+            what()
+        except OSError:
+            return False
+        return True
+
+    def isatty(self) -> bool:
+        return self._out.isatty()
+
+
 def _adds_service(service: str) -> Processor:
     def add(_: object, __: str, event_dict: EventDict) -> EventDict:
         event_dict.setdefault("service", service)
@@ -116,7 +146,7 @@ def _from_logging(_: object, __: str, event_dict: EventDict) -> EventDict:
     return event_dict
 
 
-def _renderer(settings: Settings, out: TextIO) -> Processor:
+def _renderer(settings: Settings, out: "_NeverRaises") -> Processor:
     if settings.log_format == "json":
         return structlog.processors.JSONRenderer(ensure_ascii=False, sort_keys=False)
     return structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at")

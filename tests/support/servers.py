@@ -35,9 +35,9 @@ def scratch_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of its own there, just large enough for a new database and small enough to be filled."""
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MIB}m,mode=0711", "tmpfs", str(folder)]
+def small_disk(folder: Path, mib: int = SMALL_DISK_MIB) -> Iterator[None]:
+    """A file system of its own there, small enough to be filled; a new database has room by default."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0711", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("only root may mount a file system that is small enough to be filled")
     try:

@@ -1,18 +1,20 @@
 """The supervisor: order, gates, restarts, a clean stop, and nothing left after a SIGKILL."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from deploy.errors import AlreadyRunning, NothingRuns, NotStarted
 from deploy.processes import is_alive, wait_until
-from deploy.supervisor import ProcessSpec, Supervisor
+from deploy.supervisor import ProcessSpec, Server, Supervisor, _Program
 from deploy.supervisor_state import hold, is_held, read_state
+from tests.support.servers import fill, small_disk
 from tests.unit.deploy.orphans import pids_left_by
 
 STAYS = (
@@ -26,7 +28,7 @@ DEAF = (
 _START_AND_DIE = """
 import asyncio, sys
 from pathlib import Path
-from deploy.supervisor import ProcessSpec, Supervisor
+from deploy.supervisor import ProcessSpec, Server, Supervisor, _Program
 from deploy.supervisor_state import read_state
 place = Path(sys.argv[1])
 sleeper = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -62,7 +64,7 @@ def python(
 
 
 def run(
-    specs: list[ProcessSpec],
+    specs: Sequence[ProcessSpec | Server],
     place: Path,
     main: Callable[[], Awaitable[int | None]] | None,
     lines: Lines | None = None,
@@ -156,6 +158,90 @@ def test_who_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
     assert run([python("deaf", DEAF, grace_s=0.3)], tmp_path, main, lines) == 0
     assert not is_alive(pids[0])
     assert any("killing it" in line for _, line in lines.said)
+
+
+def test_a_full_disk_ends_nothing_and_nobody_shows_the_dead_as_running(tmp_path: Path) -> None:
+    lines, ballast = Lines(), tmp_path / "ballast"
+
+    def states() -> list[tuple[str, bool]]:
+        found = read_state(tmp_path)
+        assert found["supervisor"] == os.getpid()
+        return [(process["state"], process["pid"] is not None) for process in found["processes"]]
+
+    async def main() -> int:
+        while not lines.names("here"):
+            await asyncio.sleep(0.01)
+        before = read_state(tmp_path)["processes"][0]["pid"]
+        fill(ballast)
+        os.kill(before, signal.SIGKILL)
+        while len(lines.names("here")) < 2:
+            await asyncio.sleep(0.01)
+        assert states() == [("ended", False)], "it is told that this one is gone, if not what came after it"
+        ballast.unlink()
+        while states() != [("running", True)]:
+            await asyncio.sleep(0.02)
+        [process] = read_state(tmp_path)["processes"]
+        assert process["pid"] != before
+        return int(process["restarts"])
+
+    with small_disk(tmp_path, 1):
+        assert run([python("a", STAYS)], tmp_path, main, lines) == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["supervisor.lock"]
+    assert any("No space left" in line for name, line in lines.said if name == "supervisor")
+
+
+def test_a_log_that_is_full_ends_nothing(tmp_path: Path) -> None:
+    lines = Lines()
+
+    class Full(Lines):
+        room = True
+
+        def __call__(self, name: str, line: str) -> None:
+            if not self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            lines(name, line)
+
+    say = Full()
+
+    async def main() -> int:
+        while not lines.names("here"):
+            await asyncio.sleep(0.01)
+        say.room = False
+        os.kill(read_state(tmp_path)["processes"][0]["pid"], signal.SIGKILL)
+        while read_state(tmp_path)["processes"][0]["restarts"] == 0:
+            await asyncio.sleep(0.01)
+        say.room = True
+        while len(lines.names("here")) < 2:
+            await asyncio.sleep(0.01)
+        return 0
+
+    assert run([python("a", STAYS)], tmp_path, main, say) == 0
+    assert any("lines could not be written" in line for _, line in lines.said)
+
+
+def test_a_server_that_cannot_be_prepared_again_is_asked_until_it_can(tmp_path: Path) -> None:
+    class Unready(_Program):
+        times = 0
+
+        def prepare(self) -> None:
+            self.times += 1
+            if self.times in (2, 3):
+                raise NotStarted(detail_en="no room for the database")
+
+    lines = Lines()
+    server = Unready(python("base", STAYS, group="base"))
+
+    async def main() -> int:
+        first = read_state(tmp_path)["processes"][0]["pid"]
+        os.kill(first, signal.SIGKILL)
+        while True:
+            [process] = read_state(tmp_path)["processes"]
+            if process["state"] == "running" and process["pid"] not in (first, None):
+                return int(process["restarts"])
+            await asyncio.sleep(0.02)
+
+    assert run([server], tmp_path, main, lines) == 1
+    assert server.times == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

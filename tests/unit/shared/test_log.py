@@ -1,5 +1,6 @@
 """One JSON object a line, from us and from libraries, and no personal data in any of them."""
 
+import errno
 import io
 import json
 import logging
@@ -174,3 +175,22 @@ def test_the_console_shape_is_masked_too() -> None:
     assert "it_failed" in out.getvalue()
     assert ID not in out.getvalue()
     assert PHONE not in out.getvalue()
+
+
+@pytest.mark.parametrize("where", ["write", "flush"])
+def test_a_full_disk_fails_nothing_and_is_told_afterwards(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = configured()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(out, where, full)
+        structlog.get_logger().info("first_unsaid")
+        logging.getLogger("library").warning("second unsaid")
+    structlog.get_logger().info("said_again")
+    *_, said, told = out.objects()
+    assert (told["event"], told["lines"]) == ("log_incomplete", 2)
+    assert said["event"] == "said_again"
