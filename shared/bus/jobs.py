@@ -7,6 +7,7 @@ who comes back late changes nothing.
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from shared import metrics
 from shared.bus.context import ServiceContext
 from shared.bus.unit import Cause, Unit, unit_of
-from shared.db.outages import DatabaseAway, outage_of
+from shared.db.outages import DatabaseAway, Outage, outage_of
 from shared.describe import describe
 from shared.faults import fault_point
 
@@ -103,6 +104,7 @@ class JobRunner:
         self._context = context
         self._handlers = handlers
         self._calls = ThreadPoolExecutor(max_workers=CLAIM, thread_name_prefix="job")
+        self._answered: list[tuple[Job, Any]] = []
         schema = context.service
         self._claim = text(
             f"UPDATE {schema}.jobs j SET state = 'claimed', epoch = j.epoch + 1, attempts = j.attempts + 1, "
@@ -128,24 +130,37 @@ class JobRunner:
 
     def run_once(self) -> int:
         """Claim what is due and run it; the number of jobs run."""
+        self._end_answered()
         prepared = self._claim_due()
         calls = {self._calls.submit(self._call, job, request): job for job, request in prepared}
-        away: DatabaseAway | None = None
         for call in as_completed(calls):
-            job, answer = calls[call], call.result()
-            try:
-                self._finish(job, answer)
-            except DatabaseAway as error:
-                # The claim stays; whoever takes it over asks before it acts. The others go on.
-                away = error
-            except _Broken as broken:
-                self._set_back(job, job.epoch, broken.error)
-            except DBAPIError as error:
-                # What it left to be written at the end cannot be written.
-                self._set_back(job, job.epoch, error)
-        if away is not None:
-            raise away
+            self._answered.append((calls[call], call.result()))
+            with suppress(DatabaseAway):
+                self._end_answered()
+        # The outage once more, if there is one: with answers left there is no point in claiming.
+        self._end_answered()
         return len(prepared)
+
+    def _end_answered(self) -> None:
+        """Write what came of calls. An outage leaves the answers here, to be written by the next run, for as
+        long as nobody has taken the jobs over; whoever does asks before it acts."""
+        for answered in tuple(self._answered):
+            try:
+                self._end_one(*answered)
+                self._answered.remove(answered)
+            except DatabaseAway as error:
+                # Somebody may be in the way of this one only; the others go on.
+                if error.outage not in (Outage.TIMED_OUT, Outage.CONTENDED):
+                    raise
+
+    def _end_one(self, job: Job, answer: Any) -> None:
+        try:
+            self._finish(job, answer)
+        except _Broken as broken:
+            self._set_back(job, job.epoch, broken.error)
+        except DBAPIError as error:
+            # What it left to be written at the end cannot be written.
+            self._set_back(job, job.epoch, error)
 
     def _claim_due(self) -> list[tuple[Job, Any]]:
         """Claim and prepare. A job whose own code fails is set back, and the others are claimed again."""

@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from shared import faults
 from shared.bus.jobs import Again, Done, GiveUp, Job, JobRunner, Verdict
 from shared.bus.unit import Unit, unit_of
+from shared.db.outages import DatabaseAway
+from shared.db.roles import app_role
 from shared.faults import InjectedFault
 from tests.support.installation import Installation
 
@@ -64,6 +67,57 @@ def test_the_same_job_is_left_once_and_done_once(
     assert runner[0].run_once() == 3
     assert runner[0].run_once() == 0
     assert db_installation.rows("SELECT DISTINCT state FROM notify.jobs") == [("done",)]
+
+
+def test_an_answer_that_an_outage_kept_from_being_written_is_not_asked_for_again(
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    jobs_, handler = runner
+    leave(db_installation, "a", "b")
+    role = app_role("notify")
+
+    def go_away() -> str:
+        db_installation.change(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+        db_installation.change(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+        )
+        return "done"
+
+    handler.during = go_away
+    try:
+        with pytest.raises(DatabaseAway):
+            jobs_.run_once()
+        with pytest.raises(DatabaseAway):
+            jobs_.run_once()
+    finally:
+        db_installation.change(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+    assert jobs_.run_once() == 0, "nothing is claimed anew"
+
+    found = db_installation.rows("SELECT DISTINCT state, epoch, attempts FROM notify.jobs")
+    assert found == [("done", 1, 1)]
+    assert len(handler.prepared) == len(handler.finished) == 2
+
+
+def test_a_job_whose_row_is_locked_holds_up_no_other(
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    jobs_, handler = runner
+    role, database = app_role("notify"), db_installation.settings.db.name
+    db_installation.change(f"ALTER ROLE {role} IN DATABASE {database} SET lock_timeout = '100ms'")
+    states = "SELECT key, state, epoch FROM notify.jobs ORDER BY key"
+    leave(db_installation, "a")
+    with db_installation.admin.begin() as somebody:
+        lock = text("SELECT 'locked' FROM notify.jobs FOR UPDATE")
+        handler.during = lambda: somebody.execute(lock).scalar_one()
+        assert jobs_.run_once() == 1
+        handler.during = None
+        leave(db_installation, "b", "c")
+        assert jobs_.run_once() == 2
+        assert db_installation.rows(states) == [("a", "claimed", 1), ("b", "done", 1), ("c", "done", 1)]
+    assert jobs_.run_once() == 0
+    assert handler.finished[-1] == "locked", "the answer of the first is written last"
+
+    assert db_installation.rows(states) == [("a", "done", 1), ("b", "done", 1), ("c", "done", 1)]
 
 
 def test_again_and_giving_up(db_installation: Installation, runner: tuple[JobRunner, Scripted]) -> None:
