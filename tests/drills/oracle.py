@@ -74,7 +74,26 @@ class Books:
                     f"SELECT (SELECT count(*) FROM {service}.inbox WHERE state NOT IN ('parked', 'dropped')) "
                     f"+ (SELECT count(*) FROM {service}.messages)",
                 )
+            for subscriber, speakers in subscriptions().items():
+                for speaker in speakers:
+                    found[f"{speaker} not heard by {subscriber}"] = _unheard(c, speaker, subscriber)
         return {kind: count for kind, count in found.items() if count}
+
+
+def _unheard(c: Connection, speaker: str, subscriber: str) -> int:
+    """Facts said about all cases that the subscriber's gates do not know: on their way, or lost on it."""
+    said = _count(c, f"SELECT COALESCE(sum(sequence), 0) FROM {speaker}.cases")
+    heard = _count(
+        c,
+        f"SELECT COALESCE(sum({_last(speaker)}), 0) FROM {subscriber}.gates AS g",
+    )
+    return said - heard
+
+
+def _last(speaker: str) -> str:
+    """The last sequence of a speaker that a gate `g` let pass, in SQL."""
+    heard = f"g.heard->'{speaker}'"
+    return f"COALESCE(({heard}->>0)::int + length({heard}->>1) / 16, 0)"
 
 
 def waiting_messages(installation: Installation) -> dict[str, int]:
@@ -92,7 +111,8 @@ def judge(installation: Installation, ledger: Ledger) -> Verdict:
         told = {id_ for id_ in sms if made[id_].state == DeliveryState.SENT}
         doubles, disorder, ends = _doubles(c), _disorder(c), _not_at_their_end(c)
         parked = sum(_count(c, f"SELECT count(*) FROM {s}.inbox WHERE state = 'parked'") for s in SERVICES)
-        parked += sum(_count(c, f"SELECT count(*) FROM {s}.undecodable") for s in SERVICES)
+        strays = sum(_count(c, f"SELECT COALESCE(sum(times), 0) FROM {s}.undecodable") for s in SERVICES)
+        parked += max(0, strays - installation.strays)
     promised = set(ledger.acknowledged.values())
     sent = Counter(str(taken.out_id) for taken in installation.sms.taken())
     untold = due - {notice.intent for notice in made.values()}
@@ -233,9 +253,8 @@ def _disorder(c: Connection) -> dict[str, int]:
         for speaker in speakers:
             found[f"{speaker}->{consumer}"] = _count(
                 c,
-                f"SELECT count(*) FROM {speaker}.cases s LEFT JOIN {consumer}.gates g ON g.case_no = "
-                "s.number "
-                f"WHERE s.sequence <> coalesce((g.heard->>'{speaker}')::int, 0)",
+                f"SELECT count(*) FROM {speaker}.cases AS s LEFT JOIN {consumer}.gates AS g "
+                f"ON g.case_no = s.number WHERE s.sequence <> {_last(speaker)}",
             )
     return {pair: count for pair, count in found.items() if count}
 
