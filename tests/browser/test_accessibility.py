@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.scene import PLACES, Role, Scene, add_transient, set_up
+from tests.browser.prepared import PLACES, Prepared, Role, add_transient, set_up
 from tests.browser.system import System
 from tests.browser.visitor import DESKTOP, PHONE, Visitor, visitor
 
@@ -50,7 +50,7 @@ WALKED = (
 
 
 @pytest.fixture(scope="module")
-def scene(system: System) -> Iterator[Scene]:
+def prepared(system: System) -> Iterator[Prepared]:
     """Everything stands still, so that all variants see the same."""
     made = set_up(system)
     with system.nobody_works():
@@ -58,12 +58,12 @@ def scene(system: System) -> Iterator[Scene]:
 
 
 @dataclass
-class Crowd:
+class Visitors:
     """One visitor for each role, and the address of every title that they have seen."""
 
     browser: Browser
     system: System
-    scene: Scene
+    prepared: Prepared
     visitors: dict[Role, Visitor] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
 
@@ -71,21 +71,21 @@ class Crowd:
         """Lead the visitor whom it takes to a page, in this language and mode."""
         role = PLACES[name].role
         if role not in self.visitors:
-            session = self.scene.sessions[role]
+            session = self.prepared.sessions[role]
             self.visitors[role] = visitor(self.browser, self.system.origin, session=session)
         one = self.visitors[role]
         one.prefer(LANGUAGES[language], elder)
         one.resize(DESKTOP)
         one.faults.clear()
-        PLACES[name].way(one, self.scene)
+        PLACES[name].way(one, self.prepared)
         one.page.wait_for_load_state()
         return one
 
 
 @pytest.fixture(scope="module")
-def crowd(browser: Browser, system: System, scene: Scene) -> Iterator[Crowd]:
+def visitors(browser: Browser, system: System, prepared: Prepared) -> Iterator[Visitors]:
     """Everybody whom the tests need."""
-    made = Crowd(browser, system, scene)
+    made = Visitors(browser, system, prepared)
     yield made
     for one in made.visitors.values():
         one.context.close()
@@ -98,9 +98,9 @@ def complain(one: Visitor, folder: Path, faults: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("language", "name"), LOOKED_AT)
-def test_everybody_can_use_this_page(crowd: Crowd, language: str, name: str, tmp_path: Path) -> None:
-    one = crowd.go(name, language)
-    faults = [*measured(one, language, DESKTOP, NORMAL), *titled(one, crowd)]
+def test_everybody_can_use_this_page(visitors: Visitors, language: str, name: str, tmp_path: Path) -> None:
+    one = visitors.go(name, language)
+    faults = [*measured(one, language, DESKTOP, NORMAL), *titled(one, visitors)]
     if not PLACES[name].twin:
         one.page.evaluate(AXE)
         # Colours do not depend on the language, and are what takes axe longest.
@@ -138,16 +138,16 @@ def measured(one: Visitor, language: str, width: int, limits: Mapping[str, float
     return [f"{how}: {fault}" for fault in one.page.evaluate(MEASURE, asked)]
 
 
-def titled(one: Visitor, crowd: Crowd) -> list[str]:
+def titled(one: Visitor, visitors: Visitors) -> list[str]:
     """Two pages have two titles. The answer to a form may be called what its page is called."""
     title = one.page.title()
-    other = one.page.url if one.posted else crowd.titles.setdefault(title, one.page.url)
+    other = one.page.url if one.posted else visitors.titles.setdefault(title, one.page.url)
     return [] if other == one.page.url else [f"{title} is the title of {other} too"]
 
 
 @pytest.mark.parametrize("name", ["home", "case-asked", "task-deciding"])
-def test_text_grows_with_the_reader(crowd: Crowd, name: str, tmp_path: Path) -> None:
-    one = crowd.go(name, elder=True)
+def test_text_grows_with_the_reader(visitors: Visitors, name: str, tmp_path: Path) -> None:
+    one = visitors.go(name, elder=True)
     root, body = one.page.locator("html"), one.page.locator("body")
     expect(root).to_have_attribute("data-mode", "elder")
     # As in a browser whose owner set text to half as large again.
@@ -160,9 +160,9 @@ def test_text_grows_with_the_reader(crowd: Crowd, name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", WALKED)
 def test_tab_reaches_everything_in_its_order_and_shows_where_it_is(
-    crowd: Crowd, name: str, tmp_path: Path
+    visitors: Visitors, name: str, tmp_path: Path
 ) -> None:
-    one = crowd.go(name)
+    one = visitors.go(name)
     stops = one.page.evaluate(f"{STOPS}.mark()")
     for _ in stops:
         one.page.keyboard.press("Tab")

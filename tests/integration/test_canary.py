@@ -1,8 +1,9 @@
 """What a citizen and an officer tell us is found nowhere but where it is sealed.
 
-One canary sings through each way of delivery: a name, an ID number, a phone, an address, a file, a reason in
-free text and the query code of a receipt, over HTTP, with real processes and SMS on, in what succeeds and in
-what is refused, fails or is parked. Then all that these processes left behind is searched, to the last byte.
+One canary takes each way of delivery: name, ID number, phone, e-mail address, address, a file, a reason
+in free text and the query code of a receipt, over HTTP, with real processes, SMS and e-mail, in what succeeds
+and in what is refused, fails or is parked. Then all that these processes left behind is searched, to the last
+byte.
 """
 
 import json
@@ -11,12 +12,10 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date
-from hashlib import md5, sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import httpx
@@ -30,19 +29,19 @@ from deploy.probe import is_ready
 from deploy.processes import free_port, spawn
 from deploy.rabbitmq import RabbitNode
 from deploy.services import SERVICES
-from deploy.standins.launch import SmsStandin
+from deploy.standins.launch import MailStandin, SmsStandin
 from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.topology import EXCHANGE
 from shared.bus.unit import unit_of
 from shared.events.ids import new_id
 from shared.settings import Settings
+from tests.support.canary import STRAY, TOLD, Canary, traces, written
 from tests.support.installation import (
     GAP,
     MATTER,
     ROOT,
     Installation,
     Worker,
-    id_number,
     make_installation,
     secrets_dir,
     template_settings,
@@ -56,93 +55,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
 SPY = "onestop.test.spy"
 DEPARTMENTS = ["xihu-community", "xihu-police"]
-
-
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """Values that stand nowhere else in the world."""
-
-    name: str
-    id_number: str
-    phone: str
-    address: str
-    reason: str
-    file_name: str
-
-    def values(self) -> dict[str, str]:
-        """By what they are."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-
-TOLD = {
-    "database": Canary(
-        "尉迟昶翀",
-        id_number(7_654_321),
-        "13948607152",
-        "鸬鹚巷 9 弄 613 室",
-        "鱼骨庙会那天他不在家",
-        "昶翀的租约.pdf",
-    ),
-    "rabbitmq": Canary(
-        "鲜于霁彧",
-        id_number(7_123_457),
-        "13927415860",
-        "杼山渡 4 幢 257 室",
-        "芦苇荡里没有门牌号码",
-        "霁彧的租约.pdf",
-    ),
-}
-STRAY = {
-    "database": Canary(
-        "澹台毓珩", id_number(6_543_211), "13916273849", "鹧鸪岭 8 号 391", "风铎响了三十七下", "毓珩.pdf"
-    ),
-    "rabbitmq": Canary(
-        "濮阳澍雯", id_number(6_231_547), "13958361724", "荇菜湾 6 号 482", "檐马数到了四十九", "澍雯.pdf"
-    ),
-}
-"""What a broken sender puts into a message. The message itself lies with the broker as it came, so these are
-looked for in what we make of it."""
-
-
-def written(values: Mapping[str, str]) -> dict[str, bytes]:
-    """Each value as it could be written: encodings, escapes, and hashes that anybody can make."""
-    found = {}
-    for what, value in values.items():
-        plain = value.encode()
-        shapes = {
-            "": plain,
-            "utf-16": value.encode("utf-16-le"),
-            "utf-16-be": value.encode("utf-16-be"),
-            "gb18030": value.encode("gb18030"),
-            "json": json.dumps(value)[1:-1].encode(),
-            "repr": ascii(value)[1:-1].encode(),
-            "bytes": repr(plain)[2:-1].encode(),
-            "url": quote(value).encode(),
-            "form": quote(value, safe="").replace("%20", "+").encode(),
-            "hex": plain.hex().encode(),
-            **{f"base64 {n}": _base64(plain, n) for n in range(3)},
-            **{f"{h.__name__[8:]} hex": h(plain).hexdigest().encode() for h in (md5, sha256)},
-            **{h.__name__[8:]: h(plain).digest() for h in (md5, sha256)},
-        }
-        found.update({shape: f"{what} {how}".strip() for how, shape in reversed(shapes.items())})
-    return {what: shape for shape, what in found.items()}
-
-
-def _base64(plain: bytes, offset: int) -> bytes:
-    """What of a value is the same in base64 whatever stands around it, behind `offset` other bytes."""
-    after = (3 - (offset + len(plain)) % 3) % 3
-    return b64encode(b"\0" * offset + plain + b"\0" * after)[(0, 2, 3)[offset] : -4 if after else None]
-
-
-def traces(values: Mapping[str, str], where: Mapping[str, bytes]) -> set[str]:
-    """In which place which value is found in which shape."""
-    shapes = written(values)
-    return {
-        f"{place}: {what}"
-        for place, content in where.items()
-        for what, shape in shapes.items()
-        if shape in content
-    }
 
 
 @dataclass
@@ -173,6 +85,7 @@ class System:
     stray: Canary
     client: httpx.Client
     sms: SmsStandin
+    mail: MailStandin
     addresses: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
@@ -220,7 +133,12 @@ def hidden(page: httpx.Response) -> dict[str, str]:
 
 def application(who: Canary, **changed: Any) -> dict[str, Any]:
     form = {
-        "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
+        "applicant": {
+            "name": who.name,
+            "id_number": who.id_number,
+            "phone": who.phone,
+            "email": who.email,
+        },
         "residence": {"address": who.address, "kind": "rented", "since": "2024-03-01"},
         "ground": "employment",
         "fetch_consent": True,
@@ -232,7 +150,7 @@ def application(who: Canary, **changed: Any) -> dict[str, Any]:
 def live_through(system: System) -> tuple[str, str, str]:
     """Everything that people do; number and query code of the case, and the number of one that stuck."""
     who = system.canary
-    body = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
+    body = {"name": who.name, "id_number": who.id_number, "phone": who.phone, "email": who.email}
     citizen = system.log_in("citizen", body)
     officer = system.log_in("officer", {"subject": "officer-1", "departments": DEPARTMENTS})
     let_the_state_hold(system, GAP)
@@ -270,6 +188,8 @@ def be_refused(system: System, citizen: dict[str, str]) -> None:
         ),
         application(who, residence={"address": [address], "kind": name, "since": phone}),
         application(who, ground=address, fetch_consent=name),
+        application(who, applicant={**person, "email": f"{who.email}\r\nBcc: {who.email}"}),
+        application(who, applicant={**person, "email": f"{name} <{who.email}>"}),
         {**application(who), "channel": name},
         {**application(who), "client": f"{name} {phone}"},
         {**application(who), "locale": name},
@@ -374,6 +294,7 @@ def look_again(system: System, citizen: dict[str, str], case: dict[str, Any]) ->
     system.ask("GET", "/cases", 200, headers=cookie(citizen))
     system.ask("GET", "/api/v1/messages", 200, headers=citizen)
     wait_for(lambda: len(system.sms.taken()) >= 3, "notices by SMS", of=system.made)
+    wait_for(lambda: len(system.mail.taken()) >= 3, "notices by e-mail", of=system.made)
 
 
 def let_a_fact_fail(system: System, citizen: dict[str, str]) -> str:
@@ -426,7 +347,7 @@ def send_strays(system: System) -> None:
         "region": "330106",
         "applicant": who.id_number,
         "holders": {who.name: who.address},
-        "facts": {who.name: [who.address], who.phone: who.reason},
+        "facts": {who.name: [who.address], who.phone: who.reason, who.email: who.email},
         "consented": True,
         "channel": who.address,
         "received_at": who.phone,
@@ -474,12 +395,13 @@ def aftermath(
         broker_url = node.url if node else None
         made = stack.enter_context(make_installation(postgres, template_settings, scratch, broker_url))
         spy = stack.enter_context(closing(Spy(broker_url)))
-        sms = SmsStandin(scratch)
-        stack.callback(sms.kill)
-        web_port, *probed = start(made, sms)
+        sms, mail = SmsStandin(scratch), MailStandin(scratch / "mail")
+        for standin in (sms, mail):
+            stack.callback(standin.kill)
+        web_port, *probed = start(made, sms, mail)
         url = f"http://127.0.0.1:{web_port}"
         client = stack.enter_context(httpx.Client(base_url=url, timeout=10, trust_env=False))
-        system = System(made, TOLD[delivery], STRAY[delivery], client, sms)
+        system = System(made, TOLD[delivery], STRAY[delivery], client, sms, mail)
         wait_for(lambda: all(map(answers, probed)), "everything is up", 60, of=made)
         number, query_code, lost = live_through(system)
         send_strays(system)
@@ -535,7 +457,7 @@ class Spy:
             self._connection.close()
 
 
-def start(made: Installation, sms: SmsStandin) -> tuple[int, int, int]:
+def start(made: Installation, sms: SmsStandin, mail: MailStandin) -> tuple[int, int, int]:
     """One web process, one worker process for all; they say everything that they have to say.
 
     The ports: of the doors, and of probes and metrics of each.
@@ -546,6 +468,7 @@ def start(made: Installation, sms: SmsStandin) -> tuple[int, int, int]:
         "ONESTOP_LOG_LEVEL": "DEBUG",
         "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{internal_port}")),
         **sms.environment(),
+        **mail.environment(),
         "ONESTOP_WEB__COOKIE_SECURE": "false",
         "ONESTOP_WEB__INTERNAL_PORT": str(internal_port),
         "ONESTOP_WEB__PORT": str(web_port),
@@ -558,6 +481,7 @@ def start(made: Installation, sms: SmsStandin) -> tuple[int, int, int]:
             process = spawn(command, output=output.fileno(), environment=environment, cwd=ROOT)
         made.workers.append(Worker(process, log))
     sms.start()
+    mail.start()
     return web_port, internal_port, worker_port
 
 
@@ -657,6 +581,7 @@ def test_no_reason_says_it(aftermath: Aftermath) -> None:
 def test_no_figure_says_it(aftermath: Aftermath) -> None:
     assert b'route="/api/v1/cases/{number}"' in aftermath.metrics["web"]
     assert b'channel="sms"' in aftermath.metrics["worker"]
+    assert b'channel="email"' in aftermath.metrics["worker"]
     numbers = {"number": aftermath.number, "lost": aftermath.lost}
     assert traces(aftermath.told | aftermath.stray | numbers, aftermath.metrics) == set()
 

@@ -88,7 +88,7 @@ class MatchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
+class _Given:
     holders: Mapping[str, UUID]
     certificates: Sequence[CertificateView]
     uploads: Mapping[str, UUID]
@@ -107,13 +107,13 @@ def match(
     on: date,
 ) -> MatchResult:
     """Match every material of a matter. The same input in any order of certificates gives the same result."""
-    scene = _Scene(holders, _by_preference(certificates), uploads, consented, on)
+    given = _Given(holders, _by_preference(certificates), uploads, consented, on)
     outcomes: list[MaterialOutcome] = []
     gaps: list[str] = []
     for requirement in matter.requirements(facts):
         if not requirement.members:
             continue
-        outcome = _outcome(requirement.code, requirement.members, scene)
+        outcome = _outcome(requirement.code, requirement.members, given)
         required = any(member.necessity is not Necessity.OPTIONAL for member in requirement.members)
         if outcome.met or required:
             outcomes.append(outcome)
@@ -145,30 +145,30 @@ def is_valid(certificate: CertificateView, on: date) -> bool:
     )
 
 
-def _outcome(name: str, members: Sequence[Material], scene: _Scene) -> MaterialOutcome:
+def _outcome(name: str, members: Sequence[Material], given: _Given) -> MaterialOutcome:
     for member in members:
-        found = _certificate_for(member, scene)
+        found = _certificate_for(member, given)
         if found is not None:
             return MaterialOutcome(name, MatchOutcome.MATCHED, "certificate", certificate=found.id)
     for member in members:
-        upload = scene.uploads.get(member.code)
+        upload = given.uploads.get(member.code)
         if upload is not None and member.uploadable:
             return MaterialOutcome(name, MatchOutcome.SELF_PROVIDED, "upload", upload=upload)
-    return MaterialOutcome(name, min((_reason(member, scene) for member in members), key=_TELLING.index))
+    return MaterialOutcome(name, min((_reason(member, given) for member in members), key=_TELLING.index))
 
 
-def _certificate_for(material: Material, scene: _Scene) -> CertificateView | None:
-    holder = scene.holders.get(material.holder_role)
-    if holder is None or not scene.consented:
+def _certificate_for(material: Material, given: _Given) -> CertificateView | None:
+    holder = given.holders.get(material.holder_role)
+    if holder is None or not given.consented:
         return None
     wanted = _shared_types(material)
     return next(
         (
             certificate
-            for certificate in scene.certificates
+            for certificate in given.certificates
             if certificate.type_code in wanted
             and certificate.holder_ref == holder
-            and is_valid(certificate, scene.on)
+            and is_valid(certificate, given.on)
         ),
         None,
     )
@@ -178,16 +178,16 @@ def _shared_types(material: Material) -> frozenset[str]:
     return frozenset(material.certificate_types if material.shareable else ())
 
 
-def _reason(material: Material, scene: _Scene) -> MatchOutcome:
+def _reason(material: Material, given: _Given) -> MatchOutcome:
     """Why no certificate met a material: the state of the holder's own best one, if there is any."""
     wanted = _shared_types(material)
     if not wanted:
         return MatchOutcome.SELF_PROVIDE
-    if not scene.consented:
+    if not given.consented:
         return MatchOutcome.NEEDS_CONSENT
-    holder = scene.holders.get(material.holder_role)
-    of_type = [c for c in scene.certificates if c.type_code in wanted]
-    reasons = [_flaw(c, scene.on) for c in of_type if c.holder_ref == holder]
+    holder = given.holders.get(material.holder_role)
+    of_type = [c for c in given.certificates if c.type_code in wanted]
+    reasons = [_flaw(c, given.on) for c in of_type if c.holder_ref == holder]
     if reasons:
         return min(reasons, key=_TELLING.index)
     return MatchOutcome.HOLDER_MISMATCH if of_type else MatchOutcome.NOT_FOUND

@@ -52,7 +52,7 @@ def certificate(number: int = 10, type_code: str = "id_card", **more: Any) -> Ce
 
 
 def run(item: Matter, *certificates: CertificateView, **more: Any) -> MatchResult:
-    scene: dict[str, Any] = {
+    values: dict[str, Any] = {
         "facts": {},
         "holders": HOLDERS,
         "certificates": certificates,
@@ -60,7 +60,7 @@ def run(item: Matter, *certificates: CertificateView, **more: Any) -> MatchResul
         "consented": True,
         "on": TODAY,
     }
-    return match(item, **(scene | more))
+    return match(item, **(values | more))
 
 
 ID_CARD = material("id_card", certificate_types=["id_card"])
@@ -245,12 +245,12 @@ def test_never_a_wrong_match_and_gaps_are_complete(
     shuffle: random.Random,
 ) -> None:
     item = matter(*materials)
-    scene: dict[str, Any] = {
+    values: dict[str, Any] = {
         "facts": facts,
         "uploads": uploads,
         "consented": consented,
     }
-    result = run(item, *certificates, **scene)
+    result = run(item, *certificates, **values)
 
     by_id = {c.id: c for c in certificates}
     names = [o.material for o in result.outcomes]
@@ -285,4 +285,4 @@ def test_never_a_wrong_match_and_gaps_are_complete(
 
     shuffled = list(certificates)
     shuffle.shuffle(shuffled)
-    assert run(item, *shuffled, **scene) == result
+    assert run(item, *shuffled, **values) == result

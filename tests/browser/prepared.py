@@ -17,7 +17,7 @@ Role = Literal["nobody", "citizen", "gaps", "newcomer", "officer"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Prepared:
     """Sessions by role, cases by their state, and the newest task of each."""
 
     sessions: Mapping[Role, str | None]
@@ -25,7 +25,7 @@ class Scene:
     tasks: Mapping[str, str]
 
 
-def set_up(system: System) -> Scene:
+def set_up(system: System) -> Prepared:
     """Bring every case where it belongs. The worker must run; afterwards let `nobody_works` hold it there."""
     who, gaps = system.citizen(), system.citizen(LITTLE)
     cases = {
@@ -51,7 +51,7 @@ def set_up(system: System) -> Scene:
         "newcomer": system.session(system.citizen()),
         "officer": system.officer_session("officer-1"),
     }
-    return Scene(sessions, cases, tasks)
+    return Prepared(sessions, cases, tasks)
 
 
 def let_it_be_late(system: System, case: Case) -> None:
@@ -65,15 +65,15 @@ def let_it_be_late(system: System, case: Case) -> None:
         assert changed >= 1
 
 
-def add_transient(system: System, scene: Scene) -> Scene:
+def add_transient(system: System, prepared: Prepared) -> Prepared:
     """What citizens see for a second only: call it while nobody works."""
-    number = scene.cases["supplied"].number
+    number = prepared.cases["supplied"].number
     system.made.supply(number, "photo", "lease_contract", "labour_contract")
-    new = system.apply(scene.cases["asked"].who)
-    return Scene(scene.sessions, {**scene.cases, "new": new}, scene.tasks)
+    new = system.apply(prepared.cases["asked"].who)
+    return Prepared(prepared.sessions, {**prepared.cases, "new": new}, prepared.tasks)
 
 
-Way = Callable[[Visitor, Scene], None]
+Way = Callable[[Visitor, Prepared], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +90,17 @@ class Place:
 
 def at(path: str) -> Way:
     """A page by its address."""
-    return lambda one, scene: one.go(path)
+    return lambda one, prepared: one.go(path)
 
 
 def at_case(name: str) -> Way:
     """The page of a case, for its citizen."""
-    return lambda one, scene: one.go(f"/cases/{scene.cases[name].number}")
+    return lambda one, prepared: one.go(f"/cases/{prepared.cases[name].number}")
 
 
 def at_task(name: str) -> Way:
     """The page of a task."""
-    return lambda one, scene: one.go(f"/desk/tasks/{scene.tasks[name]}")
+    return lambda one, prepared: one.go(f"/desk/tasks/{prepared.tasks[name]}")
 
 
 def send(page: Page, action: str) -> None:
@@ -118,29 +118,29 @@ def look_up(one: Visitor, number: str, query_code: str) -> None:
     send(one.page, "/lookup")
 
 
-def found_by_code(one: Visitor, scene: Scene) -> None:
-    case = scene.cases["asked"]
+def found_by_code(one: Visitor, prepared: Prepared) -> None:
+    case = prepared.cases["asked"]
     look_up(one, case.number, case.query_code)
 
 
-def not_found_by_code(one: Visitor, scene: Scene) -> None:
-    look_up(one, scene.cases["asked"].number, "wrong")
+def not_found_by_code(one: Visitor, prepared: Prepared) -> None:
+    look_up(one, prepared.cases["asked"].number, "wrong")
 
 
-def wrong_id_number(one: Visitor, scene: Scene) -> None:
+def wrong_id_number(one: Visitor, prepared: Prepared) -> None:
     one.go("/dev/login")
     one.page.locator("#name").fill("某人")
     one.page.locator("#id_number").fill("1234")
     send(one.page, "/dev/login/citizen")
 
 
-def supply_nothing(one: Visitor, scene: Scene) -> None:
-    at_case("asked")(one, scene)
+def supply_nothing(one: Visitor, prepared: Prepared) -> None:
+    at_case("asked")(one, prepared)
     send(one.page, "/supply")
 
 
-def supply_wrong_file(one: Visitor, scene: Scene) -> None:
-    at_case("asked")(one, scene)
+def supply_wrong_file(one: Visitor, prepared: Prepared) -> None:
+    at_case("asked")(one, prepared)
     for choice in one.page.locator("select").all():
         choice.select_option(index=1)
     for field in one.page.locator("input[type=file]").all():
@@ -148,22 +148,22 @@ def supply_wrong_file(one: Visitor, scene: Scene) -> None:
     send(one.page, "/supply")
 
 
-def refuse_without_reason(one: Visitor, scene: Scene) -> None:
-    at_task("deciding")(one, scene)
+def refuse_without_reason(one: Visitor, prepared: Prepared) -> None:
+    at_task("deciding")(one, prepared)
     one.page.locator("#outcome-denied").check()
     send(one.page, "/decision")
 
 
-def decide_nothing(one: Visitor, scene: Scene) -> None:
-    at_task("deciding")(one, scene)
+def decide_nothing(one: Visitor, prepared: Prepared) -> None:
+    at_task("deciding")(one, prepared)
     send(one.page, "/decision")
 
 
-def claim_too_late(one: Visitor, scene: Scene) -> None:
+def claim_too_late(one: Visitor, prepared: Prepared) -> None:
     """The page was open while a colleague took the task."""
-    at_task("open")(one, scene)
+    at_task("open")(one, prepared)
     form = one.page.locator("form[action$='/claim']")
-    form.evaluate("(form, path) => { form.action = path }", f"/desk/tasks/{scene.tasks['foreign']}/claim")
+    form.evaluate("(form, path) => { form.action = path }", f"/desk/tasks/{prepared.tasks['foreign']}/claim")
     send(one.page, "/claim")
 
 

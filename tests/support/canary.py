@@ -1,0 +1,112 @@
+"""Values that stand nowhere else in the world, and how to find them again in whatever shape."""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from hashlib import md5, sha256
+from urllib.parse import quote
+
+from tests.support.installation import id_number
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Values that stand nowhere else in the world."""
+
+    name: str
+    id_number: str
+    phone: str
+    email: str
+    address: str
+    reason: str
+    file_name: str
+
+    def values(self) -> dict[str, str]:
+        """By what they are."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+TOLD = {
+    "database": Canary(
+        "尉迟昶翀",
+        id_number(7_654_321),
+        "13948607152",
+        "changchong.yuchi@lusi-alley.example.org",
+        "鸬鹚巷 9 弄 613 室",
+        "鱼骨庙会那天他不在家",
+        "昶翀的租约.pdf",
+    ),
+    "rabbitmq": Canary(
+        "鲜于霁彧",
+        id_number(7_123_457),
+        "13927415860",
+        "jiyu.xianyu@zhushan-ferry.example.org",
+        "杼山渡 4 幢 257 室",
+        "芦苇荡里没有门牌号码",
+        "霁彧的租约.pdf",
+    ),
+}
+STRAY = {
+    "database": Canary(
+        "澹台毓珩",
+        id_number(6_543_211),
+        "13916273849",
+        "yuheng.tantai@zhegu-ridge.example.org",
+        "鹧鸪岭 8 号 391",
+        "风铎响了三十七下",
+        "毓珩.pdf",
+    ),
+    "rabbitmq": Canary(
+        "濮阳澍雯",
+        id_number(6_231_547),
+        "13958361724",
+        "shuwen.puyang@xingcai-bay.example.org",
+        "荇菜湾 6 号 482",
+        "檐马数到了四十九",
+        "澍雯.pdf",
+    ),
+}
+"""What a broken sender puts into a message. The message itself lies with the broker as it came, so these are
+looked for in what we make of it."""
+
+
+def written(values: Mapping[str, str]) -> dict[str, bytes]:
+    """Each value as it could be written: encodings, escapes, and hashes that anybody can make."""
+    found = {}
+    for what, value in values.items():
+        plain = value.encode()
+        shapes = {
+            "": plain,
+            "utf-16": value.encode("utf-16-le"),
+            "utf-16-be": value.encode("utf-16-be"),
+            "gb18030": value.encode("gb18030"),
+            "json": json.dumps(value)[1:-1].encode(),
+            "repr": ascii(value)[1:-1].encode(),
+            "bytes": repr(plain)[2:-1].encode(),
+            "url": quote(value).encode(),
+            "form": quote(value, safe="").replace("%20", "+").encode(),
+            "hex": plain.hex().encode(),
+            **{f"base64 {n}": _base64(plain, n) for n in range(3)},
+            **{f"{h.__name__[8:]} hex": h(plain).hexdigest().encode() for h in (md5, sha256)},
+            **{h.__name__[8:]: h(plain).digest() for h in (md5, sha256)},
+        }
+        found.update({shape: f"{what} {how}".strip() for how, shape in reversed(shapes.items())})
+    return {what: shape for shape, what in found.items()}
+
+
+def _base64(plain: bytes, offset: int) -> bytes:
+    """What of a value is the same in base64 whatever stands around it, behind `offset` other bytes."""
+    after = (3 - (offset + len(plain)) % 3) % 3
+    return b64encode(b"\0" * offset + plain + b"\0" * after)[(0, 2, 3)[offset] : -4 if after else None]
+
+
+def traces(values: Mapping[str, str], where: Mapping[str, bytes]) -> set[str]:
+    """In which place which value is found in which shape."""
+    shapes = written(values)
+    return {
+        f"{place}: {what}"
+        for place, content in where.items()
+        for what, shape in shapes.items()
+        if shape in content
+    }
