@@ -46,6 +46,11 @@ def page_of(rows: Sequence[T], limit: int, key: Callable[[T], tuple[KeyPart, ...
     return Page(lines, write_cursor(*key(lines[-1])) if len(rows) > limit else None)
 
 
+def counted(rows: int) -> str:
+    """How many, for people: rows are counted up to COUNTED + 1."""
+    return f"{COUNTED:,}+" if rows > COUNTED else f"{rows:,}"
+
+
 def write_cursor(*key: KeyPart) -> str:
     """A key as a cursor. It hides nothing: keys hold moments, codes and numbers, never anything personal."""
     said = _SEPARATOR.join(part.isoformat() if isinstance(part, datetime) else str(part) for part in key)

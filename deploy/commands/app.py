@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from deploy.commands import cases, checks, documents, local, matters, parked, processes
+from deploy.commands import cases, checks, documents, local, matters, processes, trouble
 from deploy.output import explain, explain_usage
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
 for module in (local, processes, checks, documents):
     module.register(app)
 app.add_typer(cases.app, name="case")
-app.add_typer(parked.app, name="parked")
+app.add_typer(trouble.app, name="trouble")
 app.add_typer(matters.app, name="matter")
 app.add_typer(checks.config, name="config")
 app.add_typer(checks.topology, name="topology")

@@ -115,7 +115,7 @@ def judge_materials(unit: Unit, event: Event, loaded: Files) -> None:
     assert isinstance(fact, MaterialsMatched)
     case = loaded.cases.get(event.case)
     if case is None:
-        raise NotYet
+        raise NotYet(CaseSubmitted)
     if fact.gaps:
         case.state = check_transition(State(case.state), Act.REQUIRE_CORRECTION)
         case.asked = fact.gaps
@@ -129,7 +129,7 @@ def close_after_issue(unit: Unit, event: Event, loaded: Files) -> None:
     assert isinstance(event.fact, CertificateIssued)
     case = loaded.cases.get(event.case)
     if case is None:
-        raise NotYet
+        raise NotYet(CaseSubmitted)
     _close(unit, case)
 
 

@@ -239,7 +239,7 @@ def note_fact(unit: Unit, event: Event, loaded: Views) -> None:
     """Bring the citizen's view up to date with a fact of another service, and add it to the timeline."""
     case = loaded.cases.get(event.case)
     if case is None:
-        raise NotYet
+        raise NotYet(CaseSubmitted)
     details = _apply(case, event)
     unit.append(
         TimelineEntry,

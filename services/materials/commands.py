@@ -117,7 +117,7 @@ def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
     assert isinstance(fact, MaterialsSupplied)
     case = loaded.cases.get(event.case)
     if case is None:
-        raise NotYet
+        raise NotYet(CaseSubmitted)
     if not case.gaps:
         # All is there and was said: what comes now replaces nothing that the case was accepted on.
         return
@@ -138,7 +138,7 @@ def issue_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
     assert isinstance(fact, CaseDecided)
     case = loaded.cases.get(event.case)
     if case is None:
-        raise NotYet
+        raise NotYet(CaseSubmitted)
     matter = unit.context.matters.get(case.matter, case.matter_version)
     if fact.outcome is not Decision.APPROVED or matter.result is None:
         return

@@ -57,7 +57,7 @@ def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
     """Make one delivery per channel for the notice that the matter declares for this fact, if any."""
     case = loaded.cases.get(event.case)
     if case is None:
-        raise NotYet
+        raise NotYet(CaseSubmitted)
     matter = unit.context.matters.get(case.matter, case.matter_version)
     template = matter.template_for(_fact_name(event), event.fact.model_dump(mode="json"))
     params = {

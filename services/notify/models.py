@@ -58,7 +58,7 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("fact", "recipient", "channel", "template"),
         Index("deliveries_case", "case_no"),
-        Index("deliveries_in_doubt", "planned_at", postgresql_where=text("state IN ('in_doubt', 'failed')")),
+        Index("deliveries_in_doubt", "planned_at", "id", postgresql_where=text("state = 'in_doubt'")),
     )
 
 

@@ -19,7 +19,7 @@ from services.notify.rules.delivery import (
     must_ask,
 )
 from shared.ask import Asker
-from shared.bus.jobs import LEASE, Again, Done, GiveUp, Job, Verdict
+from shared.bus.jobs import LEASE, Again, Done, Job, Verdict
 from shared.bus.unit import Unit
 from shared.errors import AppError
 from shared.legal_time import legal_day
@@ -133,6 +133,5 @@ class SendNotice:
         commands.note_answer(unit, delivery, case, then, asked=asked, provider_ref=told.provider_ref)
         if then.after is not None:
             return Again(unit.wall + then.after, then.reason or told.answer)
-        if then.state in (DeliveryState.SENT, DeliveryState.NO_CONTACT):
-            return Done()
-        return GiveUp(then.reason or then.state)
+        # What was refused is settled, and what stays in doubt is the delivery's trouble, not the job's.
+        return Done()

@@ -30,7 +30,7 @@ from shared.bus.wire import Unreadable, to_json
 from shared.db.outages import DatabaseAway, Outage
 from shared.db.writable import check_writable
 from shared.describe import describe
-from shared.events.fact import Event, fact_classes
+from shared.events.fact import Event, Fact, fact_classes
 from shared.events.ids import said_at
 
 _log = structlog.get_logger()
@@ -47,6 +47,10 @@ MAX_TIMEOUTS = 3
 
 class NotYet(Exception):
     """Raised by a command, before it changes anything, when a fact of another speaker must come first."""
+
+    def __init__(self, awaited: type[Fact]) -> None:
+        super().__init__(awaited.type)
+        self.awaited = awaited
 
 
 Load = Callable[[Unit, Sequence[Event]], Any]
@@ -415,8 +419,8 @@ class Inbox:
     def _run_one(self, unit: Unit, handler: Handler, event: Event, loaded: Any) -> "_Failed | None":
         try:
             handler.command(unit, event, loaded)
-        except NotYet:
-            return _Failed(None)
+        except NotYet as early:
+            return _Failed(None, early.awaited.type)
         except (DBAPIError, DatabaseAway):
             raise
         except Exception as error:
@@ -442,13 +446,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Why an event does not run in this batch: its command raised, or (no reason) it said "not yet"."""
+    """Why an event does not run in this batch: its command raised, or (no reason) a fact of the type
+    `awaited` must come first."""
 
     reason: str | None
+    awaited: str = ""
 
     def put(self, changes: Changes, event: Event) -> None:
         if self.reason is None:
-            changes.not_yet(event)
+            changes.not_yet(event, self.awaited)
         else:
             changes.failed(event, self.reason)
 

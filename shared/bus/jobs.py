@@ -5,6 +5,7 @@ epoch. A claim whose holder died or froze is taken over after its lease, with a 
 who comes back late changes nothing.
 """
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -97,6 +98,19 @@ class _Broken(Exception):
         self.error = error
 
 
+def reopen_job(unit: Unit, kind: str, key: str, payload: dict[str, Any], case: str | None) -> None:
+    """Let a job run again now that has ended, also when its row is gone by now. One under way stays so."""
+    unit.connection.execute(
+        text(
+            f"INSERT INTO {unit.context.service}.jobs AS j (kind, key, payload, case_no, state, due_at, "
+            "created_at) VALUES (:kind, :key, CAST(:payload AS jsonb), :case, 'due', :at, :at) "
+            "ON CONFLICT (kind, key) DO UPDATE SET state = 'due', due_at = :at, attempts = 0, reason = NULL, "
+            "finished_at = NULL WHERE j.state <> 'claimed'"
+        ),
+        {"kind": kind, "key": key, "payload": json.dumps(payload), "case": case, "at": unit.wall},
+    )
+
+
 class JobRunner:
     """Works off the jobs of one service."""
 
@@ -121,7 +135,8 @@ class JobRunner:
         )
         self._back = text(
             f"UPDATE {schema}.jobs SET state = :state, attempts = :attempts, due_at = :due_at, "
-            "reason = :reason, lease_until = NULL WHERE id = :id AND epoch = :epoch"
+            "reason = :reason, lease_until = NULL, finished_at = :finished_at "
+            "WHERE id = :id AND epoch = :epoch"
         )
         self._end = text(
             f"UPDATE {schema}.jobs SET state = :state, due_at = COALESCE(:due_at, due_at), reason = :reason, "
@@ -205,6 +220,7 @@ class JobRunner:
                     "attempts": job.attempts,
                     "state": "failed" if job.attempts >= MAX_FAILURES else "due",
                     "due_at": unit.wall + timedelta(seconds=min(2.0**job.attempts, 600.0)),
+                    "finished_at": unit.wall if job.attempts >= MAX_FAILURES else None,
                     "reason": describe(error)[:300],
                 },
             )

@@ -40,7 +40,7 @@ RULES = (
         why="how many there were, for as long as examples of them are kept",
     ),
     for_a_time(
-        "parked_acts",
+        "trouble_acts",
         timedelta(days=3 * 365),
         since="acted_at",
         why="who retried or dropped what: as long as other records of who did what must be kept",

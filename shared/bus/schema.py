@@ -25,7 +25,7 @@ FUNCTIONS = (
 )
 """What a service may call in its own schema; everybody else has `deliver` only."""
 
-LOGS = ("parked_acts", "said_tally", "heard_tally")
+LOGS = ("trouble_acts", "said_tally", "heard_tally")
 """What a service adds to and never changes."""
 
 

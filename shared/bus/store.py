@@ -176,7 +176,7 @@ class InboxStore:
         )
         self._unreadable = text(
             f"SELECT id, sealed FROM {schema}.inbox WHERE state = 'unreadable' AND type = ANY(:types) "
-            "AND NOT read_by @> ARRAY[:me] ORDER BY position LIMIT :most FOR UPDATE SKIP LOCKED"
+            "AND NOT read_by @> ARRAY[:me] ORDER BY received_at, id LIMIT :most FOR UPDATE SKIP LOCKED"
         )
         self._readable = text(
             f"UPDATE {schema}.inbox SET state = 'retry', event = CAST(:event AS jsonb), sealed = NULL, "
@@ -367,11 +367,11 @@ class Changes:
         due_s = (0.5 + random.random()) * min(_RETRY_CAP_S, _RETRY_BASE_S * 2**attempts)
         self._put(event, InboxState.RETRY, reason, attempts=attempts + 1, due_s=due_s)
 
-    def not_yet(self, event: Event) -> None:
-        """A fact of another speaker must come first."""
+    def not_yet(self, event: Event, awaited: str) -> None:
+        """A fact of this type, which another speaker says, must come first."""
         waits = self._found(event.id).waits
         due_s = min(_NOT_YET_CAP_S, _NOT_YET_BASE_S * 2 ** min(waits, 20))
-        reason = "a fact of another service must come first"
+        reason = f"{awaited} must come first"
         self._put(event, InboxState.NOT_YET, reason, waits=waits + 1, due_s=due_s)
 
     def waiting(self, event: Event) -> None:

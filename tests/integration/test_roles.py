@@ -32,10 +32,10 @@ LIMITS = {
     "idle_in_transaction_session_timeout": "15s",
 }
 LOGS = {
-    "intake": ("person_reads", "timeline", "parked_acts"),
-    "materials": ("match_outcomes", "use_grants", "use_records", "upload_reads", "parked_acts"),
-    "approval": ("parked_acts",),
-    "notify": ("parked_acts",),
+    "intake": ("person_reads", "timeline", "trouble_acts"),
+    "materials": ("match_outcomes", "use_grants", "use_records", "upload_reads", "trouble_acts"),
+    "approval": ("trouble_acts",),
+    "notify": ("trouble_acts",),
 }
 """Who read what, what happened, who did what: whoever breaks into a service may add to it, not change it."""
 

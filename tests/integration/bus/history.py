@@ -41,7 +41,7 @@ _BUS = frozenset(
         "gates",
         "jobs",
         "undecodable",
-        "parked_acts",
+        "trouble_acts",
         "data_keys",
         "idempotency_keys",
     }

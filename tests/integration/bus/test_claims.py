@@ -12,13 +12,13 @@ from shared import faults
 from shared.bus.handlers import handlers_of
 from shared.bus.host import Deliveries
 from shared.bus.inbox import GROUP, MAX_DEATHS, Handler, Inbox
-from shared.bus.parking import list_parked, replay_parked
 from shared.bus.store import Claim
 from shared.bus.unit import Unit
 from shared.db.outages import DatabaseAway
 from shared.events.fact import Event
 from tests.integration.bus.history import Stage, Stored, ident, open_line
 from tests.support.installation import settle
+from tests.support.trouble import retry, trouble_of
 
 pytestmark = pytest.mark.parametrize("delivery", ["database"], indirect=True)
 
@@ -125,10 +125,10 @@ def test_the_third_death_parks_and_the_case_of_others_goes_on(stage: Stage, expe
         let_claims_end(stage)
     assert inbox.run_alone() == 1
 
-    [parked] = list_parked(stage.installation.context("notify"))
-    assert (parked.id, parked.deaths) == (facts[0]["id"], MAX_DEATHS)
-    assert parked.reason.startswith("process-died")
-    replay_parked(stage.installation.context("notify"), parked.id, "operator")
+    [parked] = trouble_of(stage.installation.context("notify"), "parked")
+    assert (parked.id, parked.deaths) == (f"notify.fact.{facts[0]['id']}", MAX_DEATHS)
+    assert str(parked.reason).startswith("process-died")
+    retry(stage.installation.context("notify"), parked.id)
     send(stage, facts)
     settle(stage.installation, "notify", inbox)
     assert stage.outcome(number) == expected

@@ -6,13 +6,11 @@ import pytest
 
 from deploy.services import part
 from shared.bus.handlers import handlers_of
-from shared.bus.parking import (
-    ParkedNotFound,
-    drop_parked,
-)
+from shared.bus.trouble import TroubleNotFound
 from tests.integration.bus.failing import FailingCommands
 from tests.integration.bus.history import Stage, events, ident, of_kind, open_line
 from tests.support.installation import settle
+from tests.support.trouble import drop
 
 
 def test_dropping_lets_the_case_go_on(stage: Stage) -> None:
@@ -29,7 +27,7 @@ def test_dropping_lets_the_case_go_on(stage: Stage) -> None:
         line.take()
         settle(stage.installation, "notify", inbox)
 
-    drop_parked(stage.installation.context("notify"), bad["id"], "operator")
+    drop(stage.installation.context("notify"), f"notify.fact.{bad['id']}")
     settle(stage.installation, "notify", inbox)
 
     assert stage.outcome(number) == without
@@ -46,7 +44,7 @@ def test_dropping_before_its_turn_lets_the_case_go_on(stage: Stage) -> None:
         line.send([fact for fact in facts if fact is not early])
         line.take()
         settle(stage.installation, "notify", inbox)
-        drop_parked(stage.installation.context("notify"), gone["id"], "operator")
+        drop(stage.installation.context("notify"), f"notify.fact.{gone['id']}")
         line.send([early])
         line.take()
         settle(stage.installation, "notify", inbox)
@@ -58,5 +56,5 @@ def test_dropping_before_its_turn_lets_the_case_go_on(stage: Stage) -> None:
 def test_parked_ids_that_are_not_there(stage: Stage) -> None:
     context = stage.installation.context("notify")
     for unknown in (str(uuid4()), "0" * 64, "nonsense"):
-        with pytest.raises(ParkedNotFound):
-            drop_parked(context, unknown, "operator")
+        with pytest.raises(TroubleNotFound):
+            drop(context, unknown)

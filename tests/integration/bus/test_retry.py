@@ -9,19 +9,15 @@ from deploy.services import part
 from services.notify.models import InboxMessage
 from shared.bus.handlers import handlers_of
 from shared.bus.inbox import Handler
-from shared.bus.parking import (
-    ParkedNotFound,
-    list_parked,
-    replay_parked,
-    show_parked,
-)
 from shared.bus.store import MAX_ATTEMPTS
+from shared.bus.trouble import TroubleNotFound
 from shared.bus.unit import Unit
 from shared.events.fact import Event
 from shared.events.ids import new_id
 from tests.integration.bus.failing import SECRET, FailingCommands
 from tests.integration.bus.history import Stage, ident, kind, of_kind, open_line
 from tests.support.installation import settle
+from tests.support.trouble import retry, show, trouble_of
 
 
 def test_a_command_that_fails_twice_then_succeeds(stage: Stage, expected: list[str]) -> None:
@@ -65,20 +61,20 @@ def test_one_that_always_fails_is_parked_alone_and_replayed_after_a_fix(
     behind = approval[approval.index(bad) + 1 :]
     assert {kind(fact) for fact in facts if states.get(ident(fact)) == "parked"} == {"case-accepted"}
     assert {ident(fact) for fact in behind} == {key for key, state in states.items() if state == "waiting"}
-    [parked] = list_parked(context)
-    assert (parked.id, parked.case, parked.attempts) == (bad["id"], number, MAX_ATTEMPTS)
-    assert parked.waiting_behind == len(behind)
-    assert parked.reason.startswith("RuntimeError at ")
-    assert SECRET not in json.dumps(show_parked(context, bad["id"]), ensure_ascii=False)
+    [parked] = trouble_of(context, "parked")
+    assert (parked.id, parked.case, parked.attempts) == (f"notify.fact.{bad['id']}", number, MAX_ATTEMPTS)
+    assert parked.behind == len(behind)
+    assert str(parked.reason).startswith("RuntimeError at ")
+    assert SECRET not in json.dumps(show(context, parked.id), default=str, ensure_ascii=False)
 
-    replay_parked(context, bad["id"], "operator")
+    retry(context, parked.id)
     settle(stage.installation, "notify", stage.installation.inbox("notify"))
 
     assert stage.outcome(number) == expected
     assert stage.installation.unfinished("notify") == 0
-    assert stage.installation.rows("SELECT act, actor FROM notify.parked_acts") == [("replayed", "operator")]
-    with pytest.raises(ParkedNotFound):
-        replay_parked(context, bad["id"], "operator")
+    assert stage.installation.rows("SELECT act, actor FROM notify.trouble_acts") == [("retried", "operator")]
+    with pytest.raises(TroubleNotFound):
+        retry(context, parked.id)
 
 
 def test_a_failing_flush_finds_its_culprit_among_neighbours(stage: Stage, expected: list[str]) -> None:

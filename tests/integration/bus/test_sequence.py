@@ -1,10 +1,10 @@
 """Facts out of place: another one under a number that ran, one that comes before what it needs."""
 
 from shared.bus.gate import CONFLICT
-from shared.bus.parking import drop_parked
 from shared.events.ids import new_id
 from tests.integration.bus.history import Stage, of_kind, open_line
 from tests.support.installation import settle
+from tests.support.trouble import drop
 
 
 def test_another_fact_under_a_sequence_that_ran_is_parked(stage: Stage, expected: list[str]) -> None:
@@ -21,7 +21,7 @@ def test_another_fact_under_a_sequence_that_ran_is_parked(stage: Stage, expected
     assert stage.outcome(number) == expected
     parked = stage.installation.value("SELECT reason FROM notify.inbox WHERE id = :id", id=other["id"])
     assert parked == CONFLICT
-    drop_parked(stage.installation.context("notify"), other["id"], "operator")
+    drop(stage.installation.context("notify"), f"notify.fact.{other['id']}")
     assert stage.installation.unfinished("notify") == 0
 
 

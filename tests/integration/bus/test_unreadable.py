@@ -5,12 +5,8 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
-from shared.bus.parking import (
-    StillUnreadable,
-    replay_parked,
-    show_parked,
-)
 from shared.bus.store import InboxStore
+from shared.bus.trouble import StillUnreadable
 from shared.events.fact import UnknownFactType, fact_class
 from tests.integration.bus.failing import SECRET
 from tests.integration.bus.history import (
@@ -20,6 +16,7 @@ from tests.integration.bus.history import (
     open_line,
 )
 from tests.support.installation import settle
+from tests.support.trouble import drop, retry, show, trouble_of
 
 
 class CannotBeRead(BaseModel):
@@ -54,9 +51,11 @@ def test_what_this_release_cannot_read_waits_sealed_and_holds_back_its_own_case(
     assert SECRET not in row.reason
     assert row.event is None
     assert SECRET.encode() not in bytes(row.sealed)
-    assert show_parked(stage.installation.context("notify"), bad["id"])["event"]["data"] == bad["data"]
+    [found] = trouble_of(stage.installation.context("notify"), "unreadable")
+    assert (found.id, found.reason) == (f"notify.fact.{bad['id']}", row.reason)
+    assert show(stage.installation.context("notify"), found.id)["event"]["data"] == bad["data"]
     with pytest.raises(StillUnreadable):
-        replay_parked(stage.installation.context("notify"), bad["id"], "operator")
+        retry(stage.installation.context("notify"), found.id)
 
 
 @pytest.mark.parametrize("delivery", ["database"], indirect=True)

@@ -72,7 +72,7 @@ def test_a_database_that_is_away_ends_with_5(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("ONESTOP_DB__HOST", str(tmp_path))
     monkeypatch.setenv("ONESTOP_SECRETS_DIR", str(tmp_path / "secrets"))
     assert run(["secrets", "init"]) == 0
-    assert run(["parked", "list"]) == 5
+    assert run(["trouble", "list"]) == 5
 
 
 def test_secrets_are_made_once_and_private(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,8 +41,7 @@ def upgrade() -> None:
             UNIQUE (fact, recipient, channel, template)
         );
         CREATE INDEX deliveries_case ON notify.deliveries (case_no);
-        CREATE INDEX deliveries_in_doubt ON notify.deliveries (planned_at) WHERE state IN ('in_doubt',
-        'failed');
+        CREATE INDEX deliveries_in_doubt ON notify.deliveries (planned_at, id) WHERE state = 'in_doubt';
         CREATE TABLE notify.inbox_messages (
             id uuid PRIMARY KEY,
             recipient uuid NOT NULL,
