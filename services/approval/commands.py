@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from services.approval import queries
 from services.approval.errors import (
@@ -106,7 +107,7 @@ def open_case(unit: Unit, event: Event, loaded: Files) -> None:
     )
     unit.session.add(case)
     loaded.cases[case.number] = case
-    metrics.CASES.labels(fact.matter, fact.channel, State.SUBMITTED).inc()
+    _count(unit, case)
 
 
 def judge_materials(unit: Unit, event: Event, loaded: Files) -> None:
@@ -117,7 +118,7 @@ def judge_materials(unit: Unit, event: Event, loaded: Files) -> None:
     if case is None:
         raise NotYet(CaseSubmitted)
     if fact.gaps:
-        case.state = check_transition(State(case.state), Act.REQUIRE_CORRECTION)
+        _act(unit, case, Act.REQUIRE_CORRECTION)
         case.asked = fact.gaps
         unit.emit(case, CorrectionRequired(materials=fact.gaps, required_at=unit.legal))
     else:
@@ -190,6 +191,9 @@ def decide_task(
     if outcome is StepResult.APPROVED and lost:
         raise CertificateLost(members={"materials": list(lost)})
     task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
+    took = (unit.legal - task.created_at).total_seconds()
+    stage = metrics.STAGE_SECONDS.labels(task.matter, task.step)
+    unit.after_commit(partial(stage.observe, max(0.0, took)))
     task.version += 1
     if reason.strip():
         task.sealed_reason = unit.context.vault.seal(
@@ -206,6 +210,15 @@ def decide_task(
         _decide(unit, case, Decision(outcome))
 
 
+def _act(unit: Unit, case: Case, act: Act) -> None:
+    case.state = check_transition(State(case.state), act)
+    _count(unit, case)
+
+
+def _count(unit: Unit, case: Case) -> None:
+    unit.after_commit(metrics.CASES.labels(case.matter, case.state).inc)
+
+
 def _limits(matter: Matter) -> list[Limit]:
     """All that a due date of this matter may count."""
     steps = [step.limit for step in matter.steps if step.limit is not None]
@@ -215,7 +228,7 @@ def _limits(matter: Matter) -> list[Limit]:
 def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalendar) -> None:
     # On a complete correction the acceptance dates from the day the last material arrived.
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    case.state = check_transition(State(case.state), Act.ACCEPT)
+    _act(unit, case, Act.ACCEPT)
     legal = due_at(received_at, matter.legal_limit, calendar)
     promised = due_at(received_at, matter.promised_limit, calendar)
     case.accepted_at = received_at
@@ -230,7 +243,7 @@ def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalenda
             provisional=case.provisional,
         ),
     )
-    case.state = check_transition(State(case.state), Act.START_REVIEW)
+    _act(unit, case, Act.START_REVIEW)
     _route(unit, case, matter, received_at, calendar)
 
 
@@ -265,17 +278,17 @@ def _step_due_at(case: Case, step: Step, begins_at: datetime, calendar: WorkCale
 
 def _decide(unit: Unit, case: Case, outcome: Decision) -> None:
     approved = outcome is Decision.APPROVED
-    case.state = check_transition(State(case.state), Act.APPROVE if approved else Act.DENY)
+    _act(unit, case, Act.APPROVE if approved else Act.DENY)
     unit.emit(case, CaseDecided(outcome=outcome, decided_at=unit.legal))
     matter = unit.context.matters.get(case.matter, case.matter_version)
     if approved and matter.result is not None:
-        case.state = check_transition(State(case.state), Act.START_ISSUING)
+        _act(unit, case, Act.START_ISSUING)
     else:
         _close(unit, case)
 
 
 def _close(unit: Unit, case: Case) -> None:
-    case.state = check_transition(State(case.state), Act.CLOSE)
+    _act(unit, case, Act.CLOSE)
     case.closed_at = unit.legal
     unit.emit(case, CaseClosed(closed_at=unit.legal))
 

@@ -384,7 +384,7 @@ def _record(unit: Unit, case: Case, result: MatchResult) -> None:
             upload=outcome.upload,
             matched_at=unit.legal,
         )
-        metrics.MATERIALS.labels(outcome.source or "none").inc()
+        unit.after_commit(metrics.MATERIALS.labels(outcome.source or "none").inc)
     unit.emit(
         case,
         MaterialsMatched(

@@ -81,7 +81,7 @@ def note_answer(
         delivery.sent_at = unit.wall if then.state is DeliveryState.SENT else None
         if then.state is not DeliveryState.NO_CONTACT:
             _say(unit, case, delivery.template, delivery.channel, then.state)
-    metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc()
+    unit.after_commit(metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc)
 
 
 def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dict[str, Any]) -> None:
@@ -119,6 +119,7 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
         body=body,
         sent_at=unit.legal,
     )
+    unit.after_commit(metrics.NOTIFICATIONS.labels(plan.channel, DeliveryState.SENT).inc)
     _say(unit, case, plan.template, plan.channel, DeliveryState.SENT)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -98,6 +98,7 @@ class Unit:
     _inbox: InboxChanges = field(default_factory=InboxChanges)
     _derived: Counter[tuple[UUID, str]] = field(default_factory=Counter)
     _rows: dict[type[DeclarativeBase], list[dict[str, Any]]] = field(default_factory=dict)
+    _committed: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def moment(self) -> Moment:
@@ -201,8 +202,14 @@ class Unit:
                 },
             )
 
-    def hint(self) -> None:
-        """After the commit: tell whoever hands on and works off."""
+    def after_commit(self, then: Callable[[], None]) -> None:
+        """Call this when all is committed: counters count what happened, not what was tried."""
+        self._committed.append(then)
+
+    def told(self) -> None:
+        """After the commit: do what was left for then, and tell whoever hands on and works off."""
+        for then in self._committed:
+            then()
         if self._said:
             self.context.hints.ring(outbox_hint(self.context.service))
         if self._jobs:
@@ -220,7 +227,7 @@ def unit_of(context: ServiceContext, label: str) -> Iterator[Unit]:
         unit = Unit(context, connection, session, traceparent=current_traceparent())
         yield unit
         unit.save()
-    unit.hint()
+    unit.told()
 
 
 def _align_updates(session: Session) -> None:
