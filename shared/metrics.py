@@ -1,5 +1,7 @@
 """What operators can measure. Labels are bounded by code or catalogue: never a case, a person, a raw path."""
 
+from importlib.metadata import version
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -7,27 +9,39 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
+
+# A series more for each one, and nobody reads when a counter was made.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_DAYS = tuple(hours * 3600.0 for hours in (0.1, 1, 4, 24, 48, 72, 120, 240, 480, 1440))
 _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 1800)
 
 BUILD_INFO = Info("onestop_build", "Version of the running code", registry=REGISTRY)
+BUILD_INFO.info({"version": version("onestop")})
 MESSAGES_PUBLISHED = Counter(
     "onestop_messages_published_total",
-    "Facts handed on by the relay; result is ok, returned, nacked or failed",
-    ("service", "type", "result"),
+    "Facts handed on by the relay",
+    ("service", "type"),
+    registry=REGISTRY,
+)
+PUBLISH_REFUSED = Counter(
+    "onestop_publish_refused_total",
+    "Times the broker did not take what the relay handed on; reason is nack, returned or confirm-timeout",
+    ("reason",),
     registry=REGISTRY,
 )
 MESSAGES_HANDLED = Counter(
     "onestop_messages_handled_total",
-    "Facts handled; result is ok, duplicate, waiting, retry or parked",
-    ("service", "handler", "result"),
+    "Facts taken; result is ok, duplicate, set_aside, or the state in which the fact lies in the inbox",
+    ("service", "type", "result"),
     registry=REGISTRY,
 )
 HANDLER_SECONDS = Histogram(
@@ -44,18 +58,29 @@ MESSAGE_AGE_SECONDS = Histogram(
     buckets=_SLOW,
     registry=REGISTRY,
 )
-INFLIGHT = Gauge(
-    "onestop_inflight", "Messages taken and not yet acknowledged", ("service",), registry=REGISTRY
+OUTBOX_PENDING = Gauge(
+    "onestop_outbox_pending",
+    "Facts not handed on yet, counted up to 1,001",
+    ("service",),
+    registry=REGISTRY,
 )
-OUTBOX_PENDING = Gauge("onestop_outbox_pending", "Facts not handed on yet", ("service",), registry=REGISTRY)
 OUTBOX_OLDEST_SECONDS = Gauge(
     "onestop_outbox_oldest_seconds",
     "Age of the oldest fact not handed on yet",
     ("service",),
     registry=REGISTRY,
 )
-PARKED_MESSAGES = Gauge(
-    "onestop_parked_messages", "Messages parked for people to see", ("service",), registry=REGISTRY
+TROUBLE = Gauge(
+    "onestop_trouble",
+    "What does not go on by itself, by kind as `onestop trouble list` has it, counted up to 1,001",
+    ("service", "kind"),
+    registry=REGISTRY,
+)
+TROUBLE_OLDEST_SECONDS = Gauge(
+    "onestop_trouble_oldest_seconds",
+    "Age of the oldest trouble of a kind; 0 where there is none",
+    ("service", "kind"),
+    registry=REGISTRY,
 )
 ROWS_FORGOTTEN = Counter(
     "onestop_rows_forgotten_total",
@@ -80,32 +105,41 @@ BROKER_CONNECTED = Gauge(
 )
 JOBS = Counter(
     "onestop_jobs_total",
-    "Jobs worked off; result is done, retry, failed or in_doubt",
+    "Jobs run; result is done, retry or failed",
     ("service", "kind", "result"),
     registry=REGISTRY,
 )
-CASES = Counter(
-    "onestop_cases_total", "Cases that reached a state", ("matter", "channel", "state"), registry=REGISTRY
-)
-CASE_STAGE_SECONDS = Histogram(
-    "onestop_case_stage_seconds",
-    "Time a case spent in a stage",
+CASES = Counter("onestop_cases_total", "Cases that reached a state", ("matter", "state"), registry=REGISTRY)
+STAGE_SECONDS = Histogram(
+    "onestop_stage_seconds",
+    "Time from the opening of a step's task to its end, on the legal clock",
     ("matter", "stage"),
-    buckets=_SLOW,
+    buckets=_DAYS,
     registry=REGISTRY,
 )
-TASKS_OPEN = Gauge("onestop_tasks_open", "Tasks waiting for an officer", ("department",), registry=REGISTRY)
-DEADLINES_OVERDUE = Gauge(
-    "onestop_deadlines_overdue", "Open cases past their due date", ("matter",), registry=REGISTRY
+TASKS_OPEN = Gauge(
+    "onestop_tasks_open",
+    "Tasks that are not done, counted up to 1,001",
+    ("department",),
+    registry=REGISTRY,
+)
+TASKS_OVERDUE = Gauge(
+    "onestop_tasks_overdue",
+    "Tasks that are not done and past their due date, counted up to 1,001",
+    ("department",),
+    registry=REGISTRY,
 )
 MATERIALS = Counter(
     "onestop_materials_total",
-    "Required materials settled; source is certificate, reuse, upload or waived",
+    "Required materials looked at; source is certificate or upload, none where it is missing or not needed",
     ("source",),
     registry=REGISTRY,
 )
 NOTIFICATIONS = Counter(
-    "onestop_notifications_total", "Deliveries of notices", ("channel", "result"), registry=REGISTRY
+    "onestop_notifications_total",
+    "Answers about deliveries of notices; result is the state that followed",
+    ("channel", "result"),
+    registry=REGISTRY,
 )
 HTTP_SECONDS = Histogram(
     "onestop_http_seconds",

@@ -1,10 +1,11 @@
 """Reads of approval."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, select, tuple_
+from sqlalchemy import and_, bindparam, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from services.approval.models import QUEUE_DUE, TASK_OPEN, Case, Task, WorkDay
@@ -89,6 +90,35 @@ def queue(
         .order_by(page.c.due, page.c.id)
     )
     return [(row[0], row[1]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLength:
+    """How much waits in one department."""
+
+    department: str
+    open: int
+    overdue: int
+
+
+# From department to department along the index, as many tasks of each as are counted.
+_LENGTHS = text(
+    "WITH RECURSIVE d (department) AS ("
+    "(SELECT department FROM approval.tasks WHERE state <> 'done' ORDER BY department LIMIT 1) UNION ALL "
+    "SELECT (SELECT t.department FROM approval.tasks AS t WHERE t.state <> 'done' "
+    "AND t.department > d.department ORDER BY t.department LIMIT 1) FROM d WHERE d.department IS NOT NULL) "
+    "SELECT d.department, (SELECT count(*) FROM (SELECT 1 FROM approval.tasks AS t WHERE t.state <> 'done' "
+    "AND t.department = d.department LIMIT :most) AS some) AS open, "
+    "(SELECT count(*) FROM (SELECT 1 FROM approval.tasks AS t WHERE t.state <> 'done' "
+    "AND t.department = d.department AND coalesce(t.due_at, to_timestamp(0)) > to_timestamp(0) "
+    "AND coalesce(t.due_at, to_timestamp(0)) < :at LIMIT :most) AS some) AS overdue "
+    "FROM d WHERE d.department IS NOT NULL"
+)
+
+
+def queue_lengths(session: Session, at: datetime, most: int) -> list[QueueLength]:
+    """Open tasks of each department that has any, and those past their due date; counted up to `most`."""
+    return [QueueLength(*row) for row in session.execute(_LENGTHS, {"at": at, "most": most})]
 
 
 def reasons_of(session: Session, number: str) -> list[Task]:

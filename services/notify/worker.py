@@ -1,6 +1,6 @@
 """What notify hears, and the jobs it runs."""
 
-from services.notify import commands, retention
+from services.notify import commands, retention, trouble
 from services.notify.channels import open_channels
 from services.notify.commands import Addressees
 from services.notify.sending import SendNotice
@@ -18,6 +18,7 @@ class Worker(ServiceWorker):
 
     name = "notify"
     keeps = retention.RULES
+    troubles = trouble.SOURCES
 
     @classmethod
     def jobs(cls, context: ServiceContext) -> dict[str, JobHandler]:

@@ -12,6 +12,7 @@ import amqp
 import kombu
 from kombu.exceptions import OperationalError as BrokerAway
 
+from shared import metrics
 from shared.bus.outbox import OutboxRow
 from shared.bus.topology import EXCHANGE
 from shared.bus.wire import to_message
@@ -41,6 +42,10 @@ class BrokerPublisher:
         counts."""
         try:
             self._publish(rows)
+        except NotPublished as refused:
+            metrics.PUBLISH_REFUSED.labels(str(refused).partition(":")[0]).inc()
+            self.close()
+            raise
         except BaseException:
             self.close()
             raise

@@ -25,8 +25,11 @@ from shared.bus.housekeeping import forget, keep_tables, read_again
 from shared.bus.inbox import Inbox, speakers_in
 from shared.bus.jobs import CLAIM as JOBS_CLAIM
 from shared.bus.jobs import JobHandler, JobRunner
+from shared.bus.measuring import Measure, measure
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
+from shared.bus.trouble import Source
+from shared.bus.trouble_sources import SOURCES
 from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
 from shared.retention import Rule
@@ -259,6 +262,10 @@ class ServiceWorker:
     """How long at most a fact that nobody waits for lingers."""
     keeps: ClassVar[Sequence[Rule]] = ()
     """How long the rows of its own tables stay."""
+    troubles: ClassVar[Sequence[Source]] = ()
+    """What it adds to the list of trouble."""
+    measures: ClassVar[Sequence[Measure]] = ()
+    """What sets its own gauges."""
     context = ContextProvider()
 
     @classmethod
@@ -270,6 +277,11 @@ class ServiceWorker:
     def deliver(self, work: Callable[[], None]) -> None:
         """Run one batch as a nameko worker; nameko waits for it when the process is told to stop."""
         work()
+
+    @timer(interval=30, eager=True)  # type: ignore[untyped-decorator]
+    def measure(self) -> None:
+        """Set the gauges."""
+        measure(self.context, (*SOURCES, *self.troubles), self.measures)
 
     @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]
     def keep_tables(self) -> None:

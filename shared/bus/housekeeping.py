@@ -30,19 +30,10 @@ def keep_tables(context: ServiceContext) -> None:
             turned = unit.connection.execute(
                 text(f"SELECT {context.service}.turn_outbox(:at)"), {"at": unit.wall}
             ).scalar_one()
-            pending = unit.connection.execute(
-                text(
-                    f"SELECT count(*), EXTRACT(epoch FROM CAST(:at AS timestamptz) - min(emitted_at)) "
-                    f"FROM {context.service}.outbox WHERE sent_at IS NULL"
-                ),
-                {"at": unit.wall},
-            ).one()
             unit.connection.execute(text(f"SELECT {context.service}.fold_tallies(:at)"), {"at": unit.wall})
         if not turned:
             # Nothing is lost: tomorrow's facts stand beside those that are a ring older.
             _log.warning("outbox_not_turned", service=context.service)
-        metrics.OUTBOX_PENDING.labels(context.service).set(pending[0])
-        metrics.OUTBOX_OLDEST_SECONDS.labels(context.service).set(float(pending[1] or 0.0))
     except DatabaseAway as error:
         _log.warning("keeping_repeats", service=context.service, error=kind_of(error))
 

@@ -327,6 +327,7 @@ class Inbox:
             metrics.MESSAGES_HANDLED.labels(self._context.service, event.type, "set_aside").inc()
 
     def _try_batch(self, batch: "Batch", settled: dict[UUID, "_Failed"], label: str, alone: bool) -> None:
+        began = time.monotonic()
         with unit_of(self._context, label) as unit:
             taken = self._store.take(unit, batch.events, batch.unreadable, batch.claim)
             plan = plan_batch(
@@ -355,6 +356,7 @@ class Inbox:
             changes.gone(plan.passed)
             self._open_far_ones(unit, taken, moved)
             self._leave(unit, taken, plan, changes, moved)
+        metrics.HANDLER_SECONDS.labels(self._context.service).observe(time.monotonic() - began)
         self._count(plan, changes)
         if alone and reopened:
             self._context.hints.ring(inbox_hint(self._context.service))

@@ -311,8 +311,8 @@ class Messages:
         )
 
     def show(self, unit: Unit, row_id: str) -> dict[str, Any]:
-        """See `Source`; with the bytes, as far as they are text. None where nothing was kept: then the message
-        is in the broker's park queue."""
+        """See `Source`; with the bytes, as far as they are text. None where nothing was kept: then the
+        message is in the broker's park queue."""
         row = self._find(unit, row_id)
         return {
             "id": f"{unit.context.service}.message.{row_id}",

@@ -8,7 +8,6 @@ import pytest
 
 from shared.bus import undecodable
 from shared.bus.inbox import Inbox
-from shared.bus.parking import list_parked
 from shared.bus.topology import EXCHANGE, PARK_QUEUE, read_queues
 from shared.bus.wire import BATCH_FACTS, BatchMessage, Unreadable, lane_of, to_batch_message
 from shared.events.fact import Event
@@ -23,6 +22,7 @@ from tests.integration.bus.history import (
     open_line,
 )
 from tests.support.installation import Installation, settle, wait_for
+from tests.support.trouble import trouble_of
 
 pytestmark = pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
 
@@ -152,7 +152,7 @@ def test_one_bad_fact_of_a_batch_is_parked_alone(stage: Stage, inbox: Listening)
         send(line, [to_batch_message([facts[0], bad, facts[2]])])
         line.take()
     assert inbox.batches == [events([facts[0], facts[2]])]
-    [parked] = list_parked(stage.installation.context("notify"))
+    [parked] = trouble_of(stage.installation.context("notify"))
     assert parked.reason == "envelope: id"
     assert in_park_queue(stage.installation) == 0
 
@@ -168,5 +168,5 @@ def test_a_batch_of_which_something_could_not_be_kept_stays_in_the_park_queue(
         send(line, [to_batch_message([facts[0], bad, facts[2]])])
         line.take()
     assert inbox.batches == [events([facts[0], facts[2]])]
-    assert list_parked(stage.installation.context("notify")) == []
+    assert trouble_of(stage.installation.context("notify")) == []
     wait_for(lambda: in_park_queue(stage.installation) == 1, "it is in the park queue")

@@ -12,7 +12,6 @@ from hypothesis.strategies import SearchStrategy
 
 from deploy.postgres import PostgresServer
 from deploy.rabbitmq import RabbitNode
-from shared.bus.parking import drop_parked, list_parked, show_parked
 from shared.bus.topology import EXCHANGE, queue_name
 from shared.settings import Settings
 from tests.integration.bus.history import (
@@ -36,6 +35,7 @@ from tests.support.raw_amqp import (
     table,
     text_headers,
 )
+from tests.support.trouble import drop, show, trouble_of
 
 
 @dataclass(slots=True)
@@ -183,9 +183,9 @@ def test_it_is_parked_under_its_hash_and_what_stands_behind_it_is_handled(
         for column, blob in (("sealed", row.sealed), ("sealed_properties", row.sealed_properties))
     }
     assert opened == {"sealed": body, "sealed_properties": property_list(properties)}
-    assert set(show_parked(context, row.sha256)["event"]) == {"body", "properties"}
-    drop_parked(context, row.sha256, "operator")
-    assert list_parked(context) == []
+    assert {"body", "properties"} <= show(context, f"notify.message.{row.sha256}").keys()
+    drop(context, f"notify.message.{row.sha256}")
+    assert trouble_of(context) == []
 
 
 def test_a_routing_key_that_is_not_utf8(hostile: Hostile) -> None:

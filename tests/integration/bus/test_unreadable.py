@@ -16,7 +16,7 @@ from tests.integration.bus.history import (
     open_line,
 )
 from tests.support.installation import settle
-from tests.support.trouble import drop, retry, show, trouble_of
+from tests.support.trouble import retry, show, trouble_of
 
 
 class CannotBeRead(BaseModel):

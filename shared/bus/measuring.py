@@ -1,0 +1,56 @@
+"""The gauges of a service: read every half minute, and cheaply, however much there is.
+
+Each process of a service reads the same; whoever draws them takes the maximum.
+"""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+from sqlalchemy import text
+
+from shared import metrics
+from shared.bus.context import ServiceContext
+from shared.bus.trouble import Source
+from shared.bus.unit import Unit, unit_of
+from shared.db.outages import DatabaseAway
+from shared.describe import kind_of
+from shared.paging import COUNTED
+
+_log = structlog.get_logger()
+
+Measure = Callable[[Unit], None]
+"""Reads something of a service's own and sets its gauges."""
+
+
+def measure(context: ServiceContext, sources: Sequence[Source], measures: Sequence[Measure]) -> None:
+    """Set all gauges of a service. While the database is away they stay where they are."""
+    try:
+        with unit_of(context, "measuring") as unit:
+            _measure_outbox(unit)
+            _measure_trouble(unit, sources)
+            for one in measures:
+                one(unit)
+    except DatabaseAway as error:
+        _log.warning("measuring_repeats", service=context.service, error=kind_of(error))
+
+
+def _measure_outbox(unit: Unit) -> None:
+    unsent = f"FROM {unit.context.service}.outbox WHERE sent_at IS NULL"
+    found = unit.connection.execute(
+        text(
+            f"SELECT (SELECT count(*) FROM (SELECT 1 {unsent} LIMIT {COUNTED + 1}) AS some) AS pending, "
+            f"(SELECT emitted_at {unsent} ORDER BY id LIMIT 1) AS oldest"
+        )
+    ).one()
+    metrics.OUTBOX_PENDING.labels(unit.context.service).set(found.pending)
+    age_s = (unit.wall - found.oldest).total_seconds() if found.oldest else 0.0
+    metrics.OUTBOX_OLDEST_SECONDS.labels(unit.context.service).set(max(0.0, age_s))
+
+
+def _measure_trouble(unit: Unit, sources: Sequence[Source]) -> None:
+    for source in sources:
+        for kind in source.kinds:
+            tally = source.tally(unit, kind)
+            age_s = (unit.wall - tally.oldest).total_seconds() if tally.oldest else 0.0
+            metrics.TROUBLE.labels(unit.context.service, kind).set(tally.count)
+            metrics.TROUBLE_OLDEST_SECONDS.labels(unit.context.service, kind).set(max(0.0, age_s))
