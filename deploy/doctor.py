@@ -102,7 +102,8 @@ def _port(data_dir: Path) -> Finding:
 def _settings(data_dir: Path) -> "Settings | Finding":
     from deploy.settings import load_settings
 
-    if "ONESTOP_DB__HOST" not in os.environ and not remembered_settings(data_dir):
+    named = {"ONESTOP_DB__HOST", "ONESTOP_DB__HOST_FILE"} & set(os.environ)
+    if not named and not remembered_settings(data_dir):
         return Finding("settings", None, "no installation yet", "onestop up, or make demo")
     try:
         return load_settings(data_dir)
@@ -134,7 +135,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
             )
             yield Finding("database", True, f"PostgreSQL {version}")
             yield _clock(float(skew))
-            yield _migrations(
+            migrations = _migrations(
                 lambda schema: (
                     connection.execute(
                         text("SELECT to_regclass(:name)"), {"name": f"{schema}.alembic_version"}
@@ -144,8 +145,33 @@ def _database(settings: "Settings") -> Iterator[Finding]:
                     ).scalar_one()
                 )
             )
+            yield migrations
     except DatabaseAway as error:
         yield Finding("database", False, kind_of(error), "onestop up, or mend ONESTOP_DB__HOST")
+        return
+    if migrations.ok:
+        yield _trouble(settings)
+
+
+def _trouble(settings: "Settings") -> Finding:
+    from deploy.commands.context import contexts
+    from deploy.services import SERVICES
+    from deploy.trouble import tally_all
+    from shared.db.outages import DatabaseAway
+    from shared.describe import kind_of
+    from shared.paging import counted
+    from shared.privacy.secret_files import SecretUnusable
+
+    try:
+        found = tally_all(contexts(settings, SERVICES))
+    except SecretUnusable as error:
+        return Finding("trouble", None, error.detail_en, "run it with the secrets of all services")
+    except DatabaseAway as error:
+        return Finding("trouble", False, kind_of(error), "onestop trouble list says more")
+    said = ", ".join(
+        f"{service}: {counted(tally.count)} {kind}" for (service, kind), tally in sorted(found.items())
+    )
+    return Finding("trouble", not found, said or "none", "onestop trouble list" if found else "")
 
 
 def _now() -> "Any":
@@ -192,8 +218,14 @@ def _broker(settings: "Settings") -> Iterator[Finding]:
         connection.close()
         yield Finding("broker", True, f"{_text(server.get('product'))} {_text(server.get('version'))}")
         queues = read_queues(settings.broker_url, SERVICES)
+        *own, park = queues
+        messages = sum(queue.messages for queue in own)
+        yield Finding("queues", True, f"{len(own)} quorum queues, {messages} messages")
         yield Finding(
-            "queues", True, f"{len(queues)} quorum queues, {sum(queue.messages for queue in queues)} messages"
+            "park queue",
+            park.messages == 0,
+            f"{park.messages} messages in {park.name}",
+            "look at them, then purge it: docs/runbook.md, park-queue" if park.messages else "",
         )
     except AppError as error:
         yield Finding("queues", False, error.detail_en, "onestop topology apply")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shared.errors import AppError
 
 FAILED, USAGE, NOT_FOUND, CONFLICT, AWAY = 1, 2, 3, 4, 5
-_BY_STATUS = {404: NOT_FOUND, 409: CONFLICT, 412: CONFLICT, 503: AWAY}
+_BY_STATUS = {400: USAGE, 404: NOT_FOUND, 409: CONFLICT, 412: CONFLICT, 503: AWAY}
 
 Json = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 

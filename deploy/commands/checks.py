@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.commands.context import DataDir, Services, choose_services
-from deploy.output import FAILED, Json, emit_json, emit_rows, say
+from deploy.output import FAILED, USAGE, Json, emit_json, emit_rows, say
 from deploy.settings import data_dir_of, load_settings
 
 config = typer.Typer(no_args_is_help=True, help="The settings in force.", rich_markup_mode=None)
@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(data_dir: DataDir = None, json: Json = False) -> int:
-    """Look at everything that onestop needs; each finding says how to mend it. Exit code 1 when one fails."""
+    """Look at everything that onestop needs, and at what does not go on; each finding says how to mend it.
+    Exit code 1 when one fails, 2 when it is the settings."""
     from deploy.doctor import examine
 
     findings = examine(data_dir_of(data_dir))
@@ -30,7 +31,8 @@ def doctor(data_dir: DataDir = None, json: Json = False) -> int:
         emit_json({"checks": [finding.as_dict() for finding in findings]})
     else:
         emit_rows([finding.as_dict() for finding in findings], ["level", "check", "found", "fix"])
-    return FAILED if any(finding.ok is False for finding in findings) else 0
+    failed = {finding.check for finding in findings if finding.ok is False}
+    return USAGE if "settings" in failed else FAILED if failed else 0
 
 
 @config.command("show")

@@ -108,10 +108,10 @@ _LENGTHS = text(
     "SELECT (SELECT t.department FROM approval.tasks AS t WHERE t.state <> 'done' "
     "AND t.department > d.department ORDER BY t.department LIMIT 1) FROM d WHERE d.department IS NOT NULL) "
     "SELECT d.department, (SELECT count(*) FROM (SELECT 1 FROM approval.tasks AS t WHERE t.state <> 'done' "
-    "AND t.department = d.department LIMIT :most) AS some) AS open, "
+    "AND t.department = d.department LIMIT :most) AS counted) AS open, "
     "(SELECT count(*) FROM (SELECT 1 FROM approval.tasks AS t WHERE t.state <> 'done' "
     "AND t.department = d.department AND coalesce(t.due_at, to_timestamp(0)) > to_timestamp(0) "
-    "AND coalesce(t.due_at, to_timestamp(0)) < :at LIMIT :most) AS some) AS overdue "
+    "AND coalesce(t.due_at, to_timestamp(0)) < :at LIMIT :most) AS counted) AS overdue "
     "FROM d WHERE d.department IS NOT NULL"
 )
 

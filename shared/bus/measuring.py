@@ -35,12 +35,12 @@ def measure(context: ServiceContext, sources: Sequence[Source], measures: Sequen
 
 
 def _measure_outbox(unit: Unit) -> None:
-    unsent = f"FROM {unit.context.service}.outbox WHERE sent_at IS NULL"
+    oldest = (
+        f"SELECT emitted_at FROM {unit.context.service}.outbox WHERE sent_at IS NULL ORDER BY id "
+        f"LIMIT {COUNTED + 1}"
+    )
     found = unit.connection.execute(
-        text(
-            f"SELECT (SELECT count(*) FROM (SELECT 1 {unsent} LIMIT {COUNTED + 1}) AS some) AS pending, "
-            f"(SELECT emitted_at {unsent} ORDER BY id LIMIT 1) AS oldest"
-        )
+        text(f"SELECT count(*) AS pending, min(emitted_at) AS oldest FROM ({oldest}) AS counted")
     ).one()
     metrics.OUTBOX_PENDING.labels(unit.context.service).set(found.pending)
     age_s = (unit.wall - found.oldest).total_seconds() if found.oldest else 0.0

@@ -175,11 +175,7 @@ def place_values(after: Place | None) -> dict[str, Any]:
 
 def tally_of(unit: Unit, rows: str, moment: str, **values: Any) -> Tally:
     """Count the rows that `rows` (FROM … WHERE …) names, as far as anybody reads, and find the oldest."""
-    found = unit.connection.execute(
-        text(
-            f"SELECT (SELECT count(*) FROM (SELECT 1 {rows} LIMIT {COUNTED + 1}) AS some), "
-            f"(SELECT {moment} {rows} ORDER BY {moment} LIMIT 1)"
-        ),
-        values,
-    ).one()
-    return Tally(*found)
+    # In the order of its index, so that the planner has no reason to read anything else.
+    oldest = f"SELECT {moment} AS at {rows} ORDER BY {moment} LIMIT {COUNTED + 1}"
+    tally = text(f"SELECT count(*), min(at) FROM ({oldest}) AS counted")
+    return Tally(*unit.connection.execute(tally, values).one())

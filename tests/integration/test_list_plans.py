@@ -7,7 +7,7 @@ The queries are found, not named: whoever adds one must say here how it is calle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -17,13 +17,17 @@ from sqlalchemy.orm import Session
 from deploy.postgres import PostgresServer
 from deploy.retention import rules_of
 from deploy.services import SERVICES
+from deploy.trouble import sources_of
 from services.approval import queries as approval
 from services.approval.rules.calendar import DayRange
 from services.intake import queries as intake
 from services.materials import queries as materials
 from services.notify import queries as notify
+from shared.bus.context import ServiceContext
+from shared.bus.measuring import measure
+from shared.bus.trouble import Place, Source, list_trouble, tally_trouble
 from shared.catalogue.published import Published
-from shared.paging import MOST
+from shared.paging import COUNTED, MOST
 from shared.retention import BITE, Rule, forgotten, old_rows
 from shared.settings import Settings
 from tests.support.filling import fill
@@ -76,11 +80,32 @@ KNOWN = {
     "materials.certificates": {"holder": _OFTEN_MINE, "type_code": "'type-' || n % 1000"},
     "materials.uploads": {"owner": f"CASE WHEN n % 100 = 0 THEN {_MINE} ELSE {_SOMEBODY} END"},
     **{
-        f"{service}.jobs": {"state": "'done'", "finished_at": "timestamptz '2026-01-01'"}
+        f"{service}.jobs": {
+            "state": "(ARRAY['done', 'done', 'failed', 'due'])[1 + n % 4]",
+            "finished_at": "timestamptz '2026-01-01' + n * interval '1 second'",
+            "due_at": "timestamptz '2026-01-01' + n * interval '1 second'",
+        }
         for service in SERVICES
     },
+    **{
+        f"{service}.inbox": {
+            "state": "(ARRAY['parked', 'unreadable', 'waiting', 'not_yet', 'retry'])[1 + n % 5]",
+            "event": "'{}'",
+            "sequence": "2",
+        }
+        for service in SERVICES
+    },
+    **{
+        f"{service}.undecodable": {"state": "CASE n % 5 WHEN 0 THEN 'parked' ELSE 'dropped' END"}
+        for service in SERVICES
+    },
+    **{f"{service}.gates": {"heard": '\'{"speaker": [0, ""]}\''} for service in SERVICES},
     "notify.inbox_messages": {"recipient": _OFTEN_MINE},
-    "notify.deliveries": {"id": _NAMED_1, "case_no": "'case-' || (1 + n / 5)"},
+    "notify.deliveries": {
+        "id": _NAMED_1,
+        "case_no": "'case-' || (1 + n / 5)",
+        "state": "CASE n % 5 WHEN 0 THEN 'in_doubt' ELSE 'sent' END",
+    },
 }
 
 Asked = Callable[[Connection], Any]
@@ -122,6 +147,7 @@ QUERIES: list[tuple[str, Query]] = [
     of(approval.queue, DEPARTMENTS, after=(AT, UUID(int=0)), limit=PAGE, mine=None, most=3 * PAGE + 23),
     of(approval.queue, DEPARTMENTS, after=None, limit=PAGE, mine="officer-1", most=3 * PAGE + 3),
     of(approval.queue, DEPARTMENTS, after=(AT, UUID(int=0)), limit=PAGE, mine="officer-1", most=3 * PAGE + 3),
+    of(approval.queue_lengths, AT, 100, most=20 * 201 + 21),
     of(approval.reasons_of, "case-1", most=5),
     of(intake.person_by_lookup, b"\x01", most=1),
     of(intake.next_serial, most=1),
@@ -155,6 +181,9 @@ QUERIES: list[tuple[str, Query]] = [
     matters("page", "code-00005", PAGE, most=5 * (PAGE + 1) + 1),
 ]
 
+TROUBLE = [
+    (service, source, kind) for service in SERVICES for source in sources_of(service) for kind in source.kinds
+]
 RULES = [(service, rule) for service in SERVICES for rule in forgotten(rules_of(service))]
 
 NO_LISTS = {
@@ -169,7 +198,10 @@ NO_LISTS = {
     "shared/bus/idempotency.py": "one row, by its key",
     "shared/bus/jobs.py": "claims, 20 at a time",
     "shared/bus/outbox.py": "claims, 200 at a time",
-    "shared/bus/parking.py": "what is parked",
+    "shared/bus/measuring.py": "planned here by kind",
+    "shared/bus/trouble.py": "planned here by kind",
+    "shared/bus/trouble_sources.py": "planned here by kind",
+    "services/notify/trouble.py": "planned here by kind",
     "shared/bus/store.py": "claims, a batch at a time",
     "shared/bus/undecodable.py": "calls a function",
     "shared/bus/unit.py": "calls functions",
@@ -225,13 +257,33 @@ def filled(
     ids=[f"{n}-{name.removeprefix('services.')}" for n, (name, _) in enumerate(QUERIES)],
 )
 def test_a_query_reads_what_it_shows(filled: Installation, name: str, query: Query) -> None:
-    plans = plans_of(_engine(filled, name), query.ask)
-    assert plans, "it asked nothing"
-    for plan in plans:
-        assert not plan.sequential(), _told(plan)
-        assert plan.sorted_rows() <= MOST, _told(plan)
-    read = sum(plan.read_rows() for plan in plans)
-    assert read <= query.most, f"{read} rows:\n" + "\n".join(map(_told, plans))
+    _check(plans_of(_engine(filled, name), query.ask), query.most)
+
+
+@pytest.mark.parametrize(("service", "source", "kind"), TROUBLE, ids=[f"{t[0]}.{t[2]}" for t in TROUBLE])
+def test_a_page_of_trouble_and_its_count_read_what_they_show(
+    filled: Installation, service: str, source: Source, kind: str
+) -> None:
+    context = filled.context(service)
+    first = list_trouble(context, source, kind, None, PAGE)
+    assert len(first) == PAGE
+    place = Place(first[-1].since, first[-1].id.split(".", 2)[2])
+    for after in (None, place, Place(place.at), Place(place.at, included=True)):
+        _check(_plans(context, list_trouble, context, source, kind, after, PAGE), 5 * PAGE)
+    one = cast(Source, _Only(source, kind))
+    _check(_plans(context, tally_trouble, context, [one]), COUNTED + 3)
+
+
+class _Only:
+    """One kind of a source."""
+
+    def __init__(self, source: Source, kind: str) -> None:
+        self.kinds, self.tally = (kind,), source.tally
+
+
+def test_the_gauges_of_the_outbox_read_as_far_as_they_count(filled: Installation) -> None:
+    context = filled.context("intake")
+    _check(_plans(context, measure, context, (), ()), COUNTED + 40)
 
 
 @pytest.mark.parametrize(("service", "rule"), RULES, ids=[f"{s}.{rule.table}" for s, rule in RULES])
@@ -255,6 +307,22 @@ def test_what_reads_and_sorts_everything_is_seen(filled: Installation) -> None:
         filled.context("notify").engine, lambda connection: connection.exec_driver_sql(whole).all()
     )[0]
     assert plan.sequential() == ["inbox_messages"]
+
+
+def _plans(context: ServiceContext, function: Callable[..., Any], *values: Any) -> list[Plan]:
+    """Of a function that begins its own transactions."""
+    return plans_of(context.engine, lambda _: function(*values))
+
+
+def _check(plans: list[Plan], most: int) -> None:
+    """Nothing is read from end to end but the clock, nothing sorted beyond a page, no more looked at."""
+    plans = [plan for plan in plans if "onestop.clock" not in plan.sent.sql]
+    assert plans, "it asked nothing"
+    for plan in plans:
+        assert not plan.sequential(), _told(plan)
+        assert plan.sorted_rows() <= MOST, _told(plan)
+    read = sum(plan.read_rows() for plan in plans)
+    assert read <= most, f"{read} rows:\n" + "\n".join(map(_told, plans))
 
 
 def _engine(installation: Installation, name: str) -> Engine:
