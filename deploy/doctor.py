@@ -154,16 +154,16 @@ def _database(settings: "Settings") -> Iterator[Finding]:
 
 
 def _trouble(settings: "Settings") -> Finding:
-    from deploy.commands.context import contexts
     from deploy.services import SERVICES
     from deploy.trouble import tally_all
+    from shared.context import build_context
     from shared.db.outages import DatabaseAway
     from shared.describe import kind_of
     from shared.paging import counted
     from shared.privacy.secret_files import SecretUnusable
 
     try:
-        found = tally_all(contexts(settings, SERVICES))
+        found = tally_all([build_context(settings, service) for service in SERVICES])
     except SecretUnusable as error:
         return Finding("trouble", None, error.detail_en, "run it with the secrets of all services")
     except DatabaseAway as error:
