@@ -58,6 +58,9 @@ MESSAGE_AGE_SECONDS = Histogram(
     buckets=_SLOW,
     registry=REGISTRY,
 )
+INFLIGHT = Gauge(
+    "onestop_inflight", "Messages taken and not yet acknowledged", ("service",), registry=REGISTRY
+)
 OUTBOX_PENDING = Gauge(
     "onestop_outbox_pending",
     "Facts not handed on yet, counted up to 1,001",

@@ -11,8 +11,6 @@ from deploy.services import SERVICES
 from deploy.trouble import kinds, list_all, tally_all
 from services.approval import gauges
 from services.approval.commands import StepResult
-from services.notify.channels import Told
-from services.notify.rules.delivery import MAX_ASKS, SendResult
 from services.notify.trouble import SOURCES as DELIVERIES
 from shared import metrics
 from shared.bus.context import ServiceContext
@@ -22,11 +20,9 @@ from shared.bus.trouble import TOO_LONG, TroubleNotFound
 from shared.bus.trouble_sources import SOURCES
 from shared.bus.unit import unit_of
 from tests.integration.bus.history import Stage, of_kind, open_line
-from tests.integration.bus.test_jobs import KIND, Scripted, SmsDelivery, leave, sms
+from tests.integration.bus.test_jobs import KIND, Scripted, leave
 from tests.support.installation import Installation, settle
 from tests.support.trouble import drop, retry, show, trouble_of
-
-__all__ = ["sms"]
 
 LONG = TOO_LONG + timedelta(minutes=1)
 
@@ -148,59 +144,6 @@ def test_a_job_that_nobody_runs_is_seen(
     assert (late.kind, late.about) == ("late_job", KIND)
     runner[0].run_once()
     assert trouble_of(context) == []
-
-
-def put_in_doubt(db_installation: Installation, sms: SmsDelivery) -> None:
-    sms.channel.answers = [Told(SendResult.UNKNOWN, "timeout") for _ in range(MAX_ASKS)]
-    for _ in range(MAX_ASKS):
-        sms.step()
-    assert (sms.delivery().state, sms.told()) == ("in_doubt", [])
-    assert db_installation.rows("SELECT state FROM notify.jobs") == [("done",)]
-    db_installation.change("UPDATE notify.deliveries SET planned_at = planned_at - :long", long=LONG)
-
-
-@pytest.mark.parametrize("job_is_gone", [False, True])
-def test_a_delivery_in_doubt_is_asked_for_again_and_never_sent_blindly(
-    db_installation: Installation, sms: SmsDelivery, job_is_gone: bool
-) -> None:
-    put_in_doubt(db_installation, sms)
-    context = db_installation.context("notify")
-    [doubt] = trouble_of(context)
-    assert (doubt.kind, doubt.id) == ("delivery_in_doubt", f"notify.delivery.{sms.delivery().id}")
-    assert (doubt.about or "").startswith("sms ")
-    assert not {"phone", "recipient", "params"} & show(context, doubt.id).keys()
-    if job_is_gone:
-        db_installation.change("DELETE FROM notify.jobs")
-
-    retry(context, doubt.id)
-    sms.channel.answers = [Told(SendResult.ACCEPTED)]
-    sms.step()
-
-    assert (len(sms.channel.sent), len(sms.channel.asked)) == (1, MAX_ASKS)
-    assert (sms.delivery().state, sms.told()) == ("sent", ["sent"])
-    assert trouble_of(context) == []
-
-
-def test_a_delivery_in_doubt_that_is_dropped_counts_as_failed(
-    db_installation: Installation, sms: SmsDelivery
-) -> None:
-    put_in_doubt(db_installation, sms)
-    context = db_installation.context("notify")
-    [doubt] = trouble_of(context)
-    drop(context, doubt.id)
-    assert (sms.delivery().state, sms.delivery().reason) == ("failed", "given-up")
-    assert sms.told() == ["failed"]
-    with pytest.raises(TroubleNotFound):
-        retry(context, doubt.id)
-
-
-def test_what_a_provider_refuses_is_settled_and_no_trouble(
-    db_installation: Installation, sms: SmsDelivery
-) -> None:
-    sms.channel.answers = [Told(SendResult.REFUSED, "no-such-number")]
-    sms.step()
-    assert (sms.delivery().state, sms.told()) == ("failed", ["failed"])
-    assert trouble_of(db_installation.context("notify")) == []
 
 
 MANY = """
