@@ -15,7 +15,7 @@ _HOME = Path(__file__).parents[1]
 _MIGRATIONS = (
     "shared/db/migrations/versions/*.py",
     "services/*/migrations/versions/*.py",
-    "shared/db/bus_v*.py",
+    "shared/bus/schema_v*.sql",
 )
 _FILE = "migrations.json"
 
@@ -58,7 +58,11 @@ def fingerprints() -> dict[str, str]:
 
 
 def _fingerprint(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".sql":
+        lines = (line.partition("--")[0].split() for line in text.splitlines())
+        return hashlib.sha256(" ".join(word for line in lines for word in line).encode()).hexdigest()
+    tree = ast.parse(text)
     if ast.get_docstring(tree) is not None:
         del tree.body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 - A transaction, a publish and an ack exist once each, each beside a named crash point.
 - Models and migrations take their time from `shared.clock`, never from the database's or the machine's now.
+- A migration says whether it expands or contracts, and takes nothing away while it expands.
 - The environment is read in one place.
 - The doors of the web are made in one place, which runs them again after a deadlock.
 - Nothing that is checked in knows the machine it was written on.
@@ -40,6 +41,13 @@ _DOORS = "shared/http/again.py"
 _ENVIRONMENT = {"environ", "environb", "getenv", "putenv"}
 # These are written so that this file does not hold what it looks for.
 _VERSION_COLUMN = "version_id" + "_col"
+_TAKES_AWAY = re.compile(
+    r"\bDROP\s+(?!INDEX)|\bRENAME\b|\bTRUNCATE\b|\bSET\s+NOT\s+NULL|\bALTER\s+COLUMN\s+\w+\s+TYPE\b",
+    re.IGNORECASE,
+)
+_MAKES_INDEX = re.compile(r"\bCREATE\s+(?:UNIQUE\s+)?INDEX\s+\w+\s+ON\s+([\w.]+)", re.IGNORECASE)
+_MAKES_TABLE = re.compile(r"\bCREATE\s+TABLE\s+([\w.]+)", re.IGNORECASE)
+_RELEASE = re.compile(r"\d+\.\d+\.\d+")
 _MACHINE = re.compile(
     r"(?<![\w.])[/]work/|[/]tmp/lab|[.]pyenv|(?<![\w.])[/]root/|(?<![\w.])[/]home/\w+/|[-]-(?:extra-)?index-url\s"
     r"|https?:[/]/[^\s\"']*(?:[p]ypi|[/]simple\b)"
@@ -178,6 +186,55 @@ def _no_now_in_sql(name: str, text: str) -> Iterator[Violation]:
             yield Violation(name, number, "CLOCK", f"{sql[0]} in a schema: use clock_timestamp()")
 
 
+def _two_phases(source: _Source) -> Iterator[Violation]:
+    """What one release still uses the next one takes away: else they cannot run side by side."""
+    if "/migrations/versions/" not in source.path:
+        return
+    said = _assigned(source.tree)
+    if said.get("phase") not in ("expand", "contract"):
+        yield source.found(source.tree, "PHASE", 'say phase = "expand" or phase = "contract"')
+    if said.get("phase") == "contract" and not _RELEASE.fullmatch(str(said.get("expanded_in"))):
+        message = (
+            'say expanded_in = "x.y.z": the release after which nothing uses any more what is taken away'
+        )
+        yield source.found(source.tree, "PHASE", message)
+    if said.get("phase") == "expand":
+        for text in _strings(source.tree):
+            if away := _TAKES_AWAY.search(text.value):
+                message = (
+                    f"{away[0].upper()}: what running processes use is taken away in a contract migration"
+                )
+                yield source.found(text.node, "PHASE", message)
+
+
+def _indexes_beside_traffic(source: _Source) -> Iterator[Violation]:
+    if "/migrations/versions/" not in source.path:
+        return
+    texts = list(_strings(source.tree))
+    new = {found[1] for text in texts for found in _MAKES_TABLE.finditer(text.value)}
+    for text in texts:
+        for found in _MAKES_INDEX.finditer(text.value):
+            if found[1] not in new:
+                message = f"{found[1]} may be large: use shared.db.concurrently and say concurrently = True"
+                yield source.found(text.node, "INDEX", message)
+    imports = [n for n in ast.walk(source.tree) if isinstance(n, ast.ImportFrom)]
+    uses = any(node.module == "shared.db.concurrently" for node in imports)
+    if uses != (_assigned(source.tree).get("concurrently") is True):
+        message = "concurrently = True, if and only if it uses shared.db.concurrently"
+        yield source.found(source.tree, "INDEX", message)
+
+
+def _assigned(tree: ast.Module) -> dict[str, object]:
+    """The constants of a module."""
+    return {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
 def _one_environment(source: _Source) -> Iterator[Violation]:
     if source.path == _SETTINGS or source.path.startswith("deploy/"):
         return
@@ -210,6 +267,8 @@ _RULES: tuple[Callable[[_Source], Iterator[Violation]], ...] = (
     _once_each,
     _no_raw_transactions,
     _no_now,
+    _two_phases,
+    _indexes_beside_traffic,
     _one_environment,
     _one_kind_of_door,
     _no_version_column,

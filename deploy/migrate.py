@@ -1,22 +1,31 @@
 """`onestop migrate`: roles, schemas, migrations, grants, subscriptions; safe to run again.
 
-Each service has an owner (runs migrations; nobody logs in as one) and an app role (no DDL, own schema only,
-logs only grow). The `deliver` function is the only thing that others may call in a schema, and only those may
-whom the service hears.
+A service at a time, in small steps (`deploy.migrations`): what ran before a step that fails stays, and the
+next run goes on from there. Each service has an owner (runs migrations; nobody logs in as one) and an app
+role (no DDL, own schema only, logs only grow). The `deliver` function is the only thing that others may call
+in a schema, and only those may whom the service hears.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import shared.db
+from deploy.migrations import (
+    LOCK_TIMEOUT,
+    Schema,
+    TablesInUse,
+    again_and_again,
+    alone,
+    as_owner,
+    upgrade,
+    wait_shortly,
+)
 from deploy.retention import rules_of
 from deploy.secret_files import role_verifiers
 from deploy.services import SERVICES, metadata, part, subscriptions
@@ -24,7 +33,6 @@ from deploy.subscribing import subscribe, subscribed
 from shared.bus import schema as delivery
 from shared.bus.topology import apply_topology
 from shared.db.engine import database_url
-from shared.db.outages import DatabaseAway
 from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
 from shared.errors import Unavailable
@@ -35,7 +43,7 @@ _log = structlog.get_logger()
 
 COMMON = "onestop"
 _LIMITS = {
-    "lock_timeout": "5s",
+    "lock_timeout": LOCK_TIMEOUT,
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "15s",
 }
@@ -47,50 +55,67 @@ class DatabaseTooOld(Unavailable):
     title_en = "The database is older than PostgreSQL 15"
 
 
-class TablesInUse(Unavailable):
-    code = "database.tables-in-use"
-    title_zh = "数据表正被占用"
-    title_en = "Somebody holds a table that the migration needs"
-
-
 def migrate(settings: Settings) -> list[str]:
     """Bring database and broker to what this release needs; the names of the migrations that ran.
 
-    Raises DatabaseTooOld and TablesInUse; then nothing was changed. It waits for a lock only as long as
-    everybody who wants the same table may wait behind it.
+    Raises DatabaseTooOld, MigrationRuns, and TablesInUse, which says what ran before.
     """
-    try:
-        ran = _migrate_database(settings)
-    except DatabaseAway as error:
-        if error.sqlstate != LOCK_NOT_AVAILABLE:
-            raise
-        detail = f"not free within {_LIMITS['lock_timeout']}; nothing was changed: run onestop migrate again"
-        raise TablesInUse(detail_en=detail) from error
     admin = admin_engine(settings)
-    if settings.broker_url:
-        apply_topology(settings.broker_url, SERVICES, subscribed(admin))
-    subscribe(admin, settings.broker_url)
+    ran: list[str] = []
+    with alone(admin):
+        try:
+            _migrate_database(settings, admin, ran)
+            if settings.broker_url:
+                apply_topology(settings.broker_url, SERVICES, subscribed(admin))
+            again_and_again("subscriptions", lambda: subscribe(admin, settings.broker_url))
+        except TablesInUse as error:
+            done = f"ran before it: {', '.join(ran) or 'nothing'}"
+            raise TablesInUse(detail_en=f"{error.detail_en} ({done})") from error
     _log.info("migrated", migrations=ran)
     return ran
 
 
-def _migrate_database(settings: Settings) -> list[str]:
-    ran: list[str] = []
-    with transaction(admin_engine(settings), "migrate") as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('onestop.migrate'))"))
-        connection.execute(text(f"SET LOCAL lock_timeout = '{_LIMITS['lock_timeout']}'"))
+def _migrate_database(settings: Settings, admin: Engine, ran: list[str]) -> None:
+    again_and_again("roles", lambda: _prepare(settings, admin))
+    ran.extend(upgrade(admin, COMMON_SCHEMA))
+    for service in SERVICES:
+        schema = schema_of(service)
+        ran.extend(upgrade(admin, schema))
+        again_and_again(f"{service}: grants", partial(_settle, admin, schema))
+
+
+def _prepare(settings: Settings, admin: Engine) -> None:
+    with transaction(admin, "migrate") as connection:
         if connection.dialect.server_version_info < (15,):  # type: ignore[operator]
             raise DatabaseTooOld(detail_en="onestop needs PostgreSQL 15 or later")
+        wait_shortly(connection)
         _make_roles(connection, settings)
         # Temporary tables stand in front of the system's own, also in what runs with an owner's rights.
         database = connection.dialect.identifier_preparer.quote(settings.db.name)
         connection.exec_driver_sql(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC".replace("%", "%%"))
-        for schema in (COMMON, *SERVICES):
-            ran += _upgrade(connection, schema)
-        for service in SERVICES:
-            _make_forget(connection, service)
-            _grant(connection, service)
-    return ran
+
+
+def _settle(admin: Engine, schema: Schema) -> None:
+    """What a release says anew each time: how long rows stay, and who may do what."""
+    with transaction(admin, "migrate") as connection:
+        wait_shortly(connection)
+        as_owner(connection, schema)
+        _make_forget(connection, schema.name)
+        connection.execute(text("RESET ROLE"))
+        _grant(connection, schema.name)
+
+
+def schema_of(service: str) -> Schema:
+    """The schema of a service."""
+    return Schema(service, _home(part(service, "models")), owner_role(service))
+
+
+def _home(module: ModuleType) -> Path:
+    assert module.__file__ is not None
+    return Path(module.__file__).parent / "migrations"
+
+
+COMMON_SCHEMA = Schema(COMMON, _home(shared.db))
 
 
 def admin_engine(settings: Settings) -> Engine:
@@ -102,10 +127,7 @@ def admin_engine(settings: Settings) -> Engine:
 
 def heads() -> dict[str, str]:
     """Schema -> the migration that this release needs."""
-    return {
-        schema: ScriptDirectory.from_config(_config(schema)).get_current_head() or ""
-        for schema in (COMMON, *SERVICES)
-    }
+    return {schema.name: schema.head for schema in (COMMON_SCHEMA, *map(schema_of, SERVICES))}
 
 
 def _make_roles(connection: Connection, settings: Settings) -> None:
@@ -127,44 +149,9 @@ def _make_roles(connection: Connection, settings: Settings) -> None:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {service} AUTHORIZATION {owner_role(service)}"))
 
 
-def _upgrade(connection: Connection, schema: str) -> list[str]:
-    ran: list[str] = []
-    config = _config(schema)
-    config.attributes["connection"] = connection
-    config.attributes["ran"] = ran
-    if schema != COMMON:
-        connection.execute(text(f"SET LOCAL ROLE {owner_role(schema)}"))
-    before = _current(connection, schema)
-    command.upgrade(config, "head")
-    if schema != COMMON:
-        connection.execute(text("RESET ROLE"))
-    after = _current(connection, schema)
-    return [f"{schema}:{after}"] if after != before else []
-
-
-def _current(connection: Connection, schema: str) -> str | None:
-    if (
-        connection.execute(text("SELECT to_regclass(:t)"), {"t": f"{schema}.alembic_version"}).scalar_one()
-        is None
-    ):
-        return None
-    found = connection.execute(text(f"SELECT version_num FROM {schema}.alembic_version")).scalar_one_or_none()
-    return found
-
-
-def _config(schema: str) -> Config:
-    home = shared.db if schema == COMMON else part(schema, "models")
-    assert home.__file__ is not None
-    config = Config()
-    config.set_main_option("script_location", str(Path(home.__file__).parent / "migrations"))
-    return config
-
-
 def _make_forget(connection: Connection, service: str) -> None:
     """The owner's function that lets old rows go, as this release's rules say."""
-    connection.execute(text(f"SET LOCAL ROLE {owner_role(service)}"))
     connection.exec_driver_sql(forget_function(service, rules_of(service)).replace("%", "%%"))
-    connection.execute(text("RESET ROLE"))
 
 
 def _grant(connection: Connection, service: str) -> None:

@@ -29,10 +29,11 @@ class StillRunning(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """What was answered, now or to an earlier request under the same key."""
+    """What was answered, and whether this is the stored answer of an earlier request."""
 
     status: int
     body: dict[str, Any]
+    replayed: bool
 
 
 def answer_once(
@@ -62,7 +63,7 @@ def answer_once(
         if found.fingerprint != fingerprint:
             raise KeyReused
         stored = unit.context.vault.open(found.sealed, table="idempotency_keys", row=row, column="sealed")
-        return StoredResponse(found.status, json.loads(stored))
+        return StoredResponse(found.status, json.loads(stored), replayed=True)
     status, body = make()
     unit.connection.execute(
         text(
@@ -80,4 +81,4 @@ def answer_once(
             "created_at": unit.wall,
         },
     )
-    return StoredResponse(status, body)
+    return StoredResponse(status, body, replayed=False)

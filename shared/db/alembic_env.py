@@ -1,4 +1,5 @@
-"""What every migrations/env.py does: one schema, one version table in it, one transaction per migration."""
+"""What every migrations/env.py does: one schema, one version table in it. `deploy.migrations` begins and ends
+the transaction of each migration, or gives a connection without one."""
 
 from typing import Any
 
@@ -7,14 +8,15 @@ from sqlalchemy import MetaData
 
 
 def run(schema: str, metadata: MetaData | None) -> None:
-    """Run with the connection that `deploy.migrate` put into the configuration."""
-    connection: Any = context.config.attributes["connection"]
+    """Run with the connection that `deploy.migrations` put into the configuration."""
+    attributes = context.config.attributes
+    connection: Any = attributes["connection"]
     context.configure(
         connection=connection,
         target_metadata=metadata,
         version_table_schema=schema,
         include_schemas=True,
-        transactional_ddl=True,
+        transactional_ddl=attributes["transactional"],
     )
     with context.begin_transaction():
         context.run_migrations()

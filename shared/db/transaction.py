@@ -25,6 +25,16 @@ def transaction(engine: Engine, label: str) -> Iterator[Connection]:
         fault_point(f"{label}.commit.after")
 
 
+@contextmanager
+def autocommit(engine: Engine) -> Iterator[Connection]:
+    """Each statement a transaction of its own, for what PostgreSQL does not do inside one.
+
+    Raises DatabaseAway for every outage.
+    """
+    with outages_told(), engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
 def call(engine: Engine, label: str, statement: Executable, values: Mapping[str, Any]) -> Row[Any]:
     """One statement that is a transaction of its own, and its one row: one round trip instead of three.
 

@@ -6,6 +6,8 @@ import pytest
 
 from deploy.lints import check
 
+_MIGRATION = "services/intake/migrations/versions/0002.py"
+
 BROKEN = [
     ("ONCE", "services/intake/commands.py", "def save(session):\n    session.commit()\n"),
     ("ONCE", "services/intake/web.py", "def save(engine):\n    with engine.begin():\n        pass\n"),
@@ -24,9 +26,17 @@ BROKEN = [
     ("FAULT", "shared/db/transaction.py", "session.commit()\n"),
     ("CLOCK", "services/intake/models.py", "default = func.now()\n"),
     ("CLOCK", "services/intake/models.py", "default = datetime.utcnow()\n"),
-    ("CLOCK", "services/intake/migrations/versions/0001.py", "op.execute('ALTER .. SET DEFAULT now()')\n"),
-    ("CLOCK", "shared/db/migrations/versions/0001.py", "text('CURRENT_TIMESTAMP')\n"),
+    ("CLOCK", _MIGRATION, "phase = 'expand'\nop.execute('ALTER .. SET DEFAULT now()')\n"),
+    ("CLOCK", "shared/db/migrations/versions/0001.py", "phase = 'expand'\ntext('CURRENT_TIMESTAMP')\n"),
     ("CLOCK", "shared/bus/schema_v1.sql", "DEFAULT NOW( )\n"),
+    ("PHASE", _MIGRATION, "revision = '0002'\n"),
+    ("PHASE", _MIGRATION, "phase = 'contract'\nop.execute('DROP TABLE intake.old')\n"),
+    ("PHASE", _MIGRATION, "phase = 'expand'\nop.execute('ALTER TABLE a DROP COLUMN b')\n"),
+    ("PHASE", _MIGRATION, "phase = 'expand'\nop.execute('ALTER TABLE a RENAME TO b')\n"),
+    ("PHASE", _MIGRATION, "phase = 'expand'\nop.execute('ALTER TABLE a ALTER COLUMN b SET NOT NULL')\n"),
+    ("PHASE", _MIGRATION, "phase = 'expand'\nop.execute('ALTER TABLE a ALTER COLUMN b TYPE text')\n"),
+    ("INDEX", _MIGRATION, "phase = 'expand'\nop.execute('CREATE INDEX a ON intake.cases (b)')\n"),
+    ("INDEX", _MIGRATION, "phase = 'expand'\nfrom shared.db.concurrently import create_index\n"),
     ("ENV", "shared/log.py", "import os\nlevel = os.environ['LEVEL']\n"),
     ("ENV", "services/notify/commands.py", "import os\nlevel = os.getenv('LEVEL')\n"),
     ("ENV", "shared/context.py", "from os import environ\n"),
@@ -40,6 +50,16 @@ BROKEN = [
 ]
 
 KEPT = [
+    (
+        _MIGRATION,
+        "phase = 'expand'\nop.execute('CREATE TABLE intake.a (b int); CREATE INDEX c ON intake.a (b)')\n",
+    ),
+    (_MIGRATION, "phase = 'contract'\nexpanded_in = '1.4.0'\nop.execute('DROP TABLE intake.old')\n"),
+    (
+        _MIGRATION,
+        "phase = 'expand'\nconcurrently = True\nfrom shared.db.concurrently import create_index\n"
+        "create_index('a', on='intake.cases (b)')\n",
+    ),
     (
         "shared/db/transaction.py",
         "def save(session):\n    fault_point('a')\n    session.commit()\n    faults.fault_point('b')\n",

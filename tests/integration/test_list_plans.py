@@ -189,6 +189,8 @@ RULES = [(service, rule) for service in SERVICES for rule in forgotten(rules_of(
 NO_LISTS = {
     "deploy/doctor.py": "asks versions and clocks",
     "deploy/migrate.py": "asks the catalogue of the database",
+    "deploy/migrations.py": "asks the catalogue of the database",
+    "shared/db/concurrently.py": "asks the catalogue of the database",
     "deploy/postgres.py": "asks whether the server answers",
     "deploy/subscribing.py": "subscriptions are few; cases are seeded a thousand at a time",
     "deploy/trace.py": "one case, by its number",

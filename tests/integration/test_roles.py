@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from deploy.migrate import _LIMITS, TablesInUse, migrate
+from deploy.migrate import migrate
 from deploy.services import SERVICES, subscriptions
 from shared.bus.schema import FUNCTIONS
 from shared.db.engine import database_url
@@ -287,15 +287,3 @@ def test_a_service_calls_its_own_functions_and_the_doors(roles: RoleProbe, servi
     doors = {f"{s}.deliver(jsonb)" for s, speakers in subscriptions().items() if service in speakers}
     own = {_short(f"{service}.{name}") for name in FUNCTIONS}
     assert roles.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,text[],jsonb)"}
-
-
-def test_a_migration_that_finds_a_table_locked_gives_up_and_says_so(
-    roles: RoleProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(_LIMITS, "lock_timeout", "200ms")
-    with roles.login(roles.settings.db.admin_user).begin() as somebody:
-        somebody.execute(text("LOCK TABLE onestop.subscriptions IN ACCESS EXCLUSIVE MODE"))
-        with pytest.raises(TablesInUse, match="run onestop migrate again"):
-            migrate(roles.settings)
-    monkeypatch.undo()
-    assert migrate(roles.settings) == []

@@ -6,6 +6,7 @@ from shared.bus.schema import schema_v1
 
 revision = "0001"
 down_revision = None
+phase = "expand"
 
 
 def upgrade() -> None:
