@@ -29,11 +29,10 @@ class StillRunning(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """What was answered, and whether this is the stored answer of an earlier request."""
+    """What was answered, now or to an earlier request under the same key."""
 
     status: int
     body: dict[str, Any]
-    replayed: bool
 
 
 def answer_once(
@@ -63,7 +62,7 @@ def answer_once(
         if found.fingerprint != fingerprint:
             raise KeyReused
         stored = unit.context.vault.open(found.sealed, table="idempotency_keys", row=row, column="sealed")
-        return StoredResponse(found.status, json.loads(stored), replayed=True)
+        return StoredResponse(found.status, json.loads(stored))
     status, body = make()
     unit.connection.execute(
         text(
@@ -81,4 +80,4 @@ def answer_once(
             "created_at": unit.wall,
         },
     )
-    return StoredResponse(status, body, replayed=False)
+    return StoredResponse(status, body)

@@ -1,4 +1,4 @@
-"""A road to a server that a test may close, or have swallow all that is sent."""
+"""A way to a server that a test may close, or have swallow all that is sent."""
 
 import asyncio
 import threading

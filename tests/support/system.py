@@ -76,7 +76,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class ProxiedSystem:
     """A system whose processes reach the database by a name, where that is possible, and over a proxy."""
 
     system: "System"

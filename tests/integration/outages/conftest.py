@@ -1,4 +1,4 @@
-"""Servers of our own to break, and one system on each road that goes through all of it."""
+"""Servers of our own to break, and one system on each transport that goes through all of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from shared.settings import Settings
 from tests.support.installation import Delivery, make_installation, secrets_dir, template_settings
 from tests.support.proxy import Proxy
 from tests.support.servers import scratch_folder
-from tests.support.system import HOST, Names, Road, System, open_system
+from tests.support.system import HOST, Names, ProxiedSystem, System, open_system
 
 __all__ = ["secrets_dir", "template_settings"]
 
@@ -64,14 +64,14 @@ def steady_node() -> Iterator[RabbitNode]:
 
 
 @contextmanager
-def open_road(
+def open_proxied(
     postgres: PostgresServer,
     template: Settings,
     scratch: Path,
     broker_url: str | None,
     *,
     tablespace: str = "pg_default",
-) -> Iterator[Road]:
+) -> Iterator[ProxiedSystem]:
     """Everything started; here a commit must be on disk, since plugs are pulled."""
     names = Names(scratch) if Names.are_possible() else None
     proxy = Proxy(postgres.port)
@@ -85,23 +85,23 @@ def open_road(
                 "ONESTOP_DB__PORT": str(proxy.port),
             }
             system = open_system(made, environment, names.wrap if names is not None else ())
-            yield Road(system, proxy, names)
+            yield ProxiedSystem(system, proxy, names)
             system.client.close()
     finally:
         proxy.close()
 
 
 @pytest.fixture(scope="package", params=["database", "rabbitmq"])
-def road(
+def proxied(
     request: pytest.FixtureRequest,
     postgres: PostgresServer,
     template_settings: Settings,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Road]:
+) -> Iterator[ProxiedSystem]:
     """One system for all outages of the database, on both ways of delivery: none may need a new one."""
     delivery: Delivery = request.param
     url = request.getfixturevalue("steady_node").url if delivery == "rabbitmq" else None
-    with open_road(postgres, template_settings, tmp_path_factory.mktemp(delivery), url) as opened:
+    with open_proxied(postgres, template_settings, tmp_path_factory.mktemp(delivery), url) as opened:
         yield opened
 
 
@@ -110,12 +110,12 @@ def brokered(
     postgres: PostgresServer, template_settings: Settings, node: RabbitNode, tmp_path: Path
 ) -> Iterator[System]:
     """A system of its own over the broker."""
-    with open_road(postgres, template_settings, tmp_path, node.url) as opened:
+    with open_proxied(postgres, template_settings, tmp_path, node.url) as opened:
         yield opened.system
 
 
 @pytest.fixture
 def brokerless(postgres: PostgresServer, template_settings: Settings, tmp_path: Path) -> Iterator[System]:
     """A system of its own with delivery inside the database."""
-    with open_road(postgres, template_settings, tmp_path, None) as opened:
+    with open_proxied(postgres, template_settings, tmp_path, None) as opened:
         yield opened.system

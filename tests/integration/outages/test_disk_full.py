@@ -9,7 +9,7 @@ import pytest
 
 from deploy.postgres import PostgresServer
 from shared.settings import Settings
-from tests.integration.outages.conftest import open_road
+from tests.integration.outages.conftest import open_proxied
 from tests.integration.outages.walk import go_through
 from tests.support.installation import Delivery
 from tests.support.servers import fill, scratch_folder, small_disk
@@ -49,6 +49,6 @@ def test_the_disk_is_full(
     request: pytest.FixtureRequest,
 ) -> None:
     url = request.getfixturevalue("node").url if delivery == "rabbitmq" else None
-    with open_road(postgres, template_settings, tmp_path, url, tablespace="small") as road:
+    with open_proxied(postgres, template_settings, tmp_path, url, tablespace="small") as proxied:
         # What fits on a page that has room is taken even so.
-        go_through(road.system, filled(disk), answer_s=2.0, lasts_s=5.0, refuses_all=False)
+        go_through(proxied.system, filled(disk), answer_s=2.0, lasts_s=5.0, refuses_all=False)

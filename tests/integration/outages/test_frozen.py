@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from deploy.postgres import PostgresServer
 from deploy.processes import children_of
 from tests.integration.outages.walk import FULL_LENGTH, go_through
-from tests.support.system import Road
+from tests.support.system import ProxiedSystem
 
 FROZEN_S = 40.0 if FULL_LENGTH else 3.0
 
@@ -28,9 +28,9 @@ def frozen(postgres: PostgresServer) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_the_server_is_frozen(road: Road, postgres: PostgresServer) -> None:
-    go_through(road.system, frozen(postgres), answer_s=10.0, lasts_s=FROZEN_S)
+def test_the_server_is_frozen(proxied: ProxiedSystem, postgres: PostgresServer) -> None:
+    go_through(proxied.system, frozen(postgres), answer_s=10.0, lasts_s=FROZEN_S)
 
 
-def test_the_network_swallows_everything(road: Road) -> None:
-    go_through(road.system, road.proxy.swallowing(), answer_s=10.0, lasts_s=FROZEN_S)
+def test_the_network_swallows_everything(proxied: ProxiedSystem) -> None:
+    go_through(proxied.system, proxied.proxy.swallowing(), answer_s=10.0, lasts_s=FROZEN_S)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from deploy.postgres import PostgresServer
 from tests.integration.outages.sessions import terminate
 from tests.integration.outages.walk import go_through
-from tests.support.system import Road
+from tests.support.system import ProxiedSystem
 
 
 @contextmanager
@@ -20,5 +20,5 @@ def read_only(postgres: PostgresServer, database: str) -> Iterator[None]:
         postgres.psql(f"ALTER DATABASE {database} RESET default_transaction_read_only")
 
 
-def test_the_database_is_read_only_for_a_while(road: Road, postgres: PostgresServer) -> None:
-    go_through(road.system, read_only(postgres, road.system.made.settings.db.name), answer_s=1.0)
+def test_the_database_is_read_only_for_a_while(proxied: ProxiedSystem, postgres: PostgresServer) -> None:
+    go_through(proxied.system, read_only(postgres, proxied.system.made.settings.db.name), answer_s=1.0)

@@ -15,7 +15,7 @@ from shared.db.transaction import transaction
 from tests.integration.outages.sessions import setting
 from tests.integration.outages.walk import FULL_LENGTH, go_through
 from tests.support.installation import Installation, wait_for
-from tests.support.system import Road
+from tests.support.system import ProxiedSystem
 
 LOCKED_S = 80.0 if FULL_LENGTH else 4.0
 
@@ -29,8 +29,8 @@ def locked(made: Installation, tables: list[str]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout"])
-def test_statements_time_out(road: Road, postgres: PostgresServer, limit: str) -> None:
-    made = road.system.made
+def test_statements_time_out(proxied: ProxiedSystem, postgres: PostgresServer, limit: str) -> None:
+    made = proxied.system.made
 
     @contextmanager
     def timing_out() -> Iterator[None]:
@@ -39,11 +39,11 @@ def test_statements_time_out(road: Road, postgres: PostgresServer, limit: str) -
             both.enter_context(locked(made, [f"{service}.outbox" for service in SERVICES]))
             yield
 
-    go_through(road.system, timing_out(), answer_s=2.0)
+    go_through(proxied.system, timing_out(), answer_s=2.0)
 
 
-def test_one_table_is_locked_for_long(road: Road, postgres: PostgresServer) -> None:
-    system, made = road.system, road.system.made
+def test_one_table_is_locked_for_long(proxied: ProxiedSystem, postgres: PostgresServer) -> None:
+    system, made = proxied.system, proxied.system.made
     pids = system.pids()
 
     def one_more() -> bool:
