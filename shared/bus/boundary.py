@@ -11,11 +11,11 @@ from amqp.serialization import decode_properties_basic
 
 from shared.bus import wire
 from shared.bus.frames import RawDelivery
-from shared.bus.properties import TEXT, Properties, take_apart
+from shared.bus.properties import take_apart
 from shared.bus.wire import Undecodable, Unreadable
 from shared.events.fact import Event
 
-_DELIVERY_COUNT = b"x-delivery-count"
+_DELIVERY_COUNT = "x-delivery-count"
 _CE = "ce-"
 _T = TypeVar("_T")
 
@@ -57,12 +57,13 @@ class Delivery:
     raw: RawDelivery
     types: frozenset[str]
     deliveries: int
+    _properties: dict[str, Any] | None = field(default=None, repr=False)
     _found: list[Read] | None = field(default=None, repr=False)
 
     def facts(self) -> list[Read]:
         """The facts in the order in which they stand there; at least one entry."""
         if self._found is None:
-            found = _guarded(lambda: _read(self.raw))
+            found = _guarded(lambda: _read(self.raw, self._properties))
             self._found = [_undecoded(self.raw, found)] if isinstance(found, Undecodable) else found
         return self._found
 
@@ -86,27 +87,33 @@ def _guarded(read: Callable[[], _T]) -> _T | Undecodable:
 
 
 def _from_properties(raw: RawDelivery) -> Delivery:
-    properties = take_apart(raw.properties)
-    names = {h.name.lower(): h.value for h in properties.headers if h.kind == TEXT}
-    batch = properties.values.get("content-type") == wire.BATCH_CONTENT_TYPE.encode()
-    types = names.get(wire.TYPES_HEADER.encode() if batch else b"ce-type", b"")
-    return Delivery(raw, frozenset(types.decode("ascii").split(",")), _delivered_before(raw, properties))
+    properties = _decoded(raw)
+    headers = properties.get("application_headers", {})
+    name = wire.TYPES_HEADER if properties.get("content_type") == wire.BATCH_CONTENT_TYPE else "ce-type"
+    types = str(headers.get(name, ""))
+    return Delivery(raw, frozenset(types.split(",")), _delivered_before(raw, headers), properties)
 
 
-def _delivered_before(raw: RawDelivery, properties: Properties) -> int:
+def _decoded(raw: RawDelivery) -> dict[str, Any]:
+    """What a common client cannot decode was not sent by one of ours."""
+    properties, _ = decode_properties_basic(raw.properties, 0)
+    raw.routing_key.decode()
+    found: dict[str, Any] = properties
+    return found
+
+
+def _delivered_before(raw: RawDelivery, headers: dict[Any, Any]) -> int:
     """The broker's count. On a first delivery whoever published may have written anything there."""
     if not raw.redelivered:
         return 0
-    counts = [h.integer or 0 for h in properties.headers if h.name == _DELIVERY_COUNT]
-    return max(1, *counts) if counts else 1
+    count = headers.get(_DELIVERY_COUNT)
+    return max(1, count) if isinstance(count, int) else 1
 
 
-def _read(raw: RawDelivery) -> list[Read]:
+def _read(raw: RawDelivery, decoded: dict[str, Any] | None) -> list[Read]:
     if raw.body is None:
         raise Undecodable("message: larger than what is kept")
-    # What a common client cannot decode was not sent by one of ours.
-    properties, _ = decode_properties_basic(raw.properties, 0)
-    raw.routing_key.decode()
+    properties = _decoded(raw) if decoded is None else decoded
     if properties.get("content_encoding", "utf-8").lower() != "utf-8":
         raise Undecodable("properties: content-encoding")
     content_type = properties.get("content_type")
@@ -157,6 +164,6 @@ def _lasting(raw: bytes) -> list[bytes]:
     if isinstance(found, Undecodable):
         return [raw]
     plain = [(name.encode(), value) for name, value in found.values.items() if name != "headers"]
-    headers = sorted(h for h in found.headers if h.name != _DELIVERY_COUNT)
+    headers = sorted(h for h in found.headers if h.name != _DELIVERY_COUNT.encode())
     parts = [*plain, *((h.name, bytes((h.kind,)), h.value) for h in headers)]
     return [value for part in parts for value in part]

@@ -29,9 +29,6 @@ _PROPERTIES: tuple[tuple[str, int | None], ...] = (
 )
 _UNUSED_FLAGS = 0b11
 
-TEXT = ord("S")
-"""The field type "long string", which headers of CloudEvents have."""
-
 # https://www.rabbitmq.com/amqp-0-9-1-errata#section_3; None: a length of four octets comes before it.
 _FIELD_BYTES: dict[int, int | None] = {
     **dict.fromkeys(b"V", 0),
@@ -42,8 +39,6 @@ _FIELD_BYTES: dict[int, int | None] = {
     **dict.fromkeys(b"lLdT", 8),
     **dict.fromkeys(b"SxFA", None),
 }
-_INTEGERS = frozenset(b"bBsuIilL")
-_SIGNED = frozenset(b"bsIlL")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,13 +48,6 @@ class Field:
     name: bytes
     kind: int
     value: bytes
-
-    @property
-    def integer(self) -> int | None:
-        """The value where the field type is one of the integers."""
-        if self.kind not in _INTEGERS:
-            return None
-        return int.from_bytes(self.value, "big", signed=self.kind in _SIGNED)
 
 
 @dataclass(frozen=True, slots=True)
