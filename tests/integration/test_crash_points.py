@@ -146,7 +146,10 @@ ASIDE = {
     "comparison.*.commit.*": "repeated every minute from where it stood; test_lost_facts",
     "jobs.set_back.commit.*": "test_jobs: a job whose own code fails is set back",
     "keeping.commit.*": "the ring of days, repeated every ten minutes",
+    "keeping.forget.commit.*": "a small bite, repeated until nothing is old; test_keeping",
     "parked.*.commit.*": "an act of people, who see whether it succeeded",
+    "trouble.*.commit.*": "an act of people, who see whether it succeeded",
+    "measuring.commit.*": "reads only",
     "keys.*.commit.*": "the data key of a new service",
     "matters.read.commit.*": "reads only",
 }
