@@ -15,6 +15,7 @@ from deploy.registry import (
     common_settings,
     processes,
 )
+from deploy.secret_files import BROKER, DEFINITIONS
 from shared.privacy.secret_files import ADMIN_PASSWORD, MIGRATE
 
 _HEAD = """\
@@ -23,14 +24,16 @@ _HEAD = """\
 # Before the first start:
 #     onestop secrets init secrets   (keep each master.key: without it nothing sealed can be read)
 #     export ONESTOP_SECRETS=$PWD/secrets ONESTOP_USER=$(id -u):$(id -g)
-#     export ONESTOP_BROKER_PASSWORD=$(openssl rand -hex 24)   (and keep it)
 # Only the gateway is reachable from outside, on this machine; put TLS in front of it.
 """
 _USER = "${ONESTOP_USER:?the uid:gid that owns the files in ONESTOP_SECRETS}"
 _SECRETS = "${ONESTOP_SECRETS:?the folder that `onestop secrets init` made}"
-_BROKER_PASSWORD = "${ONESTOP_BROKER_PASSWORD:?letters and digits only, for example openssl rand -hex 24}"
 _GATEWAY_PORT = "${ONESTOP_GATEWAY:-127.0.0.1:8600}:8080"
-_BROKER_URL = f"amqp://onestop:{_BROKER_PASSWORD}@rabbitmq:5672/"
+_BROKER_URL = {"ONESTOP_BROKER_URL": "amqp://rabbitmq:5672/"}
+_BROKER_IMAGE = "rabbitmq:4.3.5"
+"""Only features that 3.10, which the tests run on, and 4.x share are used. 4.x counts deliveries otherwise
+and limits them by itself; our queues name their limit, and attempts are counted in the inbox."""
+_DEFINITIONS = f"{SECRETS}/{DEFINITIONS}"
 _DONE, _HEALTHY = "service_completed_successfully", "service_healthy"
 _DATABASE_SETTINGS = ("max_connections", "log_min_error_statement", "log_error_verbosity")
 
@@ -51,8 +54,13 @@ def compose_document() -> dict[str, Any]:
             **{process.name: _process(process) for process in processes()},
             "gateway": _gateway(),
         },
+        # The broker is reached by those who speak and hear, and by no web process.
+        "networks": {"default": {}, "facts": {}},
         "volumes": {"postgres": {}, "rabbitmq": {}},
-        "configs": {"gateway": {"content": _gateway_config()}},
+        "configs": {
+            "gateway": {"content": _gateway_config()},
+            "rabbitmq": {"content": f"load_definitions = {_DEFINITIONS}\n"},
+        },
     }
 
 
@@ -76,10 +84,8 @@ def _process(process: Process) -> dict[str, Any]:
     return {
         **_ours(),
         "command": process.command,
-        "environment": {
-            **common_settings(),
-            "ONESTOP_BROKER_URL": _BROKER_URL,
-        },
+        "environment": common_settings() | (_BROKER_URL if process.needs_broker else {}),
+        "networks": ["default", "facts"] if process.needs_broker else ["default"],
         "volumes": [_secrets_of(process.service)],
         "expose": [str(port) for port in process.ports],
         "depends_on": needs,
@@ -93,11 +99,8 @@ def _migrate() -> dict[str, Any]:
     return {
         **_ours(),
         "command": ["migrate"],
-        "environment": {
-            **common_settings(),
-            "ONESTOP_BROKER_URL": _BROKER_URL,
-            "ONESTOP_DB__ADMIN_USER": ADMIN,
-        },
+        "environment": common_settings() | _BROKER_URL | {"ONESTOP_DB__ADMIN_USER": ADMIN},
+        "networks": ["default", "facts"],
         "volumes": [_secrets_of(MIGRATE)],
         "depends_on": {"postgres": {"condition": _HEALTHY}, "rabbitmq": {"condition": _HEALTHY}},
         "restart": "no",
@@ -112,10 +115,10 @@ def _postgres() -> dict[str, Any]:
         "environment": {
             "POSTGRES_USER": ADMIN,
             "POSTGRES_DB": "onestop",
-            "POSTGRES_PASSWORD_FILE": f"{SECRETS}/{MIGRATE}/{ADMIN_PASSWORD}",
+            "POSTGRES_PASSWORD_FILE": f"{SECRETS}/{ADMIN_PASSWORD}",
             "POSTGRES_INITDB_ARGS": "--data-checksums --encoding=UTF8 --locale=C",
         },
-        "volumes": ["postgres:/var/lib/postgresql", _secrets_of(MIGRATE)],
+        "volumes": ["postgres:/var/lib/postgresql", _bound(f"{MIGRATE}/{ADMIN_PASSWORD}", ADMIN_PASSWORD)],
         "expose": ["5432"],
         "shm_size": "256mb",
         "healthcheck": _health(["CMD", "pg_isready", "-U", ADMIN, "-d", "onestop", "-h", "127.0.0.1"]),
@@ -128,11 +131,12 @@ def _postgres() -> dict[str, Any]:
 
 def _rabbitmq() -> dict[str, Any]:
     return {
-        "image": "rabbitmq:4",
+        "image": _BROKER_IMAGE,
         # The node's data belong to its host name.
         "hostname": "rabbitmq",
-        "environment": {"RABBITMQ_DEFAULT_USER": "onestop", "RABBITMQ_DEFAULT_PASS": _BROKER_PASSWORD},
-        "volumes": ["rabbitmq:/var/lib/rabbitmq"],
+        "configs": [{"source": "rabbitmq", "target": "/etc/rabbitmq/conf.d/20-onestop.conf"}],
+        "networks": ["facts"],
+        "volumes": ["rabbitmq:/var/lib/rabbitmq", _bound(f"{BROKER}/{DEFINITIONS}", DEFINITIONS)],
         "expose": ["5672"],
         "healthcheck": _health(["CMD", "rabbitmq-diagnostics", "-q", "check_port_connectivity"]),
         "stop_grace_period": "60s",
@@ -181,10 +185,14 @@ def _health(test: list[str]) -> dict[str, Any]:
 def _secrets_of(owner: str) -> dict[str, Any]:
     """The folder of one owner and no other. Not its files one by one: in a container that runs while a key is
     changed, those would stay the old ones."""
+    return _bound(owner, owner)
+
+
+def _bound(source: str, target: str) -> dict[str, Any]:
     return {
         "type": "bind",
-        "source": f"{_SECRETS}/{owner}",
-        "target": f"{SECRETS}/{owner}",
+        "source": f"{_SECRETS}/{source}",
+        "target": f"{SECRETS}/{target}",
         "read_only": True,
         "bind": {"create_host_path": False},
     }

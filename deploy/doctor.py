@@ -205,19 +205,22 @@ def _broker(settings: "Settings") -> Iterator[Finding]:
         yield Finding("broker", None, "none: delivery inside the database")
         return
     from deploy.services import SERVICES
-    from shared.bus.topology import read_queues
+    from shared.bus.topology import broker_url, read_queues
+    from shared.privacy.secret_files import MIGRATE
 
     try:
         import pika
 
-        parameters = pika.URLParameters(settings.broker_url)
+        url = broker_url(settings, MIGRATE)
+        assert url is not None
+        parameters = pika.URLParameters(url)
         with socket.create_connection((parameters.host, parameters.port), timeout=2):
             pass
         connection = pika.BlockingConnection(parameters)
         server = connection._impl.server_properties
         connection.close()
         yield Finding("broker", True, f"{_text(server.get('product'))} {_text(server.get('version'))}")
-        queues = read_queues(settings.broker_url, SERVICES)
+        queues = read_queues(url, SERVICES)
         *own, park = queues
         messages = sum(queue.messages for queue in own)
         yield Finding("queues", True, f"{len(own)} quorum queues, {messages} messages")

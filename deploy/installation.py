@@ -127,10 +127,12 @@ class Installation:
             group="migrate",
             run_as=self._migrate_user,
         )
+        # Web processes write the outbox only: they need no broker, and are told of none.
+        without_broker = {name: value for name, value in settings.items() if name != "ONESTOP_BROKER_URL"}
         web = ProcessSpec(
             "web",
             _command("run", "web"),
-            _environment(settings, self._services_user),
+            _environment(without_broker, self._services_user),
             ready=lambda: is_ready(self.internal_port),
             group="web",
             run_as=self._services_user,
@@ -179,7 +181,7 @@ class Installation:
     def _private_node(self) -> "RabbitNode":
         from deploy.rabbitmq import RabbitNode
 
-        node = RabbitNode(self.data_dir / "rabbitmq")
+        node = RabbitNode(self.data_dir / "rabbitmq", self.secrets_dir)
         # The processes are told its address before it is launched.
         node.settle_ports()
         return node

@@ -31,11 +31,12 @@ from deploy.secret_files import role_verifiers
 from deploy.services import SERVICES, metadata, part, subscriptions
 from deploy.subscribing import subscribe, subscribed
 from shared.bus import schema as delivery
-from shared.bus.topology import apply_topology
+from shared.bus.topology import apply_topology, broker_url
 from shared.db.engine import database_url
 from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
 from shared.errors import Unavailable
+from shared.privacy.secret_files import MIGRATE
 from shared.retention import forget_function
 from shared.settings import Settings
 
@@ -61,13 +62,14 @@ def migrate(settings: Settings) -> list[str]:
     Raises DatabaseTooOld, MigrationRuns, and TablesInUse, which says what ran before.
     """
     admin = admin_engine(settings)
+    url = broker_url(settings, MIGRATE)
     ran: list[str] = []
     with alone(admin):
         try:
             _migrate_database(settings, admin, ran)
-            if settings.broker_url:
-                apply_topology(settings.broker_url, SERVICES, subscribed(admin))
-            again_and_again("subscriptions", lambda: subscribe(admin, settings.broker_url))
+            if url:
+                apply_topology(url, SERVICES, subscribed(admin))
+            again_and_again("subscriptions", lambda: subscribe(admin, url))
         except TablesInUse as error:
             done = f"ran before it: {', '.join(ran) or 'nothing'}"
             raise TablesInUse(detail_en=f"{error.detail_en} ({done})") from error

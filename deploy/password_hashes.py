@@ -1,4 +1,4 @@
-"""Passwords as PostgreSQL keeps them: what checks a log-in and cannot make one."""
+"""Passwords as PostgreSQL and RabbitMQ keep them: what checks a log-in and cannot make one."""
 
 import base64
 import hashlib
@@ -8,6 +8,7 @@ import re
 
 _ITERATIONS = 4096
 _SALT_BYTES = 16
+_BROKER_SALT_BYTES = 4
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)")
 
 
@@ -35,3 +36,19 @@ def _scram(password: str, salt: bytes, iterations: int) -> str:
     server_key = hmac.digest(salted, b"Server Key", "sha256")
     parts = (base64.b64encode(part).decode() for part in (salt, stored_key, server_key))
     return "SCRAM-SHA-256${}:{}${}:{}".format(iterations, *parts)
+
+
+def broker_hash(password: str) -> str:
+    """What RabbitMQ's definitions take in place of a password, `rabbit_password_hashing_sha256`."""
+    return _broker(password, os.urandom(_BROKER_SALT_BYTES))
+
+
+def broker_hash_matches(password_hash: str, password: str) -> bool:
+    """Whether the hash was made of this password."""
+    salt = base64.b64decode(password_hash)[:_BROKER_SALT_BYTES]
+    return hmac.compare_digest(_broker(password, salt), password_hash)
+
+
+def _broker(password: str, salt: bytes) -> str:
+    # One round is little for what people choose; these are 32 random bytes.
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode("ascii")).digest()).decode()

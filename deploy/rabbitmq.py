@@ -1,4 +1,4 @@
-"""A private RabbitMQ node: own data, own ports on 127.0.0.1, own epmd, own random user.
+"""A private RabbitMQ node: own data, own ports on 127.0.0.1, own epmd, and the users of one installation.
 
 It uses the scripts of the installed rabbitmq-server, not the packaged service, and never its data. The
 scripts become the Erlang machine by exec, so that the kernel's tie to our process holds for the machine.
@@ -6,7 +6,6 @@ scripts become the Erlang machine by exec, so that the kernel's tie to our proce
 
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -28,7 +27,11 @@ from deploy.processes import (
     spawn,
     wait_until,
 )
-from deploy.users import BROKER, system_user
+from deploy.secret_files import BROKER, DEFINITIONS
+from deploy.users import BROKER as BROKER_USER
+from deploy.users import system_user
+from shared.bus.topology import user_name
+from shared.privacy.secret_files import BROKER_PASSWORD, MIGRATE, read_private
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 START_S = 90.0
@@ -43,8 +46,6 @@ _LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
 class _Identity:
     """What stays over restarts, so that clients find the node again."""
 
-    user: str
-    password: str
     amqp_port: int
     dist_port: int
     epmd_port: int
@@ -53,28 +54,33 @@ class _Identity:
 class RabbitNode:
     """One node on one folder. Start it from the main thread: it ends with the thread that started it.
 
-    Its port, user and password are made at the first start and stay; a port that somebody took meanwhile is
-    replaced. The files that hold the password are 0600 in a 0700 folder. `run_as` None means: as a user of
-    its own when we are root, else as ourselves.
+    Its port is chosen at the first start and stays; one that somebody took meanwhile is replaced. Users and
+    what they may do are read from `secrets_dir` at each start. `run_as` None means: as a user of its own when
+    we are root, else as ourselves.
     """
 
     name = "rabbitmq"
     stop_signal = signal.SIGTERM
     grace_s = STOP_S
 
-    def __init__(self, data_dir: Path, run_as: Identity | None = None) -> None:
+    def __init__(self, data_dir: Path, secrets_dir: Path, run_as: Identity | None = None) -> None:
         self.data_dir = data_dir.absolute()
+        self.secrets_dir = secrets_dir
         self.log_file = self.data_dir / "start.log"
-        self._who = run_as or system_user(BROKER)
+        self._who = run_as or system_user(BROKER_USER)
         self._identity: _Identity | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """amqp:// URL with user and password; the same over restarts. A secret: never log it."""
-        me = self._me()
-        return f"amqp://{me.user}:{me.password}@127.0.0.1:{me.amqp_port}/"
+        """amqp:// URL without a user, as settings have it; the same over restarts."""
+        return f"amqp://127.0.0.1:{self.port}/"
+
+    @property
+    def admin_url(self) -> str:
+        """The same with the log-in of who may do everything. A secret: never log it."""
+        return f"amqp://{user_name(MIGRATE)}:{self._admin_password()}@127.0.0.1:{self.port}/"
 
     @property
     def port(self) -> int:
@@ -124,9 +130,9 @@ class RabbitNode:
         if self._who is not None:
             if not can_enter(self._who, self.data_dir):
                 raise NotStarted(
-                    f"运行 RabbitMQ 的用户 {BROKER} 无法进入 {self.data_dir}；请用 --data-dir 另选目录",
-                    f"`{BROKER}`, who runs RabbitMQ for root, cannot enter {self.data_dir}: choose a folder "
-                    "that others may walk into, with --data-dir",
+                    f"运行 RabbitMQ 的用户 {BROKER_USER} 无法进入 {self.data_dir}；请用 --data-dir 另选目录",
+                    f"`{BROKER_USER}`, who runs RabbitMQ for root, cannot enter {self.data_dir}: choose a "
+                    "folder that others may walk into, with --data-dir",
                 )
             self._who.own_tree(self.data_dir)
         environment = self._environment()
@@ -153,11 +159,10 @@ class RabbitNode:
         """Does the node that we started take an AMQP log-in?"""
         if self.pid is None or port_is_free(self.port):
             return False
-        me = self._me()
         probe = amqp.Connection(
-            host=f"127.0.0.1:{me.amqp_port}",
-            userid=me.user,
-            password=me.password,
+            host=f"127.0.0.1:{self.port}",
+            userid=user_name(MIGRATE),
+            password=self._admin_password(),
             connect_timeout=2.0,
             read_timeout=3.0,
             write_timeout=3.0,
@@ -170,7 +175,7 @@ class RabbitNode:
         return True
 
     def prepare(self) -> None:
-        """Nothing is left to do once it answers: the user is in the configuration."""
+        """Nothing is left to do once it answers: the users are in the definitions."""
 
     def stop(self, grace_s: float = STOP_S) -> None:
         """Shut down in order and end its epmd; SIGKILL after `grace_s` seconds."""
@@ -206,6 +211,9 @@ class RabbitNode:
             raise NotStarted(f"rabbitmqctl {args[0]}：{said}", f"rabbitmqctl {args[0]}: {said}")
         return answer.stdout
 
+    def _admin_password(self) -> str:
+        return read_private(self.secrets_dir / MIGRATE / BROKER_PASSWORD)
+
     def _me(self) -> _Identity:
         if self._identity is None:
             file = self.data_dir / "node.json"
@@ -213,8 +221,7 @@ class RabbitNode:
                 self._identity = _Identity(**json.loads(file.read_text(encoding="utf-8")))
             else:
                 make_private(self.data_dir)
-                password = secrets.token_urlsafe(24)
-                self._remember(_Identity("onestop", password, *_distinct_ports(3)))
+                self._remember(_Identity(*_distinct_ports(3)))
         assert self._identity is not None
         return self._identity
 
@@ -230,7 +237,7 @@ class RabbitNode:
             return
         spare = [port for port in _distinct_ports(6) if port not in ports]
         kept = [port if port_is_free(port) else spare.pop() for port in ports]
-        self._remember(_Identity(me.user, me.password, *kept))
+        self._remember(_Identity(*kept))
 
     def _refuse_second(self) -> None:
         """Wait for a node that is on its way out; two on the same data would destroy them."""
@@ -248,14 +255,15 @@ class RabbitNode:
         me = self._me()
         lines = [
             f"listeners.tcp.1 = 127.0.0.1:{me.amqp_port}",
-            f"default_user = {me.user}",
-            f"default_pass = {me.password}",
+            f"load_definitions = {self.data_dir / DEFINITIONS}",
             "disk_free_limit.absolute = 50MB",
             "vm_memory_high_watermark.absolute = 512MB",
             "log.file.level = info",
             "log.console = false",
         ]
         _write_private(self.data_dir / "rabbitmq.conf", "\n".join(lines) + "\n")
+        definitions = self.secrets_dir / BROKER / DEFINITIONS
+        _write_private(self.data_dir / DEFINITIONS, definitions.read_text(encoding="ascii"))
         _write_private(self.data_dir / "enabled_plugins", "[].\n")
         # Present but empty: else the packaged service's own files in /etc would be read.
         _write_private(self.data_dir / "rabbitmq-env.conf", "")

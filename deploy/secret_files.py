@@ -1,11 +1,13 @@
 """Makes the secret files of an installation: `onestop secrets init`, and `onestop up` at its first start.
 
-    <service>/  db.password  master.key  service.token     session.pub  askers.json
+    <service>/  db.password  broker.password  master.key  service.token     session.pub  askers.json
     intake/     session.key
-    migrate/    db_admin.password                          roles.json
+    migrate/    db_admin.password  broker.password                          roles.json
+    broker/                                                                 definitions.json
 
-A process is given the folders of its services and no others; `migrate/` is for `onestop migrate` alone. What
-stands on the right follows from secrets of others: it checks a log-in, an asker or a session and makes none.
+A process is given the folders of its services and no others; `migrate/` is for `onestop migrate` alone, and
+`broker/` for RabbitMQ. What stands on the right follows from secrets of others: it checks a log-in, an asker
+or a session and makes none.
 """
 
 import json
@@ -15,15 +17,24 @@ from functools import partial
 from pathlib import Path
 
 from deploy.asks import askers_of
-from deploy.password_hashes import is_scram_verifier, scram_matches, scram_verifier
+from deploy.broker_definitions import definitions
+from deploy.password_hashes import (
+    broker_hash,
+    broker_hash_matches,
+    is_scram_verifier,
+    scram_matches,
+    scram_verifier,
+)
 from deploy.places import make_private_file, replace_private
 from deploy.services import SERVICES
 from shared.auth.tokens import public_key_of
+from shared.bus.topology import user_name
 from shared.db.roles import app_role
 from shared.peers import peer_token, token_hash
 from shared.privacy.secret_files import (
     ADMIN_PASSWORD,
     ASKERS,
+    BROKER_PASSWORD,
     DB_PASSWORD,
     MASTER_KEY,
     MIGRATE,
@@ -40,6 +51,9 @@ from shared.settings import Settings
 
 ROLES = "roles.json"
 """Role -> what PostgreSQL checks its password with."""
+BROKER = "broker"
+DEFINITIONS = "definitions.json"
+"""Users and permissions, as RabbitMQ reads them when it boots."""
 SIGNER = "intake"
 """The one service that logs people in."""
 
@@ -47,26 +61,29 @@ _KEY_BYTES = 32
 
 
 def init_secrets(root: Path) -> list[Path]:
-    """Make what is missing, each file 0600 in a 0700 folder, and return the paths.
+    """Make what is missing, each file in a 0700 folder, 0600 but for the definitions; return the paths.
 
     No secret is ever replaced: a new master key would make all that is sealed under the old one unreadable.
     What follows from secrets is written again when they have changed.
     """
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for owner in (*SERVICES, MIGRATE):
+    for owner in (*SERVICES, MIGRATE, BROKER):
         (root / owner).mkdir(exist_ok=True, mode=0o700)
     made = [path for path, content in _secrets(root).items() if make_private_file(path, content)]
     follow: dict[Path, Callable[[Path, str | None], str]] = {
         **{root / service / SESSION_PUBLIC_KEY: _session_public_key for service in SERVICES},
         **{root / service / ASKERS: partial(_askers, owner=service) for service in SERVICES},
         root / MIGRATE / ROLES: _roles,
+        root / BROKER / DEFINITIONS: _definitions,
     }
     for path, content in follow.items():
-        before = read_private(path) if path.exists() else None
+        before = path.read_text(encoding="ascii").strip() if path.exists() else None
         after = content(root, before)
         if after != before:
             replace_private(path, after + "\n")
             made.append(path)
+    # RabbitMQ's own user reads it in a container, where the closed folders around it are not.
+    (root / BROKER / DEFINITIONS).chmod(0o644)
     return made
 
 
@@ -74,14 +91,16 @@ def check_secrets(settings: Settings, services: Sequence[str], *, whole: bool) -
     """Raises SecretUnusable unless the processes of these services can read all that they need; `whole` also
     looks for what `onestop migrate` needs."""
     for service in services:
-        load_password(settings, service, DB_PASSWORD)
+        for name in (DB_PASSWORD, BROKER_PASSWORD):
+            load_password(settings, service, name)
         for name in (MASTER_KEY, SERVICE_TOKEN, SESSION_PUBLIC_KEY):
             load_secret(settings, service, name)
         load_json(settings, service, ASKERS)
         if service == SIGNER:
             load_secret(settings, service, SESSION_KEY)
     if whole:
-        load_password(settings, MIGRATE, ADMIN_PASSWORD)
+        for name in (ADMIN_PASSWORD, BROKER_PASSWORD):
+            load_password(settings, MIGRATE, name)
         role_verifiers(settings)
 
 
@@ -101,10 +120,12 @@ def _secrets(root: Path) -> dict[Path, Callable[[], str]]:
     found: dict[Path, Callable[[], str]] = {}
     for service in SERVICES:
         found[root / service / DB_PASSWORD] = _password
+        found[root / service / BROKER_PASSWORD] = _password
         found[root / service / MASTER_KEY] = _key
         found[root / service / SERVICE_TOKEN] = _key
     found[root / SIGNER / SESSION_KEY] = _key
     found[root / MIGRATE / ADMIN_PASSWORD] = _password
+    found[root / MIGRATE / BROKER_PASSWORD] = _password
     return found
 
 
@@ -129,6 +150,19 @@ def _roles(root: Path, before: str | None) -> str:
             for role, password in passwords.items()
         }
     )
+
+
+def _definitions(root: Path, before: str | None) -> str:
+    passwords = {owner: read_private(root / owner / BROKER_PASSWORD) for owner in (*SERVICES, MIGRATE)}
+    users = json.loads(before)["users"] if before else []
+    known: dict[str, str] = {user["name"]: user["password_hash"] for user in users}
+    hashes = {
+        owner: known[user_name(owner)]
+        if user_name(owner) in known and broker_hash_matches(known[user_name(owner)], password)
+        else broker_hash(password)
+        for owner, password in passwords.items()
+    }
+    return json.dumps(definitions(hashes, SERVICES), indent=1)
 
 
 def _key() -> str:

@@ -9,8 +9,17 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
@@ -127,9 +136,8 @@ class Settings(BaseSettings):
     db: DbSettings
     broker_url: str | None = Field(
         None,
-        repr=False,
-        description="amqp:// URL; unset delivers inside the database",
-        examples=["amqp://user:…@mq:5672/"],
+        description="amqp:// URL without a user, which is each service's; unset delivers inside the database",
+        examples=["amqp://mq:5672/"],
     )
     secrets_dir: Path = Field(
         description="directory with a folder of secrets for each service of this process",
@@ -178,6 +186,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What the caller gives comes first, then the environment; nothing else is read."""
         return init_settings, _EnvironmentWithFiles(settings_cls)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _without_a_user(cls, url: str | None) -> str | None:
+        if url is not None and "@" in urlsplit(url).netloc:
+            raise ValueError("must not hold a user or a password: those of each service lie in its secrets")
+        return url
 
     @model_validator(mode="after")
     def _nothing_loose_in_production(self) -> "Settings":

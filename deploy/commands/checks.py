@@ -1,7 +1,7 @@
 """`onestop doctor`, `config`, `secrets` and `topology`: is everything there, and is it as it should be?"""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,7 +38,7 @@ def doctor(data_dir: DataDir = None, json: Json = False) -> int:
 @config.command("show")
 def show(data_dir: DataDir = None) -> int:
     """Every setting as JSON; secrets are masked."""
-    emit_json(_masked(load_settings(data_dir).model_dump(mode="json")))
+    emit_json(load_settings(data_dir).model_dump(mode="json"))
     return 0
 
 
@@ -115,19 +115,12 @@ def check_topology(data_dir: DataDir = None, json: Json = False) -> int:
 
 
 def _broker_url(data_dir: Path | None) -> str:
-    url = load_settings(data_dir).broker_url
+    from shared.bus.topology import broker_url
+    from shared.privacy.secret_files import MIGRATE
+
+    url = broker_url(load_settings(data_dir), MIGRATE)
     if not url:
         raise typer.BadParameter(
             "ONESTOP_BROKER_URL is not set: this installation delivers inside the database"
         )
     return url
-
-
-def _masked(settings: dict[str, Any]) -> dict[str, Any]:
-    from urllib.parse import urlsplit
-
-    if settings.get("broker_url"):
-        parts = urlsplit(settings["broker_url"])
-        host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-        settings["broker_url"] = parts._replace(netloc=f"{parts.username}:**********@{host}").geturl()
-    return settings

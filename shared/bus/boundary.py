@@ -12,6 +12,7 @@ from amqp.serialization import decode_properties_basic
 from shared.bus import wire
 from shared.bus.frames import RawDelivery
 from shared.bus.properties import take_apart
+from shared.bus.topology import user_name
 from shared.bus.wire import Undecodable, Unreadable
 from shared.events.fact import Event
 
@@ -116,11 +117,11 @@ def _read(raw: RawDelivery, decoded: dict[str, Any] | None) -> list[Read]:
     properties = _decoded(raw) if decoded is None else decoded
     if properties.get("content_encoding", "utf-8").lower() != "utf-8":
         raise Undecodable("properties: content-encoding")
-    content_type = properties.get("content_type")
+    content_type, user = properties.get("content_type"), properties.get("user_id")
     if content_type == wire.BATCH_CONTENT_TYPE:
-        return [_read_element(raw, element) for element in wire.from_batch_body(raw.body)]
+        return [_read_element(raw, user, element) for element in wire.from_batch_body(raw.body)]
     headers = properties.get("application_headers", {})
-    return [_event(wire.from_message(_ce_headers(headers), content_type, raw.body))]
+    return [_event(wire.from_message(_ce_headers(headers), content_type, raw.body), user)]
 
 
 def _ce_headers(headers: dict[Any, Any]) -> dict[str, str]:
@@ -134,18 +135,22 @@ def _ce_headers(headers: dict[Any, Any]) -> dict[str, str]:
     return found
 
 
-def _read_element(raw: RawDelivery, element: object) -> Read:
-    found = _guarded(lambda: _event(wire.from_element(element)))
+def _read_element(raw: RawDelivery, user: str | None, element: object) -> Read:
+    found = _guarded(lambda: _event(wire.from_element(element), user))
     if not isinstance(found, Undecodable):
         return found
     return Undecoded.element(element, str(found), raw.properties)
 
 
-def _event(stored: dict[str, object]) -> Event | Unreadable:
+def _event(stored: dict[str, Any], user: str | None) -> Event | Unreadable:
+    """`user` is the user-id, which the broker has compared with the log-in: a service speaks for itself."""
     try:
-        return wire.from_json(stored)
+        found: Event | Unreadable = wire.from_json(stored)
     except Unreadable as unreadable:
-        return unreadable
+        found = unreadable
+    if user != user_name(wire.speaker_of(stored)):
+        raise Undecodable("forged: the user-id is not the speaker's")
+    return found
 
 
 def _undecoded(raw: RawDelivery, error: Undecodable) -> Undecoded:

@@ -7,6 +7,7 @@ any doubt (nack, return, time-out, error) the connection is closed and nothing c
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import amqp
 import kombu
@@ -31,6 +32,8 @@ class BrokerPublisher:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        # The broker compares it with the log-in, and consumers with the speaker.
+        self._user = unquote(urlsplit(url).username or "")
         self._connection: Any = None
         self._channel: Any = None
         self._next_tag = 1
@@ -75,6 +78,7 @@ class BrokerPublisher:
                     application_headers=message.headers,
                     delivery_mode=2,
                     message_id=row.event["id"],
+                    user_id=self._user,
                 ),
                 exchange=EXCHANGE,
                 routing_key=row.event["type"],

@@ -28,6 +28,7 @@ from shared.bus.jobs import JobHandler, JobRunner
 from shared.bus.measuring import Measure, measure
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
+from shared.bus.topology import broker_url
 from shared.bus.trouble import Source
 from shared.bus.trouble_sources import SOURCES
 from shared.db.outages import DatabaseAway
@@ -60,15 +61,16 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.stopping = threading.Event()
         self.linger_s: float = self.container.service_cls.linger_s
         self.inbox = Inbox(context, handlers_of(self.container.service_cls))
+        url = broker_url(settings, context.service)
         self.relay: Relay = (
-            BrokerRelay(context.engine, context.service, BrokerPublisher(settings.broker_url))
-            if settings.broker_url
+            BrokerRelay(context.engine, context.service, BrokerPublisher(url))
+            if url
             else DatabaseRelay(context.engine, context.service)
         )
         self.consumer: QueueConsumer | None = None
-        if settings.broker_url:
+        if url:
             self.consumer = QueueConsumer(
-                settings.broker_url,
+                url,
                 context.service,
                 self.inbox,
                 batch=settings.worker.batch,

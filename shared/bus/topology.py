@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from shared.errors import Unavailable
+from shared.privacy.secret_files import BROKER_PASSWORD, load_password
+from shared.settings import Settings
 
 EXCHANGE = "onestop.facts"
 PARK_EXCHANGE = "onestop.park"
@@ -43,6 +46,23 @@ class QueueState:
 def queue_name(service: str) -> str:
     """The one queue of a service."""
     return f"onestop.{service}"
+
+
+def user_name(owner: str) -> str:
+    """The user as whom a service, or `migrate`, logs in at the broker."""
+    return f"onestop-{owner}"
+
+
+def broker_url(settings: Settings, owner: str) -> str | None:
+    """The broker with the log-in of a service, or of `migrate`; None when the database delivers.
+
+    A secret: never log it. Raises SecretUnusable when this process has not been given the password.
+    """
+    if settings.broker_url is None:
+        return None
+    parts = urlsplit(settings.broker_url)
+    log_in = f"{user_name(owner)}:{quote(load_password(settings, owner, BROKER_PASSWORD), safe='')}"
+    return parts._replace(netloc=f"{log_in}@{parts.netloc}").geturl()
 
 
 def routing_pattern(speaker: str) -> str:

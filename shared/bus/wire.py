@@ -89,11 +89,16 @@ def to_json(event: Event) -> dict[str, Any]:
     return attributes
 
 
+def speaker_of(stored: dict[str, Any]) -> str:
+    """Who says it, by its source. Raises Undecodable."""
+    return _attribute(stored, "source", _SPEAKER).removeprefix(_SOURCE)
+
+
 def from_json(stored: dict[str, Any]) -> Event:
     """Read a stored JSON object. Raises Undecodable or Unreadable."""
     envelope: dict[str, Any] = {
         "id": UUID(_attribute(stored, "id", _ID)),
-        "speaker": _attribute(stored, "source", _SPEAKER).removeprefix(_SOURCE),
+        "speaker": speaker_of(stored),
         "type": _attribute(stored, "type", _TYPE),
         "case": _attribute(stored, "subject", _CASE),
         "sequence": _sequence(_attribute(stored, "sequence", _SEQUENCE)),

@@ -12,6 +12,8 @@ from kombu import Exchange, Queue
 
 from deploy.services import SERVICES
 from shared.bus.inbox import NotYet
+from shared.bus.topology import broker_url
+from shared.privacy.secret_files import MIGRATE
 from shared.settings import Settings
 from tests.bench.peer import EXCHANGE, QUORUM, Peer, Stored, hearers, queue_of
 
@@ -47,8 +49,9 @@ def make_app(broker: str) -> Any:
 def main(service: str) -> None:
     """Run one worker until SIGTERM."""
     settings = Settings()
-    assert settings.broker_url
-    app = make_app(settings.broker_url)
+    url = broker_url(settings, MIGRATE)
+    assert url
+    app = make_app(url)
     peer, hear_what = Peer(settings, service, connections=1), hearers()
 
     @app.task(bind=True, name=TASK, max_retries=None)  # type: ignore[untyped-decorator]

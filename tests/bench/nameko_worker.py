@@ -20,6 +20,8 @@ from nameko.constants import DEFAULT_MAX_WORKERS  # noqa: E402
 from nameko.messaging import Publisher, consume  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
 
+from shared.bus.topology import broker_url  # noqa: E402
+from shared.privacy.secret_files import MIGRATE  # noqa: E402
 from shared.settings import Settings  # noqa: E402
 from tests.bench.peer import EXCHANGE, QUORUM, Peer, Stored, hearers, queue_of  # noqa: E402
 
@@ -47,7 +49,7 @@ def main(service: str) -> None:
     """Run one worker until SIGTERM."""
     settings = Settings()
     peer = Peer(settings, service, connections=DEFAULT_MAX_WORKERS)
-    runner = ServiceRunner({"AMQP_URI": settings.broker_url})
+    runner = ServiceRunner({"AMQP_URI": broker_url(settings, MIGRATE)})
     runner.add_service(service_class(service, peer))
     stop = eventlet.event.Event()
     signal.signal(signal.SIGTERM, lambda *_: eventlet.spawn_n(stop.send))

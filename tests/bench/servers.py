@@ -15,11 +15,15 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, create_engine, text
 
+from deploy.broker_definitions import definitions
 from deploy.postgres import PostgresServer
 from deploy.processes import end, spawn, wait_until
 from deploy.rabbitmq import RabbitNode
 from deploy.secret_files import init_secrets
+from deploy.services import SERVICES
+from shared.bus.topology import broker_url
 from shared.db.engine import database_url
+from shared.privacy.secret_files import MIGRATE
 from shared.settings import DbSettings, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -52,12 +56,11 @@ class Servers:
         """A fresh copy of the template and a fresh virtual host, gone afterwards."""
         database = f"bench_{name}"
         self.postgres.psql(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
-        broker = None
+        address = None
         if delivery == "rabbitmq":
-            self.rabbitmq.ctl("add_vhost", database)
-            self.rabbitmq.ctl("set_permissions", "-p", database, "onestop", ".*", ".*", ".*")
-            broker = self.rabbitmq.url + database
-        place = Place(self, database, broker)
+            self._add_vhost(database)
+            address = self.rabbitmq.url + database
+        place = Place(self, database, address)
         # What making the database left behind must not be written out while the clock runs.
         self.postgres.psql("CHECKPOINT")
         try:
@@ -65,8 +68,19 @@ class Servers:
         finally:
             place.close()
             self.postgres.psql(f"DROP DATABASE {database} WITH (FORCE)")
-            if broker:
+            if address:
                 self.rabbitmq.ctl("delete_vhost", database)
+
+    def _add_vhost(self, name: str) -> None:
+        """The same users may do the same there as everywhere; each is a call of the tool."""
+        self.rabbitmq.ctl("add_vhost", name)
+        found = definitions(dict.fromkeys((*SERVICES, MIGRATE), ""), SERVICES, name)
+        for may in found["permissions"]:
+            rights = (may["configure"], may["write"], may["read"])
+            self.rabbitmq.ctl("set_permissions", "-p", name, may["user"], *rights)
+        for may in found["topic_permissions"]:
+            rights = (may["exchange"], may["write"], may["read"])
+            self.rabbitmq.ctl("set_topic_permissions", "-p", name, may["user"], *rights)
 
     def variables(self, database: str, broker: str | None) -> dict[str, str]:
         """The settings of a process, as environment."""
@@ -94,7 +108,7 @@ class Place:
 
     servers: Servers
     database: str
-    broker: str | None
+    address: str | None
     own_commits: int = 0
     _children: list[Popen[bytes]] = field(default_factory=list)
     _engine: Engine | None = None
@@ -102,7 +116,12 @@ class Place:
     @property
     def settings(self) -> Settings:
         """The settings of this process here."""
-        return self.servers.settings(self.database, self.broker)
+        return self.servers.settings(self.database, self.address)
+
+    @property
+    def broker(self) -> str | None:
+        """The broker with the log-in of who may do everything here."""
+        return broker_url(self.settings, MIGRATE)
 
     def start(self, arguments: Sequence[str], more: Mapping[str, str] | None = None) -> Popen[bytes]:
         """A Python process of this place; what it prints goes into the scratch folder."""
@@ -112,7 +131,7 @@ class Place:
             for name, value in os.environ.items()
             if not name.startswith("ONESTOP_") and name != "PYTHONDONTWRITEBYTECODE"
         }
-        ours = self.servers.variables(self.database, self.broker)
+        ours = self.servers.variables(self.database, self.address)
         with (self.servers.folder / f"{self.database}.log").open("ab") as output:
             child = spawn(
                 [sys.executable, *arguments],
@@ -205,7 +224,7 @@ def installation() -> Iterator[Servers]:
     options = {"shared_preload_libraries": "pg_stat_statements", "track_commit_timestamp": "on"}
     init_secrets(folder / "secrets")
     postgres = PostgresServer(folder / "data", secrets_dir=folder / "secrets", options=options)
-    servers = Servers(folder, postgres, RabbitNode(folder / "rabbitmq"))
+    servers = Servers(folder, postgres, RabbitNode(folder / "rabbitmq", folder / "secrets"))
     try:
         servers.postgres.start()
         servers.rabbitmq.start()

@@ -113,13 +113,37 @@ def test_no_secret_has_a_default() -> None:
     assert all(text.startswith("${ONESTOP_SECRETS:?") for text in folders)
 
 
-@pytest.mark.parametrize("name", [*PROCESSES, "migrate", "postgres"])
+@pytest.mark.parametrize("name", [*PROCESSES, "migrate"])
 def test_a_process_is_given_the_secrets_of_its_service_and_no_others(name: str) -> None:
     [given] = [volume for volume in FILE["services"][name]["volumes"] if isinstance(volume, dict)]
     owner = name.partition("-")[0] if name in PROCESSES else "migrate"
     assert given["source"].endswith(f"}}/{owner}")
     assert given["target"] == f"/run/secrets/{owner}"
     assert given["read_only"] is True
+
+
+@pytest.mark.parametrize("name", ["postgres", "rabbitmq"])
+def test_a_server_is_given_the_one_file_that_it_checks_log_ins_with(name: str) -> None:
+    [given] = [volume for volume in FILE["services"][name]["volumes"] if isinstance(volume, dict)]
+    owner, file = {
+        "postgres": ("migrate", "db_admin.password"),
+        "rabbitmq": ("broker", "definitions.json"),
+    }[name]
+    assert given["source"].endswith(f"}}/{owner}/{file}")
+    assert given["read_only"] is True
+
+
+@pytest.mark.parametrize("name", [*PROCESSES, "migrate", "gateway", "postgres"])
+def test_who_neither_speaks_nor_hears_cannot_reach_the_broker(name: str) -> None:
+    service = FILE["services"][name]
+    speaks = name == "migrate" or name.endswith("-worker")
+    assert FILE["services"]["rabbitmq"]["networks"] == ["facts"]
+    assert ("facts" in service.get("networks", ["default"])) == speaks
+    assert ("ONESTOP_BROKER_URL" in service["environment"] if "environment" in service else False) == speaks
+
+
+def test_the_broker_is_one_release_and_no_later_one() -> None:
+    assert FILE["services"]["rabbitmq"]["image"].count(".") == 2
 
 
 @pytest.mark.parametrize("name", [*PROCESSES, "migrate"])

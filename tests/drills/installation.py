@@ -125,7 +125,7 @@ class Installation:
                 channel.queue_unbind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
         # What is said meanwhile is lost on its way.
         threading.Event().wait(chance.uniform(0.2, 1.5))
-        apply_topology(self.settings.broker_url or "", SERVICES, subscriptions())
+        apply_topology(self.rabbitmq.admin_url, SERVICES, subscriptions())
 
     def _send_strays(self, chance: random.Random) -> None:
         with self._channel() as channel:
@@ -142,7 +142,7 @@ class Installation:
 
     @contextmanager
     def _channel(self) -> Iterator[Any]:
-        connection = pika.BlockingConnection(pika.URLParameters(self.settings.broker_url or ""))
+        connection = pika.BlockingConnection(pika.URLParameters(self.rabbitmq.admin_url))
         try:
             yield connection.channel()
         finally:
@@ -172,7 +172,7 @@ def installation() -> Iterator[Installation]:
         init_secrets(folder / "secrets")
         postgres = PostgresServer(folder / "postgres" / "data", secrets_dir=folder / "secrets")
         postgres.data_dir.parent.mkdir(parents=True, mode=0o711)
-        rabbitmq = RabbitNode(folder / "rabbitmq")
+        rabbitmq = RabbitNode(folder / "rabbitmq", folder / "secrets")
         sms = SmsStandin(folder / "sms")
         try:
             postgres.start()

@@ -98,7 +98,7 @@ def _last(speaker: str) -> str:
 
 def waiting_messages(installation: Installation) -> dict[str, int]:
     """Queues that are not empty, with how many messages wait there."""
-    return {q.name: q.messages for q in read_queues(installation.rabbitmq.url, SERVICES) if q.messages}
+    return {q.name: q.messages for q in read_queues(installation.rabbitmq.admin_url, SERVICES) if q.messages}
 
 
 def judge(installation: Installation, ledger: Ledger) -> Verdict:

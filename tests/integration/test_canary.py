@@ -31,7 +31,7 @@ from deploy.rabbitmq import RabbitNode
 from deploy.services import SERVICES
 from deploy.standins.launch import MailStandin, SmsStandin
 from services.materials.commands import NewCertificate, record_certificate
-from shared.bus.topology import EXCHANGE
+from shared.bus.topology import EXCHANGE, user_name
 from shared.bus.unit import unit_of
 from shared.events.ids import new_id
 from shared.settings import Settings
@@ -352,7 +352,7 @@ def send_strays(system: System) -> None:
         "channel": who.address,
         "received_at": who.phone,
     }
-    if made.settings.broker_url is None:
+    if made.broker_url is None:
         with made.context("intake").engine.begin() as connection:
             connection.exec_driver_sql(
                 "SELECT approval.deliver(%s)",
@@ -360,10 +360,12 @@ def send_strays(system: System) -> None:
             )
     else:
         headers = {f"ce-{name}": value for name, value in fact.items() if name != "datacontenttype"}
-        with closing(pika.BlockingConnection(pika.URLParameters(made.settings.broker_url))) as connection:
+        with closing(pika.BlockingConnection(pika.URLParameters(made.broker_url))) as connection:
             channel = connection.channel()
             for body in (json.dumps(data).encode(), " ".join(who.values().values()).encode()):
-                properties = pika.BasicProperties("application/json", headers=headers, delivery_mode=2)
+                properties = pika.BasicProperties(
+                    "application/json", headers=headers, delivery_mode=2, user_id=user_name("intake")
+                )
                 channel.basic_publish(EXCHANGE, fact["type"], body, properties)
         wait_for(lambda: bool(made.rows("SELECT 1 FROM approval.undecodable")), "bytes are parked", of=made)
     parked = "SELECT 1 FROM approval.inbox WHERE id = CAST(:id AS uuid) AND state = 'unreadable'"
@@ -392,9 +394,9 @@ def aftermath(
     node: RabbitNode | None = request.getfixturevalue("rabbitmq") if delivery == "rabbitmq" else None
     with ExitStack() as stack:
         scratch = stack.enter_context(scratch_folder())
-        broker_url = node.url if node else None
-        made = stack.enter_context(make_installation(postgres, template_settings, scratch, broker_url))
-        spy = stack.enter_context(closing(Spy(broker_url)))
+        address = node.url if node else None
+        made = stack.enter_context(make_installation(postgres, template_settings, scratch, address))
+        spy = stack.enter_context(closing(Spy(made.broker_url)))
         sms, mail = SmsStandin(scratch), MailStandin(scratch / "mail")
         for standin in (sms, mail):
             stack.callback(standin.kill)

@@ -120,7 +120,7 @@ def test_messages_in_the_park_queue_are_a_finding_of_the_doctor(
 
     assert run(["doctor", "--json"]) == 0
     printed()
-    connection = pika.BlockingConnection(pika.URLParameters(commands.settings.broker_url))
+    connection = pika.BlockingConnection(pika.URLParameters(commands.broker_url))
     channel = connection.channel()
     channel.confirm_delivery()
     channel.basic_publish(PARK_EXCHANGE, "", b"nonsense")
@@ -188,7 +188,7 @@ def test_conflict(commands: Installation, tmp_path: Path) -> None:
 
 @in_database
 def test_away(commands: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ONESTOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:9/")
+    monkeypatch.setenv("ONESTOP_BROKER_URL", "amqp://127.0.0.1:9/")
     assert run(["topology", "check"]) == 5
     assert run(["topology", "apply"]) == 5
     # A finding among others: the doctor looks on.

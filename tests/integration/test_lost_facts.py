@@ -42,7 +42,7 @@ def made(installation: Installation) -> Installation:
 
 
 def lose_binding(made: Installation) -> None:
-    url = made.settings.broker_url
+    url = made.broker_url
     if url is None:
         made.change(
             f"DELETE FROM onestop.subscriptions WHERE speaker = '{SPEAKER}' AND subscriber = '{SUBSCRIBER}'"
@@ -54,7 +54,7 @@ def lose_binding(made: Installation) -> None:
 
 def return_to_binding(made: Installation) -> None:
     """As `onestop topology apply` does; inside the database the row stands for the binding."""
-    url = made.settings.broker_url
+    url = made.broker_url
     if url is not None:
         apply_topology(url, SERVICES, subscribed(admin_engine(made.settings)))
         return
@@ -76,7 +76,7 @@ def say(made: Installation, count: int) -> list[str]:
 def hear(made: Installation) -> None:
     """Handle all that is there."""
     inbox = made.inbox(SUBSCRIBER)
-    url = made.settings.broker_url
+    url = made.broker_url
     with open_line(made, SUBSCRIBER, inbox) as line:
         if url is not None:
             with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
@@ -139,7 +139,7 @@ def test_what_a_lost_binding_swallowed_is_said_again(made: Installation) -> None
 def test_until_the_binding_is_back_it_stays_an_alarm(made: Installation) -> None:
     lose_binding(made)
     say(made, 2)
-    if made.settings.broker_url is None:
+    if made.broker_url is None:
         # A service that is not subscribed compares with nobody; the row was there when comparing began.
         return_to_binding(made)
         assert compare(made).missing == 2
@@ -165,7 +165,7 @@ def test_a_backlog_is_no_loss(made: Installation) -> None:
 
 @pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
 def test_facts_in_a_queue_that_somebody_deleted_are_said_again(made: Installation) -> None:
-    url = made.settings.broker_url
+    url = made.broker_url
     assert url is not None
     numbers = say(made, 9)
     with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:

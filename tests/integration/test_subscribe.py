@@ -62,7 +62,7 @@ def unheard(installation: Installation) -> Installation:
     installation.change(
         f"DELETE FROM onestop.subscriptions WHERE speaker = '{SPEAKER}' AND subscriber = '{SUBSCRIBER}'"
     )
-    url = installation.settings.broker_url
+    url = installation.broker_url
     if url is not None:
         connection = pika.BlockingConnection(pika.URLParameters(url))
         connection.channel().queue_unbind(queue_name(SUBSCRIBER), EXCHANGE, routing_pattern(SPEAKER))
@@ -86,7 +86,7 @@ def hand_on(made: Installation) -> None:
 def hear(made: Installation, listening: Listening) -> None:
     """Handle what has come to approval."""
     inbox = made.inbox(SUBSCRIBER, listening.handlers())
-    url = made.settings.broker_url
+    url = made.broker_url
     with open_line(made, SUBSCRIBER, inbox) as line:
         if url is not None:
             connection = pika.BlockingConnection(pika.URLParameters(url))
@@ -98,7 +98,7 @@ def hear(made: Installation, listening: Listening) -> None:
 
 
 def begin(made: Installation) -> None:
-    subscribe(admin_engine(made.settings), made.settings.broker_url)
+    subscribe(admin_engine(made.settings), made.broker_url)
 
 
 def test_cases_that_exist_start_where_they_are_and_new_ones_at_their_beginning(unheard: Installation) -> None:

@@ -44,11 +44,12 @@ from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
 from shared.bus.inbox import Handler, Inbox
 from shared.bus.outbox import BrokerRelay, DatabaseRelay, Relay
-from shared.bus.topology import PARK_QUEUE, apply_topology, queue_name, read_queues
+from shared.bus.topology import PARK_QUEUE, apply_topology, broker_url, queue_name, read_queues
 from shared.bus.unit import unit_of
 from shared.catalogue.loader import BUILT_IN
 from shared.context import build_context
 from shared.db.engine import database_url
+from shared.privacy.secret_files import MIGRATE
 from shared.settings import DbSettings, Settings, WorkerSettings
 
 Delivery = Literal["database", "rabbitmq"]
@@ -148,6 +149,11 @@ class Installation:
     publishers: list[BrokerPublisher] = field(default_factory=list)
     people: int = 0
 
+    @property
+    def broker_url(self) -> str | None:
+        """The broker with the log-in of who may do everything; in a session's node, speak as anybody too."""
+        return broker_url(self.settings, MIGRATE)
+
     def context(self, service: str) -> ServiceContext:
         """The context of a service in this process; its hints reach nobody."""
         if service not in self.contexts:
@@ -169,9 +175,10 @@ class Installation:
     def relay(self, service: str) -> Relay:
         """The relay of a service, on the transport that the settings say."""
         context = self.context(service)
-        if not self.settings.broker_url:
+        url = broker_url(self.settings, service)
+        if url is None:
             return DatabaseRelay(context.engine, service)
-        publisher = BrokerPublisher(self.settings.broker_url)
+        publisher = BrokerPublisher(url)
         self.publishers.append(publisher)
         return BrokerRelay(context.engine, service, publisher)
 
@@ -356,8 +363,8 @@ class Installation:
             jobs = self.rows(f"SELECT state, count(*), min(reason) FROM {service}.jobs GROUP BY state")
             told = [", ".join(map(str, row)) for row in (*inbox, *jobs)]
             lines.append(f"{service}: {unsent} not handed on; {'; '.join(told)}")
-        if self.settings.broker_url:
-            lines += [str(queue) for queue in read_queues(self.settings.broker_url, SERVICES)]
+        if self.broker_url:
+            lines += [str(queue) for queue in read_queues(self.broker_url, SERVICES)]
         for worker in self.workers:
             if worker.process.poll() != -signal.SIGKILL:
                 lines.append(f"{worker.log.name}: {worker.process.poll()}\n{worker.output()[-1500:]}")
@@ -440,21 +447,21 @@ def make_installation(
     postgres: PostgresServer,
     template: Settings,
     scratch: Path,
-    broker_url: str | None,
+    broker: str | None,
     *,
     tablespace: str = "pg_default",
 ) -> Iterator[Installation]:
     """A copy of the template database, and with a broker empty queues."""
     name = f"onestop_{uuid4().hex[:12]}"
-    settings = _settings(postgres, template.secrets_dir, name, broker_url)
+    settings = _settings(postgres, template.secrets_dir, name, broker)
     admin = create_engine(database_url(settings, settings.db.admin_user), pool_size=2)
     made = Installation(settings, scratch, admin)
     postgres.psql(f"CREATE DATABASE {name} TEMPLATE {template.db.name} TABLESPACE {tablespace}")
     # No test here pulls the plug of the server; those that do make their own.
     postgres.psql(f"ALTER DATABASE {name} SET synchronous_commit = off")
     try:
-        if broker_url:
-            empty_broker(broker_url)
+        if made.broker_url:
+            empty_broker(made.broker_url)
         yield made
     finally:
         made.close()
@@ -473,11 +480,11 @@ def empty_broker(url: str) -> None:
     apply_topology(url, SERVICES, subscriptions())
 
 
-def _settings(postgres: PostgresServer, secrets_dir: Path, name: str, broker_url: str | None) -> Settings:
+def _settings(postgres: PostgresServer, secrets_dir: Path, name: str, broker: str | None) -> Settings:
     return Settings(
         environment="test",
         db=DbSettings(host=postgres.host, port=postgres.port, name=name),
-        broker_url=broker_url,
+        broker_url=broker,
         secrets_dir=secrets_dir,
         clock_offset_allowed=True,
         worker=WorkerSettings(batch=100),

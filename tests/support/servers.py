@@ -18,6 +18,8 @@ from deploy.postgres import PostgresServer
 from deploy.processes import free_port
 from deploy.rabbitmq import RabbitNode
 from deploy.secret_files import init_secrets
+from shared.bus.topology import user_name
+from shared.privacy.secret_files import MIGRATE
 
 SMALL_DISK_MIB = 200
 """A new cluster and its log take about 80."""
@@ -78,11 +80,12 @@ def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitNode]:
-    """A running RabbitMQ node; `url` reaches it."""
+def rabbitmq(server_secrets: Path) -> Iterator[RabbitNode]:
+    """A running RabbitMQ node; who logs in at `admin_url` may publish in everybody's name."""
     with scratch_folder() as folder:
-        node = RabbitNode(folder / "rabbitmq")
+        node = RabbitNode(folder / "rabbitmq", server_secrets)
         node.start()
+        node.ctl("set_user_tags", user_name(MIGRATE), "impersonator")
         try:
             yield node
         finally:

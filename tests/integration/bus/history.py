@@ -18,7 +18,7 @@ from shared.bus.consumer import QueueConsumer
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.inbox import Handler, Inbox
-from shared.bus.topology import queue_name
+from shared.bus.topology import queue_name, user_name
 from shared.bus.wire import Unreadable, from_json, to_message
 from shared.db.transaction import transaction
 from shared.db.types import AwareDateTime
@@ -288,6 +288,7 @@ class BrokerLine:
                     content_type=content_type,
                     content_encoding=encoding,
                     delivery_mode=2,
+                    user_id=speaking(headers.get("ce-source")),
                 ),
                 mandatory=True,
             )
@@ -314,7 +315,7 @@ def open_line(
 ) -> Iterator[Line]:
     """The way into a service that the installation's delivery has. A mute one handles what comes and does not
     tell the broker."""
-    url = installation.settings.broker_url
+    url = installation.broker_url
     if url is None:
         yield DatabaseLine(installation, service, inbox, batch)
         return
@@ -337,10 +338,15 @@ def open_line(
             thread.join(10)
 
 
+def speaking(source: object) -> str:
+    """The user of the broker as whom the service behind a CloudEvents source speaks."""
+    return user_name(str(source).rpartition("/")[2])
+
+
 def post(installation: Installation, service: str, facts: Sequence[Stored]) -> None:
     """Let facts be on their way to a service that runs in processes of its own."""
     inbox = installation.inbox(service)
-    url = installation.settings.broker_url
+    url = installation.broker_url
     if url is None:
         DatabaseLine(installation, service, inbox).send(facts)
         return
@@ -354,7 +360,10 @@ def post(installation: Installation, service: str, facts: Sequence[Stored]) -> N
                 queue_name(service),
                 message.body,
                 pika.BasicProperties(
-                    headers=message.headers, content_type=message.content_type, delivery_mode=2
+                    headers=message.headers,
+                    content_type=message.content_type,
+                    delivery_mode=2,
+                    user_id=speaking(fact["source"]),
                 ),
             )
     finally:

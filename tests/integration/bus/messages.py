@@ -4,6 +4,7 @@ import hashlib
 import struct
 from collections.abc import Mapping
 
+from shared.bus.topology import user_name
 from shared.events.ids import new_id
 from tests.integration.bus.history import Stored
 from tests.support.raw_amqp import ORDER, Field, short, table, text_headers
@@ -34,6 +35,7 @@ def sound(*more: Field, **changed: str) -> dict[str, bytes]:
         "content-type": short(b"application/json"),
         "headers": table([*text_headers(headers(**changed)), *more]),
         "delivery-mode": b"\2",
+        "user-id": short(user_name("approval").encode()),
     }
 
 

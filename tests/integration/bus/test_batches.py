@@ -8,7 +8,7 @@ import pytest
 
 from shared.bus import undecodable
 from shared.bus.inbox import Inbox
-from shared.bus.topology import EXCHANGE, PARK_QUEUE, read_queues
+from shared.bus.topology import EXCHANGE, PARK_QUEUE, read_queues, user_name
 from shared.bus.wire import BATCH_FACTS, BatchMessage, Unreadable, lane_of, to_batch_message
 from shared.events.fact import Event
 from tests.integration.bus.history import (
@@ -49,7 +49,10 @@ def send(line: BrokerLine, messages: Sequence[BatchMessage]) -> None:
         channel.confirm_delivery()
         for message in messages:
             properties = pika.BasicProperties(
-                message.content_type, headers=dict(message.headers), delivery_mode=2
+                message.content_type,
+                headers=dict(message.headers),
+                delivery_mode=2,
+                user_id=user_name(message.routing_key.split(".")[1]),
             )
             channel.basic_publish(EXCHANGE, message.routing_key, message.body, properties, mandatory=True)
     finally:
@@ -58,8 +61,8 @@ def send(line: BrokerLine, messages: Sequence[BatchMessage]) -> None:
 
 
 def in_park_queue(installation: Installation) -> int:
-    assert installation.settings.broker_url
-    [queue] = read_queues(installation.settings.broker_url, [])
+    assert installation.broker_url
+    [queue] = read_queues(installation.broker_url, [])
     assert queue.name == PARK_QUEUE
     return queue.messages
 

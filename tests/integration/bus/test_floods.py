@@ -24,8 +24,8 @@ LARGE = 120_000_000
 
 @pytest.fixture
 def publisher(installation: Installation) -> Iterator[RawPublisher]:
-    assert installation.settings.broker_url
-    publisher = RawPublisher(installation.settings.broker_url)
+    assert installation.broker_url
+    publisher = RawPublisher(installation.broker_url)
     yield publisher
     publisher.close()
 
@@ -38,8 +38,8 @@ def flood(publisher: RawPublisher, count: int) -> None:
 
 
 def in_park_queue(installation: Installation) -> int:
-    assert installation.settings.broker_url
-    return read_queues(installation.settings.broker_url, [])[-1].messages
+    assert installation.broker_url
+    return read_queues(installation.broker_url, [])[-1].messages
 
 
 def started(installation: Installation) -> Worker:

@@ -20,7 +20,7 @@ LONG_S = 60.0
 @contextmanager
 def consuming(stage: Stage, linger_s: float) -> Iterator[list[int]]:
     """A consumer of the stage's queue; yields how many facts were handled when each of its batches ended."""
-    assert stage.installation.settings.broker_url
+    assert stage.installation.broker_url
     ended: list[int] = []
 
     def run(work: Callable[[], None]) -> None:
@@ -29,7 +29,7 @@ def consuming(stage: Stage, linger_s: float) -> Iterator[list[int]]:
 
     inbox = stage.installation.inbox(stage.service)
     consumer = QueueConsumer(
-        stage.installation.settings.broker_url,
+        stage.installation.broker_url,
         stage.service,
         inbox,
         batch=100,

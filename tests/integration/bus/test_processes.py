@@ -83,7 +83,7 @@ def check_told_in_order(stage: Stage, cases: dict[str, list[Stored]]) -> None:
 
 
 def _heard_by_intake(installation: Installation) -> list[tuple[str, int]]:
-    url = installation.settings.broker_url
+    url = installation.broker_url
     if url is None:
         messages = installation.rows("SELECT facts FROM intake.messages ORDER BY id")
         facts = [fact for message in messages for fact in message.facts]
@@ -109,7 +109,7 @@ def check_all(stage: Stage, cases: dict[str, list[Stored]], expected: list[str])
     assert stage.installation.unfinished("notify") == 0
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert stage.installation.value(deadlocks) == 0
-    url = stage.installation.settings.broker_url
+    url = stage.installation.broker_url
     if url is not None:
         [queue, park] = read_queues(url, ["notify"])
         assert (queue.messages, park.messages) == (0, 0)

@@ -28,8 +28,8 @@ def unsent(installation: Installation) -> int:
 
 
 def channel_of(installation: Installation) -> Any:
-    assert installation.settings.broker_url
-    return pika.BlockingConnection(pika.URLParameters(installation.settings.broker_url)).channel()
+    assert installation.broker_url
+    return pika.BlockingConnection(pika.URLParameters(installation.broker_url)).channel()
 
 
 def test_what_is_confirmed_is_marked_and_goes_once(installation: Installation) -> None:
@@ -103,14 +103,14 @@ def test_a_crash_between_publish_and_mark_repeats_and_the_inbox_absorbs(installa
     number = installation.submit(installation.citizen()).number
     relay = installation.relay("intake")
     # Inside the database handing on and marking are one statement.
-    over = installation.settings.broker_url is not None
+    over = installation.broker_url is not None
     faults.plan_faults(f"outbox.{'hand_on.after' if over else 'sent.commit.before'}:1:raise")
     with pytest.raises(InjectedFault):
         relay.run_once()
     assert unsent(installation) == 1
     assert relay.run_once() == 1
 
-    url = installation.settings.broker_url
+    url = installation.broker_url
     if url is not None:
         channel = channel_of(installation)
         state = channel.queue_declare(queue_name("materials"), passive=True)
@@ -196,7 +196,7 @@ def test_two_relays_never_reorder_a_case(installation: Installation) -> None:
 
 
 def _sequences(installation: Installation) -> list[int]:
-    if installation.settings.broker_url is None:
+    if installation.broker_url is None:
         messages = installation.rows("SELECT facts FROM materials.messages ORDER BY id")
         assert {len(message.facts) for message in messages} <= set(range(1, 101))
         return [int(fact["sequence"]) for message in messages for fact in message.facts]

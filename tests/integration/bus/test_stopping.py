@@ -18,7 +18,7 @@ ROUNDS = 6
 
 def consume(stage: Stage, told_after: int) -> None:
     """A consumer that is told to stop after so many batches; until it has ended."""
-    url = stage.installation.settings.broker_url
+    url = stage.installation.broker_url
     assert url
 
     told = threading.Event()
@@ -60,7 +60,7 @@ def consume(stage: Stage, told_after: int) -> None:
 def left_in_queue(stage: Stage) -> list[bool]:
     """Takes what lies there; for each message whether it had been on its way to somebody."""
     found: list[bool] = []
-    connection = pika.BlockingConnection(pika.URLParameters(str(stage.installation.settings.broker_url)))
+    connection = pika.BlockingConnection(pika.URLParameters(str(stage.installation.broker_url)))
     try:
         channel = connection.channel()
         while True:

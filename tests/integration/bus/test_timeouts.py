@@ -48,7 +48,7 @@ def tell(stage: Stage, facts: list[Stored]) -> None:
     inbox = stage.installation.inbox("notify")
     with open_line(stage.installation, "notify", inbox) as line:
         line.send(facts)
-        if stage.installation.settings.broker_url:
+        if stage.installation.broker_url:
             line.take()
         else:
             work_off(inbox)

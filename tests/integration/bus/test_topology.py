@@ -17,7 +17,7 @@ QUEUE = queue_name("notify")
 
 @pytest.fixture
 def broker(installation: Installation) -> Iterator[str]:
-    url = installation.settings.broker_url
+    url = installation.broker_url
     assert url is not None
     yield url
     with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:

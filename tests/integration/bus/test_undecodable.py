@@ -79,7 +79,7 @@ def hostile(
     folder = tmp_path_factory.mktemp("hostile")
     with make_installation(postgres, template_settings, folder, rabbitmq.url) as made:
         stage = make_stage(made, "notify", history)
-        publisher = RawPublisher(rabbitmq.url)
+        publisher = RawPublisher(rabbitmq.admin_url)
         inbox = listening(made, "notify")
         with open_line(made, "notify", inbox) as line:
             assert isinstance(line, BrokerLine)

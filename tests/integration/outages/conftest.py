@@ -39,9 +39,9 @@ def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def a_node() -> Iterator[RabbitNode]:
+def a_node(secrets_dir: Path) -> Iterator[RabbitNode]:
     with scratch_folder() as folder:
-        made = RabbitNode(folder / "rabbitmq")
+        made = RabbitNode(folder / "rabbitmq", secrets_dir)
         made.start()
         try:
             yield made
@@ -50,16 +50,16 @@ def a_node() -> Iterator[RabbitNode]:
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[RabbitNode]:
+def node(server_secrets: Path) -> Iterator[RabbitNode]:
     """A broker of our own, to be killed."""
-    with a_node() as made:
+    with a_node(server_secrets) as made:
         yield made
 
 
 @pytest.fixture(scope="package")
-def steady_node() -> Iterator[RabbitNode]:
+def steady_node(server_secrets: Path) -> Iterator[RabbitNode]:
     """The broker of the system that goes through the outages of the database."""
-    with a_node() as made:
+    with a_node(server_secrets) as made:
         yield made
 
 

@@ -113,12 +113,25 @@ def test_config_show_masks_what_is_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ONESTOP_DB__HOST", "db")
-    monkeypatch.setenv("ONESTOP_BROKER_URL", "amqp://someone:hunter-two@mq:5672/")
+    monkeypatch.setenv("ONESTOP_CHANNELS__SMS__ACCESS_KEY_SECRET", "hunter-one")
+    monkeypatch.setenv("ONESTOP_BROKER_URL", "amqp://mq:5672/")
     monkeypatch.setenv("ONESTOP_SECRETS_DIR", str(tmp_path))
     assert run(["config", "show"]) == 0
     printed = capsys.readouterr().out
     assert "hunter" not in printed
-    assert json.loads(printed)["broker_url"] == "amqp://someone:**********@mq:5672/"
+    assert json.loads(printed)["broker_url"] == "amqp://mq:5672/"
+
+
+def test_a_password_in_the_address_of_the_broker_is_refused_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONESTOP_DB__HOST", "db")
+    monkeypatch.setenv("ONESTOP_BROKER_URL", "amqp://someone:hunter-two@mq:5672/")
+    monkeypatch.setenv("ONESTOP_SECRETS_DIR", str(tmp_path))
+    assert run(["config", "show"]) == 2
+    printed = capsys.readouterr()
+    assert "ONESTOP_BROKER_URL" in printed.err
+    assert "hunter" not in printed.err + printed.out
 
 
 def test_doctor_says_what_is_there_on_an_empty_machine(tmp_path: Path) -> None:

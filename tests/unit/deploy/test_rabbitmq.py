@@ -21,7 +21,7 @@ _START_AND_DIE = """
 import sys
 from pathlib import Path
 from deploy.rabbitmq import RabbitNode
-node = RabbitNode(Path(sys.argv[1]))
+node = RabbitNode(Path(sys.argv[1]), Path(sys.argv[2]))
 node.start()
 print(*node.pids)
 """
@@ -30,10 +30,10 @@ _LISTENING = "0A"
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[RabbitNode]:
+def node(server_secrets: Path) -> Iterator[RabbitNode]:
     """One started node for the module; a test that stops it starts it again."""
     with scratch_folder() as folder:
-        node = RabbitNode(folder / "node")
+        node = RabbitNode(folder / "node", server_secrets)
         node.start()
         yield node
         node.stop()
@@ -41,7 +41,7 @@ def node() -> Iterator[RabbitNode]:
 
 def connect(node: RabbitNode, password: str | None = None) -> amqp.Connection:
     """An AMQP connection to the node."""
-    user, given = node.url.removeprefix("amqp://").split("@")[0].split(":")
+    user, given = node.admin_url.removeprefix("amqp://").split("@")[0].split(":")
     connection = amqp.Connection(
         host=f"127.0.0.1:{node.port}", userid=user, password=password or given, confirm_publish=True
     )
@@ -81,10 +81,11 @@ class TestNode:
         with pytest.raises((amqp.AccessRefused, OSError)):
             connect(node, password="wrong")
 
-    def test_files_with_the_password_are_private(self, node: RabbitNode) -> None:
+    def test_files_about_users_are_private(self, node: RabbitNode) -> None:
         assert stat.S_IMODE(node.data_dir.stat().st_mode) == 0o700
         modes = [
-            stat.S_IMODE((node.data_dir / name).stat().st_mode) for name in ("node.json", "rabbitmq.conf")
+            stat.S_IMODE((node.data_dir / name).stat().st_mode)
+            for name in ("definitions.json", "rabbitmq.conf")
         ]
         assert modes == [0o600, 0o600]
 
@@ -114,11 +115,11 @@ class TestNode:
     ) -> None:
         monkeypatch.setattr(rabbitmq, "STOP_S", 0.2)
         with pytest.raises(AlreadyRunning):
-            RabbitNode(node.data_dir).start()
+            RabbitNode(node.data_dir, node.secrets_dir).start()
         assert node.is_ready()
 
-    def test_nothing_outlives_a_killed_parent(self, scratch: Path) -> None:
-        pids, left = pids_left_by(_START_AND_DIE, str(scratch / "node"))
+    def test_nothing_outlives_a_killed_parent(self, scratch: Path, server_secrets: Path) -> None:
+        pids, left = pids_left_by(_START_AND_DIE, str(scratch / "node"), str(server_secrets))
         assert len(pids) == 2
         assert left == []
 
@@ -126,4 +127,4 @@ class TestNode:
 def test_what_to_install_is_said_when_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rabbitmq, "SCRIPTS", tmp_path)
     with pytest.raises(NotInstalled, match="apt-get install -y rabbitmq-server"):
-        RabbitNode(tmp_path / "node").start()
+        RabbitNode(tmp_path / "node", tmp_path).start()

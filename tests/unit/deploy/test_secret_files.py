@@ -10,12 +10,21 @@ import pytest
 from deploy.asks import MAY_ASK
 from deploy.password_hashes import is_scram_verifier, scram_matches, scram_verifier
 from deploy.postgres import PostgresServer
-from deploy.secret_files import ROLES, SIGNER, check_secrets, init_secrets, role_verifiers
+from deploy.secret_files import (
+    BROKER,
+    DEFINITIONS,
+    ROLES,
+    SIGNER,
+    check_secrets,
+    init_secrets,
+    role_verifiers,
+)
 from deploy.services import SERVICES
 from shared.peers import Peers, peer_token
 from shared.privacy.secret_files import (
     ADMIN_PASSWORD,
     ASKERS,
+    BROKER_PASSWORD,
     DB_PASSWORD,
     MASTER_KEY,
     MIGRATE,
@@ -28,8 +37,8 @@ from shared.privacy.secret_files import (
 )
 from shared.settings import DbSettings, Settings
 
-OF_EVERY_SERVICE = {DB_PASSWORD, MASTER_KEY, SERVICE_TOKEN, SESSION_PUBLIC_KEY, ASKERS}
-SECRET = (DB_PASSWORD, MASTER_KEY, SERVICE_TOKEN, SESSION_KEY, ADMIN_PASSWORD)
+OF_EVERY_SERVICE = {DB_PASSWORD, BROKER_PASSWORD, MASTER_KEY, SERVICE_TOKEN, SESSION_PUBLIC_KEY, ASKERS}
+SECRET = (DB_PASSWORD, BROKER_PASSWORD, MASTER_KEY, SERVICE_TOKEN, SESSION_KEY, ADMIN_PASSWORD)
 
 
 @pytest.fixture
@@ -48,20 +57,22 @@ def test_each_service_has_a_folder_of_its_own_and_only_one_signs_sessions(settin
     assert found == {
         **dict.fromkeys(SERVICES, OF_EVERY_SERVICE),
         SIGNER: OF_EVERY_SERVICE | {SESSION_KEY},
-        MIGRATE: {ADMIN_PASSWORD, ROLES},
+        MIGRATE: {ADMIN_PASSWORD, BROKER_PASSWORD, ROLES},
+        BROKER: {DEFINITIONS},
     }
     check_secrets(settings, SERVICES, whole=True)
 
 
 def test_nobody_else_may_look_in(settings: Settings) -> None:
     for path in (settings.secrets_dir, *settings.secrets_dir.rglob("*")):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+        mode = 0o700 if path.is_dir() else 0o644 if path.name == DEFINITIONS else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == mode, path
 
 
 def test_no_secret_stands_in_two_places(settings: Settings) -> None:
     found = contents(settings.secrets_dir)
     secret = {name: text.strip() for name, text in found.items() if name.rpartition("/")[2] in SECRET}
-    assert len(secret) == 3 * len(SERVICES) + 2
+    assert len(secret) == 4 * len(SERVICES) + 3
     for name, text in secret.items():
         assert [other for other, content in found.items() if text in content] == [name]
 
@@ -78,11 +89,12 @@ def test_a_second_init_changes_nothing_and_one_that_finds_a_file_missing_makes_o
 
 def test_what_follows_from_a_secret_follows_a_new_one(settings: Settings) -> None:
     old = role_verifiers(settings)
-    for name in (DB_PASSWORD, SERVICE_TOKEN):
+    for name in (DB_PASSWORD, BROKER_PASSWORD, SERVICE_TOKEN):
         (settings.secrets_dir / "notify" / name).unlink()
     made = {str(path.relative_to(settings.secrets_dir)) for path in init_secrets(settings.secrets_dir)}
     asked = {f"{owner}/askers.json" for owner in SERVICES if owner != "notify"}
-    assert made == {"notify/db.password", "notify/service.token", "migrate/roles.json"} | asked
+    own = {f"notify/{name}" for name in (DB_PASSWORD, BROKER_PASSWORD, SERVICE_TOKEN)}
+    assert made == own | {"migrate/roles.json", "broker/definitions.json"} | asked
     new = role_verifiers(settings)
     assert [role for role in old if old[role] != new[role]] == ["onestop_notify_app"]
     shown = peer_token(load_secret(settings, "notify", SERVICE_TOKEN), "intake")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import shared.events
 from shared.bus.boundary import Delivery, Undecoded, open_delivery
 from shared.bus.frames import LARGEST_BYTES, Frame, RawDelivery, raw_frame_handler
+from shared.bus.topology import user_name
 from shared.bus.wire import (
     BATCH_BYTES,
     BATCH_CONTENT_TYPE,
@@ -37,6 +38,9 @@ def fact(n: int = 0, **changed: Any) -> dict[str, Any]:
     return {**SUBMITTED, "id": f"018f5a2e-7c00-7000-8000-{n:012}", **changed}
 
 
+INTAKE = short(user_name("intake").encode())
+
+
 def raw(properties: bytes, body: bytes, *, redelivered: bool = False) -> RawDelivery:
     return RawDelivery(1, redelivered, b"key", properties, len(body), body)
 
@@ -45,20 +49,25 @@ def batch_of(message: BatchMessage) -> Delivery:
     properties = {
         "content-type": short(message.content_type.encode()),
         "headers": table(text_headers(message.headers)),
+        "user-id": INTAKE,
     }
     return open_delivery(raw(property_list(properties), message.body))
 
 
 def read_body(body: bytes) -> list[Any]:
-    properties = property_list({"content-type": short(BATCH_CONTENT_TYPE.encode())})
+    properties = property_list({"content-type": short(BATCH_CONTENT_TYPE.encode()), "user-id": INTAKE})
     return open_delivery(raw(properties, body)).facts()
 
 
-def alone(stored: dict[str, Any], *more: Field, redelivered: bool = False) -> Delivery:
+def alone(stored: dict[str, Any], *more: Field, redelivered: bool = False, user: bytes = INTAKE) -> Delivery:
     message = to_message(stored)
     assert message.content_type
     headers = table([*text_headers(message.headers), *more])
-    properties = {"content-type": short(message.content_type.encode()), "headers": headers}
+    properties = {
+        "content-type": short(message.content_type.encode()),
+        "headers": headers,
+        "user-id": user,
+    }
     return open_delivery(raw(property_list(properties), message.body, redelivered=redelivered))
 
 
@@ -257,3 +266,30 @@ class TestFrames:
         assert isinstance(same, Undecoded)
         assert (refused.sha256, refused.body) == (same.sha256, None)
         assert refused.reason == "message: larger than what is kept"
+
+
+@pytest.mark.parametrize("user", ["onestop-approval", "onestop-migrate", "", "intake", "onestop-intake "])
+def test_nobody_speaks_for_another_service(user: str) -> None:
+    """The broker has compared the user-id with the log-in; whoever names another source is not heard."""
+    [found] = alone(fact(1), user=short(user.encode())).facts()
+    assert isinstance(found, Undecoded)
+    assert found.reason == "forged: the user-id is not the speaker's"
+    [found] = alone(fact(2, type="onestop.intake.unheard-of.v1"), user=short(user.encode())).facts()
+    assert isinstance(found, Undecoded), "nor with what this release cannot read"
+
+
+def test_a_message_without_a_user_is_nobodys() -> None:
+    message = to_message(fact(1))
+    properties = {"content-type": short(b"application/json"), "headers": table(text_headers(message.headers))}
+    [found] = open_delivery(raw(property_list(properties), message.body)).facts()
+    assert isinstance(found, Undecoded)
+    assert found.reason.startswith("forged")
+
+
+def test_in_a_batch_each_fact_is_looked_at() -> None:
+    own, other = fact(1), {**fact(2), "source": "/onestop/approval"}
+    body = json.dumps([own, other]).encode()
+    good, bad = read_body(body)
+    assert not isinstance(good, Undecoded)
+    assert isinstance(bad, Undecoded)
+    assert bad.reason.startswith("forged")
