@@ -115,6 +115,13 @@ class System:
             self.numbers.add(answer.json()["number"])
         return answer
 
+    def look(self, accept: str) -> httpx.Response:
+        """One's own cases, as page or as JSON."""
+        page = accept == "text/html"
+        headers = {"Accept": accept} | ({} if page else {"Authorization": f"Bearer {self.token}"})
+        path = "/" if page else "/api/v1/cases"
+        return self.client.get(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+
     def apply_until_taken(self, key: str, within_s: float = 20.0) -> str:
         """The same request until it is taken; the case number."""
         found: list[httpx.Response] = []
@@ -129,7 +136,7 @@ class System:
     def readiness(self) -> dict[str, bool | str]:
         """Web and workers by name: ready, or what their /readyz says."""
         return {
-            name: _readiness(port)
+            name: _answers(port, "/readyz")
             for name, port in zip(
                 ["web", *("+".join(services) for services in WORKERS)], self.health_ports, strict=True
             )
@@ -142,6 +149,10 @@ class System:
     def all_unready(self) -> bool:
         """No process would take work."""
         return all(ready is not True for ready in self.readiness().values())
+
+    def all_alive(self) -> bool:
+        """Every process answers, whatever else is away: nobody has a reason to start it again."""
+        return all(_answers(port, "/healthz") is True for port in self.health_ports)
 
     def pids(self) -> list[int]:
         """The processes that are alive."""
@@ -187,8 +198,18 @@ class System:
 def open_system(
     made: Installation, environment: Mapping[str, str] | None = None, wrap: Sequence[str] = ()
 ) -> System:
-    """Start everything and wait until it works. `environment` is added to the installation's; `wrap` stands
-    before each command."""
+    """Start everything, as `start_system` does, and wait until it works."""
+    system = start_system(made, environment, wrap)
+    if not wait_until(system.all_ready, 60, every_s=0.1):
+        outputs = "\n".join(p.output()[-2000:] for p in (system.web, *system.workers))
+        raise AssertionError(f"not ready: {system.readiness()}\n{outputs}")
+    return system
+
+
+def start_system(
+    made: Installation, environment: Mapping[str, str] | None = None, wrap: Sequence[str] = ()
+) -> System:
+    """Start everything. `environment` is added to the installation's; `wrap` stands before each command."""
     extra = {**made.environment(), **(environment or {})}
     port, *health_ports = free_ports(2 + len(WORKERS), set())
     ports = {"ONESTOP_WEB__PORT": str(port), "ONESTOP_WEB__INTERNAL_PORT": str(health_ports[0])}
@@ -207,11 +228,7 @@ def open_system(
     person = made.rows("SELECT person_ref FROM intake.persons ORDER BY created_at DESC LIMIT 1")[0]
     tokens = Tokens(load_secret(made.settings, "intake", SESSION_KEY), lambda: datetime.now(UTC))
     citizen = Principal(PrincipalKind.CITIZEN, "citizen-1", person.person_ref)
-    system = System(made, port, web, workers, health_ports, who, tokens.issue(citizen, 3 * 3600))
-    if not wait_until(system.all_ready, 60, every_s=0.1):
-        outputs = "\n".join(p.output()[-2000:] for p in (web, *workers))
-        raise AssertionError(f"not ready: {system.readiness()}\n{outputs}")
-    return system
+    return System(made, port, web, workers, health_ports, who, tokens.issue(citizen, 3 * 3600))
 
 
 def _start(
@@ -230,9 +247,9 @@ def _start(
     return started
 
 
-def _readiness(port: int) -> bool | str:
+def _answers(port: int, path: str) -> bool | str:
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5, trust_env=False)
     except httpx.HTTPError as error:
         return type(error).__name__
     return True if answer.status_code == 200 else answer.text

@@ -50,9 +50,12 @@ def go_through(
         wait_for(noticed or system.all_unready, f"all unready: {system.readiness()}", UNREADY_S)
         wait_until(knock, lasts_s, every_s=0.1)
         slowest_s = system.slowest_s
+        looks = [system.look(accept) for accept in ("text/html", "application/json")]
+        assert system.all_alive()
 
     wait_for(system.all_ready, f"all ready again: {system.readiness()}", READY_S)
     check_answers(answers, refuses_all)
+    check_looks(looks)
     assert slowest_s < answer_s
     for key in (before, *during, str(uuid4())):
         system.apply_until_taken(key, BACK_S)
@@ -73,3 +76,11 @@ def check_answers(answers: list[httpx.Response], refuses_all: bool) -> None:
             assert answer.headers["content-type"].startswith("application/problem+json")
             assert int(answer.headers["retry-after"]) >= 1
             assert answer.json()["code"] == "service.unavailable"
+
+
+def check_looks(looks: list[httpx.Response]) -> None:
+    """What is only read may be there still; if not, it is said in the way that was asked for."""
+    for kind, answer in zip(("text/html", "application/"), looks, strict=True):
+        assert answer.status_code in (200, 503), answer.text
+        assert answer.headers["content-type"].startswith(kind)
+        assert (answer.status_code == 503) == ("retry-after" in answer.headers)
