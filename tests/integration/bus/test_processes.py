@@ -44,7 +44,7 @@ def handled(stage: Stage, facts: list[Stored]) -> bool:
 def finish(stage: Stage, facts: list[Stored]) -> None:
     """Wait until everything is handled, and all that was said handed on."""
     made = stage.installation
-    wait_for(lambda: handled(stage, facts), f"all of {len(facts)} facts handled", 60, of=made)
+    wait_for(lambda: handled(stage, facts), f"all of {len(facts)} facts handled", 120, of=made)
     unsent = "SELECT count(*) FROM notify.outbox WHERE sent_at IS NULL"
     wait_for(lambda: made.value(unsent) == 0, "all that was said handed on", of=made)
 
@@ -222,7 +222,7 @@ def test_a_fact_that_kills_its_process_is_parked_at_the_third_death(
     while True:
         worker = stage.installation.worker("notify", poison=poison["id"])
         settled = f"{deaths} deaths so far, and this one neither dies nor finishes"
-        wait_for(partial(dead_or_settled, worker), settled)
+        wait_for(partial(dead_or_settled, worker), settled, 90, of=stage.installation)
         if worker.process.poll() is None:
             break
         deaths += 1
