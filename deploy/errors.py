@@ -35,6 +35,15 @@ class PortTaken(Conflict):
     title_en = "The port is taken"
 
 
+class SharedProcess(AppError):
+    """There are walls between processes only: whoever breaks into one has all services in it."""
+
+    code = "settings.shared-process"
+    status = 500
+    title_zh = "生产环境中各服务不得共用一个进程"
+    title_en = "In production each service has a process of its own"
+
+
 class OtherVersion(Conflict):
     """The data on disk were written by another major version of PostgreSQL."""
 

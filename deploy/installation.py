@@ -90,6 +90,8 @@ class Installation:
             "ONESTOP_WEB__PORT": str(self.web_port),
             "ONESTOP_WEB__INTERNAL_HOST": "127.0.0.1",
             "ONESTOP_WEB__INTERNAL_PORT": str(self.internal_port),
+            # On one machine all of them are one user's anyway, and one web process has all the pages.
+            "ONESTOP_SERVICES_SHARE_PROCESS": "true",
             "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, self.internal_url)),
         }
         found["ONESTOP_SECRETS_DIR"] = str(self.secrets_dir)

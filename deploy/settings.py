@@ -1,8 +1,11 @@
 """The settings that a command works with: of the environment, else of the local installation."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from deploy.errors import SharedProcess
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -27,3 +30,14 @@ def load_settings(data_dir: Path | None = None) -> "Settings":
         for name, value in remembered_settings(data_dir_of(data_dir)).items():
             os.environ.setdefault(name, value)
     return Settings()
+
+
+def check_process(settings: "Settings", services: Sequence[str]) -> None:
+    """Raises SharedProcess where several services would live in one process of production untold."""
+    if settings.environment == "production" and len(services) > 1 and not settings.services_share_process:
+        raise SharedProcess(
+            f"{'、'.join(services)} 将在同一进程中运行；请用 --service 分开启动，"
+            "或设置 ONESTOP_SERVICES_SHARE_PROCESS=true",
+            f"{', '.join(services)} would live in one process: start each apart with --service, or set "
+            "ONESTOP_SERVICES_SHARE_PROCESS=true",
+        )

@@ -24,8 +24,10 @@ import structlog  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
 
 from deploy.services import part  # noqa: E402
+from deploy.settings import check_process  # noqa: E402
 from shared import faults  # noqa: E402
 from shared.bus.context import ServiceContext  # noqa: E402
+from shared.bus.exclusion import Exclusion  # noqa: E402
 from shared.bus.host import Deliveries  # noqa: E402
 from shared.context import build_context  # noqa: E402
 from shared.db.writable import check_writable  # noqa: E402
@@ -41,7 +43,9 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     """Run the workers of these services until SIGTERM or SIGINT; the exit code."""
     configure(settings, service="+".join(services))
     faults.plan_faults(settings.fault_plan)
-    contexts = {service: build_context(settings, service) for service in services}
+    check_process(settings, services)
+    exclusion = Exclusion(whole=len(services) > 1)
+    contexts = {service: build_context(settings, service, exclusion=exclusion) for service in services}
     runner = ServiceRunner({"onestop": contexts, "max_workers": 10})
     for service in services:
         runner.add_service(part(service, "worker").Worker)

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, text
 
 from shared.ask import Asker
 from shared.bus.context import ServiceContext
+from shared.bus.exclusion import Exclusion
 from shared.bus.hints import Hints
 from shared.catalogue.published import Published
 from shared.clock import read_clock
@@ -54,12 +55,14 @@ def build_context(
     service: str,
     asker: Asker | None = None,
     *,
+    exclusion: Exclusion | None = None,
     people_wait: bool = False,
 ) -> ServiceContext:
     """The context of `service` in this process. Nothing connects before the first use.
 
-    `asker` asks in the service's name; the default one asks over HTTP only. `people_wait` is for
-    processes that answer requests: dead pooled connections are replaced beforehand.
+    `asker` asks in the service's name; the default one asks over HTTP only. `exclusion` is the process's,
+    where it holds several services. `people_wait` is for processes that answer requests: dead pooled
+    connections are replaced beforehand.
     """
     role = app_role(service)
     engine = engine_for(settings, role, people_wait=people_wait)
@@ -72,4 +75,5 @@ def build_context(
         vault=Vault(service, load_secret(settings, service, MASTER_KEY), DataKeyTable(engine)),
         matters=Published(engine),
         asker=asker or Asker(settings, service, {}, {}),
+        exclusion=exclusion or Exclusion(),
     )

@@ -149,6 +149,10 @@ class Settings(BaseSettings):
         description="base URL by service, for services that live in another process",
         examples=['{"intake":"http://intake:8600"}'],
     )
+    services_share_process: bool = Field(
+        default=False,
+        description="let one process hold several services in production: there are no walls within it",
+    )
     dev_identity: bool = Field(default=False, description="offer the development log-in; never in production")
     clock_offset_allowed: bool = Field(
         default=False, description="let the legal clock be moved; never in production"

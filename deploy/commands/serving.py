@@ -17,13 +17,15 @@ _BACKLOG = 2048
 def serve(settings: "Settings", services: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT: no new connections, running requests are finished; the exit code.
 
-    Raises PortTaken.
+    Raises PortTaken and SharedProcess.
     """
     import uvicorn
 
+    from deploy.settings import check_process
     from deploy.web import build
     from shared.log import configure
 
+    check_process(settings, services)
     configure(settings, service="web" if len(services) > 1 else services[0])
     web = settings.web
     apps = build(settings, services)

@@ -1,10 +1,11 @@
 """What a process hands to a service: its settings, database, keys, matters, and the way to ask the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
 from shared.ask import Asker
+from shared.bus.exclusion import Exclusion
 from shared.bus.hints import Hints
 from shared.catalogue.published import Published
 from shared.privacy.vault import Vault
@@ -22,3 +23,5 @@ class ServiceContext:
     vault: Vault
     matters: Published
     asker: Asker
+    exclusion: Exclusion = field(default_factory=Exclusion)
+    """The process's, where it holds several services."""

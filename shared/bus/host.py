@@ -211,7 +211,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         comparison = Comparison(self.context, speakers, self._has_caught_up)
         while not self.stopping.wait(_COMPARE_S):
             try:
-                comparison.run()
+                with self.context.exclusion.aside():
+                    comparison.run()
             except DatabaseAway as error:
                 _log.warning("comparing_repeats", service=self.context.service, error=kind_of(error))
 
@@ -222,14 +223,16 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         return self.consumer.idle_at > moment.timestamp()
 
     def _relay(self) -> "_Next":
-        with self.inbox.exclusive:
+        with self.context.exclusion.together():
             found = self.relay.run_once()
         if found == BUSY:
             return _Next.SOON
         return _Next.AT_ONCE if found == OUTBOX_CLAIM else _Next.WHEN_HINTED
 
     def _run_jobs(self, runner: JobRunner) -> "_Next":
-        return _Next.AT_ONCE if runner.run_once() == JOBS_CLAIM else _Next.WHEN_HINTED
+        with self.context.exclusion.aside():
+            found = runner.run_once()
+        return _Next.AT_ONCE if found == JOBS_CLAIM else _Next.WHEN_HINTED
 
     def _work_inbox(self) -> "_Next":
         more = False
@@ -283,19 +286,23 @@ class ServiceWorker:
     @timer(interval=30, eager=True)  # type: ignore[untyped-decorator]
     def measure(self) -> None:
         """Set the gauges."""
-        measure(self.context, (*SOURCES, *self.troubles), self.measures)
+        with self.context.exclusion.aside():
+            measure(self.context, (*SOURCES, *self.troubles), self.measures)
 
     @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]
     def keep_tables(self) -> None:
         """Turn the outbox, fold the tallies."""
-        keep_tables(self.context)
+        with self.context.exclusion.aside():
+            keep_tables(self.context)
 
     @timer(interval=600, eager=True)  # type: ignore[untyped-decorator]
     def forget(self) -> None:
         """Let go what has stayed for its time."""
-        forget(self.context, (*retention.RULES, *self.keeps))
+        with self.context.exclusion.aside():
+            forget(self.context, (*retention.RULES, *self.keeps))
 
     @timer(interval=30, eager=True)  # type: ignore[untyped-decorator]
     def read_again(self) -> None:
         """Handle what an older release could not read and this one can."""
-        read_again(self.context, handlers_of(type(self)))
+        with self.context.exclusion.aside():
+            read_again(self.context, handlers_of(type(self)))

@@ -94,9 +94,7 @@ class Inbox:
         self._unfinished: list[Claim] = []
         self._doubtful: list[UUID] = []
         self._timed_out: tuple[frozenset[UUID], int] = (frozenset(), 0)
-        self.exclusive = threading.Lock()
-        """Held while a fact is handled alone, and by whatever else in this process must not die beside it:
-        three deaths park the fact, and a crash loop of the relay would park one innocent after the other."""
+        self._exclusion = context.exclusion
 
     def is_urgent(self, fact_type: str) -> bool:
         """Somebody waits for what this fact brings about; nobody does for one that only moves a gate."""
@@ -108,13 +106,13 @@ class Inbox:
 
         Raises DatabaseAway when nothing was decided; then none may be.
         """
-        with self._one_at_a_time:
+        with self._exclusion.together(), self._one_at_a_time:
             self._handle(self._batch(events, unreadable), "inbox.batch")
 
     def store_suspects(self, events: Sequence[Event], unreadable: Sequence[Unreadable] = ()) -> None:
         """Store facts that come again because somebody's process died, each to be handled among a few, then
         alone; those that were handled before the death are only told apart."""
-        with self._one_at_a_time:
+        with self._exclusion.together(), self._one_at_a_time:
             self._suspect(self._batch(events, unreadable))
 
     def park_undecodable(self, found: Sequence[Undecoded]) -> frozenset[str]:
@@ -130,9 +128,10 @@ class Inbox:
         """
         self._give_back_doubtful()
         finished = self._finish_claims()
-        claim = self._claimed(lambda me: self._store.claim_messages(self._context, limit, me))
-        count = claim.count
-        self._work_off(claim)
+        with self._exclusion.together():
+            claim = self._claimed(lambda me: self._store.claim_messages(self._context, limit, me))
+            count = claim.count
+            self._work_off(claim)
         alone = self.run_alone() if claim.one_is_due else 0
         return Found(finished + count + alone, more=claim.more or alone > 0)
 
@@ -143,7 +142,7 @@ class Inbox:
         The attempt is committed before its own transaction begins, so that a fact that kills its process is
         counted. Returns 0 when nothing is due.
         """
-        with self.exclusive:
+        with self._exclusion.alone():
             lost = self._claimed(lambda me: self._store.claim_lost_message(self._context, me))
             if lost is not None:
                 self._work_off(lost)
@@ -182,10 +181,7 @@ class Inbox:
             self._store.renew(self._context, claim)
             self._unfinished.remove(claim)
             count += claim.count
-            if claim.alone:
-                with self.exclusive:
-                    self._work_off(claim)
-            else:
+            with self._exclusion.alone() if claim.alone else self._exclusion.together():
                 self._work_off(claim)
         return count
 

@@ -13,11 +13,11 @@ from deploy.commands.app import run
 HEAVY = ("sqlalchemy", "fastapi", "eventlet", "nameko", "pika", "psycopg2", "uvicorn", "kombu")
 
 
-def onestop(*arguments: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+def onestop(*arguments: str, data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, with an empty environment."""
     return subprocess.run(
         [sys.executable, "-m", "deploy.cli", *arguments],
-        env={"PATH": "/usr/bin:/bin", "ONESTOP_DATA_DIR": str(data_dir)},
+        env={"PATH": "/usr/bin:/bin", "ONESTOP_DATA_DIR": str(data_dir), **settings},
         capture_output=True,
         encoding="utf-8",
         timeout=60,
@@ -132,6 +132,16 @@ def test_a_password_in_the_address_of_the_broker_is_refused_and_not_repeated(
     printed = capsys.readouterr()
     assert "ONESTOP_BROKER_URL" in printed.err
     assert "hunter" not in printed.err + printed.out
+
+
+@pytest.mark.parametrize("kind", ["web", "worker"])
+def test_in_production_services_share_no_process_untold(kind: str, tmp_path: Path) -> None:
+    assert run(["secrets", "init", str(tmp_path)]) == 0
+    settings = {"ONESTOP_DB__HOST": str(tmp_path), "ONESTOP_SECRETS_DIR": str(tmp_path)}
+    for arguments in ([], ["--service", "intake", "--service", "notify"]):
+        done = onestop("run", kind, *arguments, data_dir=tmp_path, **settings)
+        assert done.returncode == 2, done.stderr
+        assert "ONESTOP_SERVICES_SHARE_PROCESS" in done.stderr
 
 
 def test_doctor_says_what_is_there_on_an_empty_machine(tmp_path: Path) -> None:
