@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from deploy import users
+from deploy.errors import NothingRuns
 from deploy.installation import remembered_settings
 from deploy.processes import end, run, spawn, wait_until
 from deploy.supervisor_state import read_state
@@ -54,10 +55,12 @@ def running() -> Iterator[Running]:
         def is_up() -> bool:
             try:
                 states = read_state(data_dir)["processes"]
-            except Exception:
+            except NothingRuns:
                 return process.poll() is not None
+            # Before it has written anything the supervisor keeps nothing: that is not all of it.
             kept = [one for one in states if one["name"] != "migrate"]
-            return process.poll() is not None or all(one["state"] == "running" for one in kept)
+            runs = bool(kept) and all(one["state"] == "running" for one in kept)
+            return process.poll() is not None or runs
 
         try:
             assert wait_until(is_up, START_S, every_s=0.2), (folder / "up.log").read_text()[-3000:]
