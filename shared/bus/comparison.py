@@ -19,7 +19,6 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
-from shared import metrics
 from shared.ask import Params, QuestionHandler
 from shared.bus.context import ServiceContext
 from shared.bus.gate import NOTHING_HEARD, Gate, gate_of
@@ -289,8 +288,6 @@ class Comparison:
 
     def _tell(self, found: Found) -> None:
         service = self._context.service
-        metrics.FACTS_MISSING.labels(service, found.speaker).set(found.missing)
-        metrics.FACTS_NEVER_SAID.labels(service, found.speaker).set(found.above)
         if found.missing:
             _log.error("facts_missing", service=service, speaker=found.speaker, facts=found.missing)
         if found.above:

@@ -28,6 +28,7 @@ def measure(context: ServiceContext, sources: Sequence[Source], measures: Sequen
         with unit_of(context, "measuring") as unit:
             _measure_outbox(unit)
             _measure_trouble(unit, sources)
+            _measure_comparisons(unit)
             for one in measures:
                 one(unit)
     except DatabaseAway as error:
@@ -45,6 +46,16 @@ def _measure_outbox(unit: Unit) -> None:
     metrics.OUTBOX_PENDING.labels(unit.context.service).set(found.pending)
     age_s = (unit.wall - found.oldest).total_seconds() if found.oldest else 0.0
     metrics.OUTBOX_OLDEST_SECONDS.labels(unit.context.service).set(max(0.0, age_s))
+
+
+def _measure_comparisons(unit: Unit) -> None:
+    """From the table, not from who compared: that is another process each time."""
+    found = unit.connection.execute(
+        text(f"SELECT speaker, missing, above FROM {unit.context.service}.comparisons")
+    )
+    for row in found:
+        metrics.FACTS_MISSING.labels(unit.context.service, row.speaker).set(row.missing)
+        metrics.FACTS_NEVER_SAID.labels(unit.context.service, row.speaker).set(row.above)
 
 
 def _measure_trouble(unit: Unit, sources: Sequence[Source]) -> None:

@@ -234,6 +234,20 @@ def test_gauges_tell_how_much_there_is_and_since_when(db_installation: Installat
     assert gauge(metrics.TROUBLE_OLDEST_SECONDS, "notify", "parked") == 0
 
 
+def test_gauges_of_what_went_missing_follow_the_table(db_installation: Installation) -> None:
+    context = db_installation.context("notify")
+    for missing in (5, 0):
+        db_installation.change(
+            "INSERT INTO notify.comparisons (speaker, compared_to, checked_at, missing) VALUES "
+            "('intake', clock_timestamp(), clock_timestamp(), :n) "
+            "ON CONFLICT (speaker) DO UPDATE SET missing = :n",
+            n=missing,
+        )
+        measure(context, SOURCES, ())
+        assert gauge(metrics.FACTS_MISSING, "notify", "intake") == missing
+    assert gauge(metrics.FACTS_NEVER_SAID, "notify", "intake") == 0
+
+
 def test_gauges_of_queues_count_what_is_open_and_late(db_installation: Installation) -> None:
     number = db_installation.submit(db_installation.citizen()).number
     measure(db_installation.context("intake"), SOURCES, ())
