@@ -55,7 +55,7 @@ def put(pointer: str, value: object) -> dict[str, Any]:
         ("/fetch_consent", 1, "wrong-type"),
         ("/ground", None, "wrong-type"),
         ("/nickname", "x", "unknown-field"),
-        ("/applicant/email", "x", "unknown-field"),
+        ("/applicant/fax", "x", "unknown-field"),
         ("/a~b", "x", "unknown-field"),
     ],
 )
