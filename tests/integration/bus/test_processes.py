@@ -160,7 +160,12 @@ def test_the_death_of_one_of_three_loses_nothing(stage: Stage, expected: list[st
 
     workers[0].kill()
     # Only its own claims: those of the living last less long than what makes this true.
-    wait_for(lambda: handled(stage, facts) or _only_leases_left(stage), "all but the dead one's claims", 60)
+    wait_for(
+        lambda: handled(stage, facts) or _only_leases_left(stage),
+        "all but the dead one's claims",
+        90,
+        of=stage.installation,
+    )
     stage.installation.make_due("notify")
     finish(stage, facts)
     stop_all(workers)
