@@ -73,7 +73,7 @@ def read_again(context: ServiceContext, handlers: Iterable[str]) -> None:
     speakers = speakers_in(handlers)
     types = [cls.type for cls in fact_classes() if cls.speaker in speakers]
     try:
-        if types and InboxStore(context.service).read_again(context, types, release()):
+        if types and InboxStore(context.service).read_again(context, types, release(speakers)):
             context.hints.ring(inbox_hint(context.service))
     except DatabaseAway as error:
         _log.warning("reading_again_repeats", service=context.service, error=kind_of(error))

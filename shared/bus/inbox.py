@@ -288,7 +288,7 @@ class Inbox:
             self._store.split(unit, claim)
             changes = Changes(unit, {})
             for one in claim.unreadable:
-                changes.unreadable(one, release())
+                changes.unreadable(one, release(self._speakers))
             unit.change_inbox(changes.result)
         claim.messages, claim.ids = [], [event.id for event in claim.events]
         claim.unreadable, batch.unreadable = [], []
@@ -362,7 +362,7 @@ class Inbox:
     ) -> None:
         """What every transaction that took facts leaves behind."""
         for one in taken.unread:
-            changes.unreadable(one, release())
+            changes.unreadable(one, release(self._speakers))
         known = {event.id for event in plan.known}
         first = [event for event in taken.fresh if event.id in taken.first and event.id not in known]
         changes.seen((event.speaker, event.id) for event in first)
@@ -463,10 +463,11 @@ def speakers_in(handlers: Iterable[str]) -> frozenset[str]:
 
 
 @cache
-def release() -> str:
-    """What this release can read, as one short word: it changes with the class of any fact."""
+def release(speakers: frozenset[str]) -> str:
+    """What this release of a service can read, as one short word: it changes with the class of any fact, and
+    with whom the service hears."""
     schemas = [[cls.type, cls.model_json_schema()] for cls in fact_classes()]
-    return sha256(json.dumps(schemas, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps([sorted(speakers), schemas], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _is_next(event: Event, moved: Mapping[str, Gate]) -> bool:

@@ -5,6 +5,9 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
+from deploy.services import part
+from shared.bus.handlers import handlers_of
+from shared.bus.housekeeping import read_again
 from shared.bus.store import InboxStore
 from shared.bus.trouble import StillUnreadable
 from shared.events.fact import UnknownFactType, fact_class
@@ -109,6 +112,30 @@ def test_a_release_that_can_read_it_handles_it_without_anybodys_help(
     assert store.read_again(context, ["onestop.approval.other.v1"], "this release") == 0
     assert store.read_again(context, [accepted["type"]], "this release") == 1
     settle(stage.installation, "notify", inbox)
+
+    assert stage.outcome(number) == expected
+    assert stage.installation.unfinished("notify") == 0
+
+
+def test_what_an_older_release_did_not_hear_is_handled_by_one_that_does(
+    stage: Stage, expected: list[str]
+) -> None:
+    """No class of a fact has changed between the two: only a method was added that hears another speaker."""
+    number, facts = stage.new_case()
+    context = stage.installation.context("notify")
+    newer = handlers_of(part("notify", "worker").Worker)
+    older = {type_: handler for type_, handler in newer.items() if type_.split(".")[1] != "approval"}
+    unheard = [ident(fact) for fact in facts if fact["source"] == "/onestop/approval"]
+
+    inbox = stage.installation.inbox("notify", older)
+    with open_line(stage.installation, "notify", inbox) as line:
+        line.send(facts)
+        line.take()
+    read_again(context, older)
+    assert {stage.installation.states("notify")[one] for one in unheard} == {"unreadable"}
+
+    read_again(context, newer)
+    settle(stage.installation, "notify", stage.installation.inbox("notify", newer))
 
     assert stage.outcome(number) == expected
     assert stage.installation.unfinished("notify") == 0
