@@ -229,7 +229,8 @@ class Comparison:
         return [
             (case, sequence, fact)
             for case, sequence, fact in facts
-            if fact not in lying and not _is_known(gates.get(case, {}), speaker, sequence, UUID(fact))
+            if fact not in lying
+            and not gates.get(case, {}).get(speaker, NOTHING_HEARD).knows(sequence, UUID(fact))
         ]
 
     def _correct(self, speaker: str, minute: datetime, theirs: Sum, ours: Sum | None) -> None:
@@ -302,11 +303,6 @@ def nothing_delivered(context: ServiceContext, moment: datetime) -> bool:
             {"moment": moment},
         ).scalar_one()
     return not found
-
-
-def _is_known(gate: Gate, speaker: str, sequence: int, fact_id: UUID) -> bool:
-    heard = gate.get(speaker, NOTHING_HEARD)
-    return sequence <= heard.start or heard.handled(sequence, fact_id)
 
 
 def _sums(

@@ -57,9 +57,11 @@ class Heard:
             return Place.LATER
         if event.sequence == self.last + 1:
             return Place.NEXT if self._follows(event) else Place.FORK
-        if event.sequence <= self.start:
-            return Place.KNOWN
-        return Place.KNOWN if self.handled(event.sequence, event.id) else Place.CONFLICT
+        return Place.KNOWN if self.knows(event.sequence, event.id) else Place.CONFLICT
+
+    def knows(self, sequence: int, fact_id: UUID) -> bool:
+        """Nothing is to be done about this fact any more: it was handled, or said before we began to hear."""
+        return sequence <= self.start or self.handled(sequence, fact_id)
 
     def handled(self, sequence: int, fact_id: UUID) -> bool:
         """This fact was handled or given up here."""
