@@ -182,6 +182,7 @@ def test_the_relay_stands_still_while_a_fact_is_handled_alone(stage: Stage) -> N
     found = handlers_of(part("notify", "worker").Worker)
     inbox = stage.installation.inbox("notify")
     host = Deliveries()
+    host.context = stage.installation.context("notify")
     host.inbox = inbox
     host.relay = stage.installation.relay("notify")
     relaying = threading.Thread(target=host._relay, daemon=True)
