@@ -362,11 +362,13 @@ def send_strays(system: System) -> None:
         headers = {f"ce-{name}": value for name, value in fact.items() if name != "datacontenttype"}
         with closing(pika.BlockingConnection(pika.URLParameters(made.broker_url))) as connection:
             channel = connection.channel()
+            # What no broker has confirmed it may lose.
+            channel.confirm_delivery()
             for body in (json.dumps(data).encode(), " ".join(who.values().values()).encode()):
                 properties = pika.BasicProperties(
                     "application/json", headers=headers, delivery_mode=2, user_id=user_name("intake")
                 )
-                channel.basic_publish(EXCHANGE, fact["type"], body, properties)
+                channel.basic_publish(EXCHANGE, fact["type"], body, properties, mandatory=True)
         wait_for(lambda: bool(made.rows("SELECT 1 FROM approval.undecodable")), "bytes are parked", of=made)
     parked = "SELECT 1 FROM approval.inbox WHERE id = CAST(:id AS uuid) AND state = 'unreadable'"
     wait_for(lambda: bool(made.rows(parked, id=ident)), "what cannot be read is parked", of=made)

@@ -355,19 +355,26 @@ class Installation:
         return worker
 
     def report(self) -> str:
-        """How things stand: facts and jobs by state, depths of queues, and how each process is."""
+        """How things stand: facts and jobs by state, depths of queues, and how each process is, with what it
+        warned of."""
         lines = []
         for service in SERVICES:
             unsent = self.value(f"SELECT count(*) FROM {service}.outbox WHERE sent_at IS NULL")
             inbox = self.rows(f"SELECT state, count(*), min(reason) FROM {service}.inbox GROUP BY state")
             jobs = self.rows(f"SELECT state, count(*), min(reason) FROM {service}.jobs GROUP BY state")
-            told = [", ".join(map(str, row)) for row in (*inbox, *jobs)]
+            undecodable = self.rows(
+                f"SELECT 'undecodable', sum(count), min(reason) FROM {service}.undecodable_counts"
+            )
+            told = [", ".join(map(str, row)) for row in (*inbox, *jobs, *undecodable)]
             lines.append(f"{service}: {unsent} not handed on; {'; '.join(told)}")
         if self.broker_url:
             lines += [str(queue) for queue in read_queues(self.broker_url, SERVICES)]
         for worker in self.workers:
             if worker.process.poll() != -signal.SIGKILL:
-                lines.append(f"{worker.log.name}: {worker.process.poll()}\n{worker.output()[-1500:]}")
+                lines.append(f"{worker.log.name}: {worker.process.poll()}")
+                lines += [
+                    line[:1500] for line in worker.output().splitlines() if '"level": "debug"' not in line
+                ][-15:]
         return "\n".join(lines)
 
     def close(self) -> None:
