@@ -26,6 +26,7 @@ _HOME_OF = {
     "ack": "shared/bus/consumer.py",
     "basic_ack": "shared/bus/consumer.py",
     "basic_reject": "shared/bus/consumer.py",
+    "send_method": "shared/bus/consumer.py",
 }
 # A check of health is begun in a thread; nothing to do with a transaction.
 _OTHER_MEANING = {("shared/http/health.py", "begin")}

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from amqp.serialization import decode_properties_basic
@@ -21,26 +22,36 @@ _CE = "ce-"
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Undecoded:
     """Bytes that are no fact of ours.
 
-    `sha256` is in hexadecimal digits: of a whole message over its body and then its properties, without the
-    broker's own delivery count, so that it is the same over repetitions; of one element of a batch over that
-    element. `size` is the body's in bytes; `body` is None where it was too large to be kept.
+    `size` is the body's in bytes; `body` is None where it was too large to be kept.
     """
 
-    sha256: str
     reason: str
     size: int
     body: bytes | None
     properties: bytes
+    _digest: Callable[[], str] = field(repr=False, compare=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """In hexadecimal digits: of a whole message over its body and then its properties, without the
+        broker's own delivery count, so that it is the same over repetitions; of one element of a batch over
+        that element. It costs more than the reading, and of a flood only a sample is asked for it."""
+        return self._digest()
+
+    @classmethod
+    def message(cls, raw: RawDelivery, reason: str) -> "Undecoded":
+        """A whole one."""
+        return cls(reason, raw.size, raw.body, raw.properties, partial(_message_digest, raw))
 
     @classmethod
     def element(cls, element: object, reason: str, properties: bytes = b"") -> "Undecoded":
         """One that stood among others."""
         body = json.dumps(element, sort_keys=True).encode()
-        return cls(hashlib.sha256(body).hexdigest(), reason, len(body), body, properties)
+        return cls(reason, len(body), body, properties, lambda: hashlib.sha256(body).hexdigest())
 
 
 Read = Event | Unreadable | Undecoded
@@ -65,7 +76,9 @@ class Delivery:
         """The facts in the order in which they stand there; at least one entry."""
         if self._found is None:
             found = _guarded(lambda: _read(self.raw, self._properties))
-            self._found = [_undecoded(self.raw, found)] if isinstance(found, Undecodable) else found
+            self._found = (
+                [Undecoded.message(self.raw, str(found))] if isinstance(found, Undecodable) else found
+            )
         return self._found
 
 
@@ -73,7 +86,8 @@ def open_delivery(raw: RawDelivery) -> Delivery:
     """A delivery with what its properties say; one whose properties say nothing is a fact of no type."""
     found = _guarded(lambda: _from_properties(raw))
     if isinstance(found, Undecodable):
-        return Delivery(raw, frozenset(), deliveries=int(raw.redelivered))
+        lost = Undecoded.message(raw, str(found))
+        return Delivery(raw, frozenset(), deliveries=int(raw.redelivered), _found=[lost])
     return found
 
 
@@ -144,22 +158,21 @@ def _read_element(raw: RawDelivery, user: str | None, element: object) -> Read:
 
 def _event(stored: dict[str, Any], user: str | None) -> Event | Unreadable:
     """`user` is the user-id, which the broker has compared with the log-in: a service speaks for itself."""
-    try:
-        found: Event | Unreadable = wire.from_json(stored)
-    except Unreadable as unreadable:
-        found = unreadable
     if user != user_name(wire.speaker_of(stored)):
         raise Undecodable("forged: the user-id is not the speaker's")
-    return found
+    try:
+        return wire.from_json(stored)
+    except Unreadable as unreadable:
+        return unreadable
 
 
-def _undecoded(raw: RawDelivery, error: Undecodable) -> Undecoded:
+def _message_digest(raw: RawDelivery) -> str:
     sha256 = hashlib.sha256(raw.body) if raw.body is not None else raw.sha256
     assert sha256 is not None
     sha256 = sha256.copy()
     for part in _lasting(raw.properties):
         sha256.update(len(part).to_bytes(4, "big") + part)
-    return Undecoded(sha256.hexdigest(), str(error), raw.size, raw.body, raw.properties)
+    return sha256.hexdigest()
 
 
 def _lasting(raw: bytes) -> list[bytes]:

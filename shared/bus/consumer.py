@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import amqp
 import kombu
 import structlog
+from amqp.spec import Basic
 from kombu.exceptions import OperationalError as BrokerAway
 
 from shared import metrics
 from shared.bus.boundary import Delivery, Undecoded, open_delivery
-from shared.bus.frames import RawDelivery, raw_frame_handler
+from shared.bus.frames import RawDelivery, ReadingTransport, raw_frame_handler
 from shared.bus.inbox import Inbox
 from shared.bus.topology import queue_name
 from shared.bus.wire import Unreadable
@@ -86,7 +88,7 @@ class _Work:
     def is_kept(self, delivery: Delivery) -> bool:
         """Nothing of it is needed at the broker any more."""
         lost = (found for found in delivery.facts() if isinstance(found, Undecoded))
-        return all(found.body is not None and found.sha256 in self.kept for found in lost)
+        return all(self.kept and found.body is not None and found.sha256 in self.kept for found in lost)
 
 
 class QueueConsumer:
@@ -116,6 +118,7 @@ class QueueConsumer:
         self._connection: Any = None
         self._channel: Any = None
         self._generation = 0
+        self._inflight = metrics.INFLIGHT.labels(service)
         self._deliveries: deque[Delivery] = deque()
         self._unsettled = 0
         self._bytes_at_hand = 0
@@ -186,6 +189,7 @@ class QueueConsumer:
             self._url,
             heartbeat=_HEARTBEAT_S,
             connect_timeout=5,
+            transport=ReadingTransport,
             transport_options={"frame_handler": frames},
         )
         connection.ensure_connection(max_retries=1, timeout=5)
@@ -205,7 +209,7 @@ class QueueConsumer:
             self._withheld.clear()
             self._unsettled = self._bytes_at_hand = 0
         metrics.BROKER_CONNECTED.labels(self._service).set(0)
-        metrics.INFLIGHT.labels(self._service).set(0)
+        self._inflight.set(0)
         if connection is not None:
             try:
                 connection.close()
@@ -257,7 +261,7 @@ class QueueConsumer:
             self._deliveries.append(delivery)
             self._unsettled += 1
             self._bytes_at_hand += len(raw.body or b"")
-            metrics.INFLIGHT.labels(self._service).set(self._unsettled)
+            self._inflight.set(self._unsettled)
             self._moved_at = time.monotonic()
         full = self._unsettled >= self._prefetch or len(self._deliveries) >= self._batch
         if full or any(map(self._inbox.is_urgent, delivery.types)):
@@ -321,21 +325,23 @@ class QueueConsumer:
 
     def _send_settlement(self, channel: Any, some: Sequence[Delivery], rejected: Sequence[Delivery]) -> None:
         away = {delivery.raw.tag for delivery in rejected}
-        last = max((d.raw.tag for d in some if d.raw.tag not in away), default=None)
         try:
-            for tag in sorted(away):
-                fault_point("consume.reject.before")
-                channel.basic_reject(tag, requeue=False)
-                fault_point("consume.reject.after")
-            if last is not None:
-                fault_point("consume.ack.before")
-                channel.basic_ack(last, multiple=True)
-                fault_point("consume.ack.after")
+            for reject, run in groupby(sorted(d.raw.tag for d in some), away.__contains__):
+                *_, last = run
+                # All below are settled already: each of these is for a run of them.
+                if reject:
+                    fault_point("consume.reject.before")
+                    channel.send_method(Basic.Nack, "Lbb", (last, True, False))
+                    fault_point("consume.reject.after")
+                else:
+                    fault_point("consume.ack.before")
+                    channel.basic_ack(last, multiple=True)
+                    fault_point("consume.ack.after")
         except (OSError, amqp.AMQPError) as error:
             # It comes again, is recognised in the inbox and acknowledged then.
             _log.warning("ack_failed", service=self._service, error=type(error).__name__)
         self._unsettled -= len(some)
-        metrics.INFLIGHT.labels(self._service).set(self._unsettled)
+        self._inflight.set(self._unsettled)
         self._moved_at = time.monotonic()
 
     def _tell(self, *, at_once: bool) -> None:

@@ -27,9 +27,9 @@ LANES = 16
 
 _FORMAT = JSONFormat()
 _SOURCE = "/onestop/"
+_NO_OBJECT = "body: not a JSON object"
 _LARGEST_SEQUENCE = 2**31 - 1
 _EXTENSIONS = ("causationid", "correlationid", "traceparent", "follows")
-_REQUIRED_HEADERS = ("specversion", "id", "source", "type", "subject", "time", "sequence")
 
 # What becomes a key, a column or a word in a log line is written in one way only, so that nothing is read
 # here that PostgreSQL refuses and no fact goes by two names.
@@ -40,6 +40,15 @@ _TYPE = re.compile(r"[a-z][a-z0-9.-]{0,199}")
 _CASE = re.compile(r"[!-~]{1,50}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TIME = re.compile(r"[0-9T:.Z+-]{1,40}")
+_REQUIRED_HEADERS = {
+    "specversion": re.compile(r"1\.0"),
+    "id": _ID,
+    "source": _SPEAKER,
+    "type": _TYPE,
+    "subject": _CASE,
+    "time": _TIME,
+    "sequence": _SEQUENCE,
+}
 
 
 class Undecodable(ValueError):
@@ -132,10 +141,12 @@ def to_message(stored: dict[str, Any]) -> RabbitMQMessage:
 def from_message(headers: Mapping[str, str], content_type: str | None, body: bytes) -> dict[str, Any]:
     """The stored form of an AMQP message in binary mode. Raises Undecodable when it is no CloudEvent with a
     JSON object; what is read can be stored."""
-    # The library makes up an id and a time where there is none.
-    for name in _REQUIRED_HEADERS:
-        if f"ce-{name}" not in headers:
+    # The library makes up an id and a time where there is none, and of a flood it would read all for nothing.
+    for name, pattern in _REQUIRED_HEADERS.items():
+        if not pattern.fullmatch(headers.get(f"ce-{name}", "")):
             raise Undecodable(f"envelope: {name}")
+    if not body.lstrip().startswith(b"{"):
+        raise Undecodable(_NO_OBJECT)
     try:
         event = from_binary(RabbitMQMessage(dict(headers), content_type, body), _FORMAT)
         attributes = dict(event.get_attributes())
@@ -188,7 +199,7 @@ def _storable(stored: dict[str, Any]) -> dict[str, Any]:
     """Raises Undecodable for what JSON allows and PostgreSQL's jsonb refuses: NaN, half a surrogate pair,
     the character zero."""
     if not isinstance(stored.get("data"), dict):
-        raise Undecodable("body: not a JSON object")
+        raise Undecodable(_NO_OBJECT)
     try:
         text = json.dumps(stored, ensure_ascii=False, allow_nan=False)
         text.encode()

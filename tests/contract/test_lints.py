@@ -15,6 +15,7 @@ BROKEN = [
     ("ONCE", "services/notify/worker.py", "def say(channel):\n    channel.basic_publish(b'')\n"),
     ("ONCE", "services/approval/worker.py", "def hear(message):\n    message.ack()\n"),
     ("ONCE", "shared/bus/broker.py", "def hear(channel):\n    channel.basic_ack(1)\n"),
+    ("ONCE", "shared/bus/host.py", "def hear(channel):\n    channel.send_method(Basic.Nack)\n"),
     ("ONCE", "deploy/migrate.py", "def save(connection):\n    connection.exec_driver_sql('COMMIT')\n"),
     ("FAULT", "shared/db/transaction.py", "def save(session):\n    session.commit()\n"),
     ("FAULT", "shared/bus/broker.py", "def say(channel):\n    channel.basic_publish(b'')\n"),
