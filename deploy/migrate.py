@@ -28,7 +28,7 @@ from deploy.migrations import (
 )
 from deploy.retention import rules_of
 from deploy.secret_files import role_verifiers
-from deploy.services import SERVICES, metadata, part, subscriptions
+from deploy.services import SERVICES, metadata, part, sealed_tables, subscriptions
 from deploy.subscribing import subscribe, subscribed
 from shared.bus import schema as delivery
 from shared.bus.topology import apply_topology, broker_url
@@ -36,6 +36,7 @@ from shared.db.engine import database_url
 from shared.db.roles import app_role, owner_role
 from shared.db.transaction import transaction
 from shared.errors import Unavailable
+from shared.privacy.sealed import retire_function
 from shared.privacy.secret_files import MIGRATE
 from shared.retention import forget_function
 from shared.settings import Settings
@@ -103,6 +104,7 @@ def _settle(admin: Engine, schema: Schema) -> None:
         wait_shortly(connection)
         as_owner(connection, schema)
         _make_forget(connection, schema.name)
+        _make_retire(connection, schema.name)
         connection.execute(text("RESET ROLE"))
         _grant(connection, schema.name)
 
@@ -156,6 +158,11 @@ def _make_forget(connection: Connection, service: str) -> None:
     connection.exec_driver_sql(forget_function(service, rules_of(service)).replace("%", "%%"))
 
 
+def _make_retire(connection: Connection, service: str) -> None:
+    """The owner's function that destroys keys under which nothing stands, in any column of this release."""
+    connection.exec_driver_sql(retire_function(service, sealed_tables(service)))
+
+
 def _grant(connection: Connection, service: str) -> None:
     app = app_role(service)
     others = [app_role(other) for other in SERVICES if other != service]
@@ -168,6 +175,7 @@ def _grant(connection: Connection, service: str) -> None:
         *(f"GRANT EXECUTE ON FUNCTION {service}.{function} TO {app}" for function in delivery.FUNCTIONS),
         f"REVOKE INSERT, UPDATE, DELETE ON {service}.alembic_version FROM {app}",
         f"REVOKE INSERT, DELETE ON {service}.locks FROM {app}",
+        f"REVOKE INSERT, UPDATE, DELETE ON {service}.data_keys FROM {app}",
         *(f"REVOKE UPDATE, DELETE ON {service}.{log} FROM {app}" for log in _logs(service)),
         # Whom the service does not hear any more loses the door.
         *(f"REVOKE ALL ON SCHEMA {service} FROM {other}" for other in others),

@@ -43,7 +43,7 @@ def make_private_file(path: Path, content: Callable[[], str], owner: Identity | 
         os.fsync(file.fileno())
     if owner is not None:
         owner.own(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -53,10 +53,11 @@ def replace_private(path: Path, content: str, owner: Identity | None = None) -> 
     half.unlink(missing_ok=True)
     make_private_file(half, lambda: content, owner)
     half.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """What was made, named or renamed in a folder outlives a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

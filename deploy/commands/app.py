@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from deploy.commands import cases, checks, documents, local, matters, processes, trouble
+from deploy.commands import cases, checks, documents, keys, local, matters, processes, trouble
 from deploy.output import explain, explain_usage
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ for module in (local, processes, checks, documents):
 app.add_typer(cases.app, name="case")
 app.add_typer(trouble.app, name="trouble")
 app.add_typer(matters.app, name="matter")
+app.add_typer(keys.app, name="keys")
 app.add_typer(checks.config, name="config")
 app.add_typer(checks.topology, name="topology")
 app.add_typer(checks.secrets, name="secrets")

@@ -1,6 +1,6 @@
 """What approval hears."""
 
-from services.approval import commands, gauges, retention
+from services.approval import commands, gauges, retention, sealed
 from services.approval.commands import Files
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -14,6 +14,7 @@ class Worker(ServiceWorker):
 
     name = "approval"
     keeps = retention.RULES
+    seals = sealed.SEALED
     measures = gauges.MEASURES
 
     @hears(intake.CaseSubmitted, load=commands.load_files, lingers=True)

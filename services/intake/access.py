@@ -8,6 +8,7 @@ from uuid import UUID
 from services.intake import queries, view
 from services.intake.errors import CaseNotFound, TooManyLookups
 from services.intake.models import Case, LookupMiss, PersonRead
+from services.intake.rules.query_code import fits
 from shared.auth.principal import Principal
 from shared.bus.unit import Unit
 from shared.errors import BadRequest
@@ -48,13 +49,13 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
     Raises TooManyLookups after MISSES misses within WINDOW, of one asker or at one number.
     """
     vault = unit.context.vault
-    by, at = vault.lookup(asker, kind="asker"), vault.lookup(number, kind="looked-up")
+    by, at = vault.lookups(asker, kind="asker"), vault.lookups(number, kind="looked-up")
     if queries.recent_misses(unit.session, by, at, unit.wall - WINDOW, MISSES) >= MISSES:
         raise TooManyLookups(retry_after_s=int(WINDOW.total_seconds()))
     found = queries.case(unit.session, number)
-    if found is not None and found.query_lookup == vault.lookup(query_code.strip(), kind="query-code"):
+    if found is not None and fits(query_code, found.query_digest):
         return found
-    unit.session.add(LookupMiss(asker=by, target=at, missed_at=unit.wall))
+    unit.session.add(LookupMiss(asker=by[-1], target=at[-1], missed_at=unit.wall))
     return None
 
 

@@ -1,7 +1,6 @@
 """Use cases of intake: know a person, take an application, take what was asked for, keep the view current."""
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from services.intake.errors import NotAskedFor, NothingAsked, NotYourApplication
 from services.intake.models import Case, Contact, Person, TimelineEntry
 from services.intake.rules.case_number import compose_case_number
 from services.intake.rules.identity import normalise_id_number
+from services.intake.rules.query_code import new_query_code, query_digest
 from services.intake.rules.submission import NamedPerson, check_submission, named_people
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
@@ -85,9 +85,16 @@ def _named_person(unit: Unit, who: NamedPerson, submission: Submission) -> UUID:
 
 def _meet(unit: Unit, id_number: str, name: str) -> UUID:
     number = normalise_id_number(id_number)
-    lookup = unit.context.vault.lookup(number, kind="id-number")
-    found = queries.person_by_lookup(unit.session, lookup)
-    return found if found is not None else _make_person(unit, lookup, number, name)
+    lookups = unit.context.vault.lookups(number, kind="id-number")
+    found = queries.person_by_lookup(unit.session, lookups)
+    if found is not None:
+        return found
+    # The same person may be met by two requests at once; the second waits and takes the first one's row.
+    # While keys are rotated the two may write different look-ups, which no index compares. Both know the key
+    # that seals, so they wait for one look-up at least; what others write the database refuses.
+    queries.lock_person(unit.session, lookups)
+    found = queries.person_by_lookup(unit.session, lookups)
+    return found if found is not None else _make_person(unit, lookups[-1], number, name)
 
 
 def _keep_contact(unit: Unit, person_ref: UUID, who: NamedPerson, locale: str, *, replace: bool) -> None:
@@ -112,9 +119,8 @@ def _keep_contact(unit: Unit, person_ref: UUID, who: NamedPerson, locale: str, *
 
 def _make_person(unit: Unit, lookup: bytes, id_number: str, name: str) -> UUID:
     vault, person_ref = unit.context.vault, uuid4()
-    made = unit.session.execute(
-        insert(Person)
-        .values(
+    unit.session.execute(
+        insert(Person).values(
             person_ref=person_ref,
             id_lookup=lookup,
             sealed_name=vault.seal(name, table="persons", row=person_ref, column="sealed_name"),
@@ -123,15 +129,8 @@ def _make_person(unit: Unit, lookup: bytes, id_number: str, name: str) -> UUID:
             ),
             created_at=unit.wall,
         )
-        # The same person may be met by two requests at once; the second waits and takes the first one's row.
-        .on_conflict_do_nothing(index_elements=[Person.id_lookup])
-        .returning(Person.person_ref)
     )
-    if made.first() is not None:
-        return person_ref
-    found = queries.person_by_lookup(unit.session, lookup)
-    assert found is not None
-    return found
+    return person_ref
 
 
 def submit_case(unit: Unit, submission: Submission) -> Receipt:
@@ -154,7 +153,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     if submission.submitter not in (None, refs["applicant"], agent):
         raise NotYourApplication
     number = compose_case_number(matter.region, today, queries.next_serial(unit.session))
-    query_code = secrets.token_hex(16)
+    query_code = new_query_code()
     case = Case(
         number=number,
         sequence=0,
@@ -168,7 +167,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         sealed_form=unit.context.vault.seal(
             json.dumps(form, ensure_ascii=False), table="cases", row=number, column="sealed_form"
         ),
-        query_lookup=unit.context.vault.lookup(query_code, kind="query-code"),
+        query_digest=query_digest(query_code),
         facts=matter.facts_of(form),
         state="submitted",
         asked=[],

@@ -85,7 +85,8 @@ class Case(CaseRow, Base):
     channel: Mapped[str] = mapped_column(String(40))
     client: Mapped[str] = mapped_column(String(100))
     sealed_form: Mapped[bytes] = mapped_column(LargeBinary)
-    query_lookup: Mapped[bytes] = mapped_column(LargeBinary)
+    query_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    """See `rules.query_code`."""
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(String(40))
     stage: Mapped[str | None] = mapped_column(String(60))

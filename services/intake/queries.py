@@ -1,10 +1,10 @@
 """Reads of intake."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, select, text, tuple_
 from sqlalchemy.orm import Session, load_only
 
 from services.intake.models import CASE_SERIAL, Case, Contact, LookupMiss, Person, TimelineEntry
@@ -12,9 +12,20 @@ from shared.db.locking import lock_rows
 from shared.db.merging import merged
 
 
-def person_by_lookup(session: Session, lookup: bytes) -> UUID | None:
-    """The person with this keyed HMAC of an ID number."""
-    return session.execute(select(Person.person_ref).where(Person.id_lookup == lookup)).scalar_one_or_none()
+def person_by_lookup(session: Session, lookups: Sequence[bytes]) -> UUID | None:
+    """The person with one of these keyed HMACs of one ID number, a key each."""
+    found = select(Person.person_ref).where(Person.id_lookup.in_(lookups))
+    return session.execute(found).scalar_one_or_none()
+
+
+def lock_person(session: Session, lookups: Sequence[bytes]) -> None:
+    """Whoever would make the person with one of these look-ups waits until this transaction ends, and then
+    finds them."""
+    keys = [int.from_bytes(lookup[-8:], "big", signed=True) for lookup in lookups]
+    session.execute(_LOCK, {"keys": keys})
+
+
+_LOCK = text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k")
 
 
 def next_serial(session: Session) -> int:
@@ -88,13 +99,15 @@ def timeline(
     return list(session.scalars(newest.limit(limit + 1)))
 
 
-def recent_misses(session: Session, asker: bytes, target: bytes, since: datetime, most: int) -> int:
+def recent_misses(
+    session: Session, asker: Sequence[bytes], target: Sequence[bytes], since: datetime, most: int
+) -> int:
     """Look-ups that found nothing since then: of this asker or at this target, whichever is more; counted up
-    to `most`."""
+    to `most`. Both are given under every key."""
     counts = [
         select(func.count())
         .select_from(select(LookupMiss.id).where(of, LookupMiss.missed_at > since).limit(most).subquery())
         .scalar_subquery()
-        for of in (LookupMiss.asker == asker, LookupMiss.target == target)
+        for of in (LookupMiss.asker.in_(asker), LookupMiss.target.in_(target))
     ]
     return int(max(session.execute(select(*counts)).one()))

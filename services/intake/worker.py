@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import commands, retention
+from services.intake import commands, retention, sealed
 from services.intake.commands import Views
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -19,6 +19,7 @@ class Worker(ServiceWorker):
 
     name = "intake"
     keeps = retention.RULES
+    seals = sealed.SEALED
     linger_s = 0.25
 
     @_shows(materials.MaterialsMatched)

@@ -1,6 +1,6 @@
 """What materials hears."""
 
-from services.materials import commands, retention
+from services.materials import commands, retention, sealed
 from services.materials.commands import Checklists
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -14,6 +14,7 @@ class Worker(ServiceWorker):
 
     name = "materials"
     keeps = retention.RULES
+    seals = sealed.SEALED
 
     @hears(intake.CaseSubmitted, load=commands.load_checklists)
     def match_materials(self, unit: Unit, event: Event, loaded: Checklists) -> None:

@@ -1,6 +1,6 @@
 """What notify hears, and the jobs it runs."""
 
-from services.notify import commands, retention, trouble
+from services.notify import commands, retention, sealed, trouble
 from services.notify.channels import open_channels
 from services.notify.commands import Addressees
 from services.notify.sending import SendNotice
@@ -18,6 +18,7 @@ class Worker(ServiceWorker):
 
     name = "notify"
     keeps = retention.RULES
+    seals = sealed.SEALED
     troubles = trouble.SOURCES
 
     @classmethod

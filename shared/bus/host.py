@@ -14,7 +14,7 @@ import structlog
 from nameko.extensions import DependencyProvider, Entrypoint
 from nameko.timer import timer
 
-from shared.bus import retention
+from shared.bus import retention, sealed
 from shared.bus.broker import TRANSPORT_ERRORS, BrokerPublisher
 from shared.bus.comparison import Comparison, nothing_delivered
 from shared.bus.consumer import QueueConsumer
@@ -28,11 +28,13 @@ from shared.bus.jobs import JobHandler, JobRunner
 from shared.bus.measuring import Measure, measure
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
+from shared.bus.rotation import go_on
 from shared.bus.topology import broker_url
 from shared.bus.trouble import Source
 from shared.bus.trouble_sources import SOURCES
 from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
+from shared.privacy.sealed import SealedTable
 from shared.retention import Rule
 
 _log = structlog.get_logger()
@@ -267,6 +269,8 @@ class ServiceWorker:
     """How long at most a fact that nobody waits for lingers."""
     keeps: ClassVar[Sequence[Rule]] = ()
     """How long the rows of its own tables stay."""
+    seals: ClassVar[Sequence[SealedTable]] = ()
+    """The sealed columns of its own tables."""
     troubles: ClassVar[Sequence[Source]] = ()
     """What it adds to the list of trouble."""
     measures: ClassVar[Sequence[Measure]] = ()
@@ -306,3 +310,9 @@ class ServiceWorker:
         """Handle what an older release could not read and this one can."""
         with self.context.exclusion.aside():
             read_again(self.context, handlers_of(type(self)))
+
+    @timer(interval=60, eager=True)  # type: ignore[untyped-decorator]
+    def turn_keys(self) -> None:
+        """Go on with a rotation of keys that somebody began."""
+        with self.context.exclusion.aside():
+            go_on(self.context, (*sealed.SEALED, *self.seals))

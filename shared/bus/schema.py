@@ -3,7 +3,13 @@ stand."""
 
 from pathlib import Path
 
+from shared.db.sealing import guard_v1
+
 FUNCTIONS = (
+    "key_of(bytea)",
+    "is_closed(bytea)",
+    "begin_key(integer, bytea, text)",
+    "retire_key(integer)",
     "outbox_slot(timestamptz)",
     "tail_of(text)",
     "minute_of(text)",
@@ -31,4 +37,12 @@ LOGS = ("trouble_acts", "said_tally", "heard_tally")
 
 def schema_v1(schema: str) -> str:
     """The SQL for one schema."""
-    return Path(__file__).with_name("schema_v1.sql").read_text(encoding="utf-8").replace("{schema}", schema)
+    tables = Path(__file__).with_name("schema_v1.sql").read_text(encoding="utf-8").replace("{schema}", schema)
+    return tables + "".join(
+        guard_v1(schema, table, row, columns)
+        for table, row, columns in (
+            ("inbox", ("id",), ("sealed",)),
+            ("undecodable", ("sha256",), ("sealed", "sealed_properties")),
+            ("idempotency_keys", ("principal", "key"), ("sealed",)),
+        )
+    )

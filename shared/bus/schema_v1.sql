@@ -157,13 +157,17 @@ CREATE TABLE {schema}.trouble_acts (
 CREATE INDEX trouble_acts_acted ON {schema}.trouble_acts (acted_at);
 -- Who has locked a row does what it names; unlike an advisory lock it is out of every other role's reach.
 CREATE TABLE {schema}.locks (name varchar(20) PRIMARY KEY);
-INSERT INTO {schema}.locks VALUES ('relay'), ('keep_outbox');
+INSERT INTO {schema}.locks VALUES ('relay'), ('keep_outbox'), ('keys');
+-- One key seals. Written through `begin_key` and `retire_key` alone, and by `onestop keys rewrap`.
 CREATE TABLE {schema}.data_keys (
     key_id integer PRIMARY KEY,
     wrapped bytea NOT NULL,
     state varchar(20) NOT NULL,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    created_by varchar(100) NOT NULL,
+    retired_at timestamptz
 );
+CREATE UNIQUE INDEX data_keys_active ON {schema}.data_keys (state) WHERE state = 'active';
 CREATE TABLE {schema}.idempotency_keys (
     principal varchar(100) NOT NULL,
     key varchar(128) NOT NULL,
@@ -174,6 +178,40 @@ CREATE TABLE {schema}.idempotency_keys (
     PRIMARY KEY (principal, key)
 );
 CREATE INDEX idempotency_keys_created ON {schema}.idempotency_keys (created_at);
+
+-- The id of the data key that a sealed value or a look-up stands under.
+CREATE FUNCTION {schema}.key_of(blob bytea) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CAST(CAST('x' || encode(substring(blob FROM 3 FOR 4), 'hex') AS bit(32)) AS integer)
+$$;
+-- A key that does not seal any more gains nothing more, from nobody: who tries has missed a rotation.
+CREATE FUNCTION {schema}.is_closed(blob bytea) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM {schema}.data_keys WHERE key_id = {schema}.key_of(blob) AND state <> 'active'
+    );
+END $$;
+CREATE FUNCTION {schema}.refuse_closed() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    unchanged boolean := false;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        EXECUTE format('SELECT $1.%1$I IS NOT DISTINCT FROM $2.%1$I', TG_ARGV[0]) INTO unchanged USING OLD, NEW;
+    END IF;
+    IF NOT unchanged THEN
+        RAISE serialization_failure USING
+            MESSAGE = 'sealed under a key that does not seal any more', CONSTRAINT = 'sealing_key';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION {schema}.begin_key(id integer, key bytea, actor text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {schema} AS $$
+BEGIN
+    UPDATE {schema}.data_keys SET state = 'retiring' WHERE state = 'active';
+    INSERT INTO {schema}.data_keys VALUES (id, key, 'active', clock_timestamp(), actor);
+END $$;
 
 -- What follows is what the code asks for all the time, each in one round trip and with plans that a session
 -- keeps. Every statement of a function has a snapshot of its own: what another process committed while we

@@ -6,6 +6,7 @@ import psycopg2
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, Dialect, ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import NullPool
 
 from shared.db.outages import Outage, outage_of
 from shared.db.roles import service_of
@@ -22,7 +23,8 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 
 
 def engine_for(settings: Settings, role: str, *, pool_size: int = 5, people_wait: bool = False) -> Engine:
-    """The engine of one database role. Nothing connects before the first use.
+    """The engine of one database role. Nothing connects before the first use; with a `pool_size` of 0 each
+    connection is closed after it, for what is rarely done.
 
     `people_wait` is for processes that answer people: they wait less, and a pooled connection that died with
     the database is replaced instead of failing their request. Workers repeat by themselves and save the round
@@ -31,11 +33,10 @@ def engine_for(settings: Settings, role: str, *, pool_size: int = 5, people_wait
     connections = connections_within(
         settings.db.connect_timeout_s, ANSWER_PEOPLE_S if people_wait else ANSWER_S
     )
+    pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 0.8}
     engine = create_engine(
         database_url(settings, role),
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=0.8,
+        **(pool if pool_size else {"poolclass": NullPool}),
         connect_args={"connection_factory": connections, **_KEEPALIVE},
         hide_parameters=True,
         executemany_mode="values_plus_batch",

@@ -12,6 +12,8 @@ from shared.errors import AppError
 from shared.settings import Settings
 
 MASTER_KEY = "master.key"
+COMING_MASTER_KEY = "master.key.new"
+"""There while `onestop keys rewrap` is under way: data keys may be wrapped under either."""
 SERVICE_TOKEN = "service.token"
 SESSION_KEY = "session.key"
 """Signs session tokens: intake's alone."""
@@ -51,6 +53,20 @@ def load_secret(settings: Settings, owner: str, name: str) -> bytes:
             path, "内容有误", "it does not hold 32 bytes in hex", f"restore it, or remove it: {_REMEDY}"
         )
     return secret
+
+
+def load_master_keys(settings: Settings, service: str) -> list[bytes]:
+    """The master key of one service, and the coming one where there is one. Raises SecretUnusable."""
+    coming = settings.secrets_dir / service / COMING_MASTER_KEY
+    found = []
+    if coming.exists():
+        try:
+            found.append(load_secret(settings, service, COMING_MASTER_KEY))
+        except SecretUnusable:
+            if coming.exists():
+                raise
+    # Read last: when the coming one has just taken its place, this is it.
+    return [load_secret(settings, service, MASTER_KEY), *found]
 
 
 def load_password(settings: Settings, owner: str, name: str) -> str:

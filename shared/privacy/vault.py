@@ -3,10 +3,12 @@
 import hmac
 from hashlib import sha256
 
-from shared.privacy.ciphers import AES_256_GCM, CIPHERS, Cipher, NotAuthentic, derive
-from shared.privacy.keys import DataKeyStore, Keyring, VaultError
+from shared.privacy.ciphers import AES_256_GCM, CIPHERS, Cipher, NotAuthentic
+from shared.privacy.keys import DataKeyStore, Keyring, MasterKeys, VaultError
 
 _VERSION = 1
+_LOOKUP = 0x80
+"""Stands where a cipher's code stands: keyed HMAC-SHA256."""
 _KEY_ID_BYTES = 4
 _HEADER_BYTES = 2 + _KEY_ID_BYTES
 
@@ -19,19 +21,22 @@ class Vault:
     """
 
     def __init__(
-        self, service: str, master_key: bytes, data_keys: DataKeyStore, *, cipher: Cipher = AES_256_GCM
+        self,
+        service: str,
+        master_keys: MasterKeys,
+        data_keys: DataKeyStore,
+        *,
+        cipher: Cipher = AES_256_GCM,
     ) -> None:
-        self.keyring = Keyring(service, master_key, data_keys)
+        self.keyring = Keyring(service, master_keys, data_keys)
         self._service = service
-        self._master_key = master_key
         self._cipher = cipher
-        self._lookup_keys: dict[str, bytes] = {}
 
     def seal(self, plaintext: str | bytes, *, table: str, row: object, column: str) -> bytes:
         """Encrypt one value for one place. `row` is the row's key (a UUID, a number, a text)."""
         data = plaintext.encode() if isinstance(plaintext, str) else plaintext
         key_id, key = self.keyring.sealing_key(self._cipher)
-        header = bytes((_VERSION, self._cipher.code)) + key_id.to_bytes(_KEY_ID_BYTES, "big")
+        header = _header(self._cipher.code, key_id)
         return header + self._cipher.seal(key, data, self._place(header, table, row, column))
 
     def open(self, blob: bytes | memoryview, *, table: str, row: object, column: str) -> str:
@@ -63,16 +68,27 @@ class Vault:
         return int.from_bytes(header[2:], "big")
 
     def lookup(self, value: str, *, kind: str) -> bytes:
-        """A keyed HMAC-SHA256, to find a sealed value again by equality. The caller normalises the value.
-
-        Its key hangs on master key, service and kind, not on the data keys: rotation changes no look-up.
+        """What to write beside a sealed value, to find it again by equality: version, algorithm and key id as
+        in a blob, then a keyed HMAC-SHA256 (32 bytes). The caller normalises the value.
         """
-        key = self._lookup_keys.get(kind)
-        if key is None:
-            key = self._lookup_keys[kind] = derive(self._master_key, f"onestop/lookup/{self._service}/{kind}")
-        return hmac.digest(key, value.encode(), sha256)
+        return self.lookups(value, kind=kind)[-1]
+
+    def lookups(self, value: str, *, kind: str) -> list[bytes]:
+        """The same under every key that something may still stand under, the oldest first: what to look for.
+
+        Each has a key of its own for service and kind. While keys are rotated there are two.
+        """
+        keys = self.keyring.lookup_keys(kind)
+        return [
+            _header(_LOOKUP, key_id) + hmac.digest(key, value.encode(), sha256)
+            for key_id, key in keys.items()
+        ]
 
     def _place(self, header: bytes, table: str, row: object, column: str) -> bytes:
         # Lengths in front keep ("a", "bc") and ("ab", "c") apart.
         parts = (header, *(part.encode() for part in (self._service, table, str(row), column)))
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _header(code: int, key_id: int) -> bytes:
+    return bytes((_VERSION, code)) + key_id.to_bytes(_KEY_ID_BYTES, "big")

@@ -150,7 +150,7 @@ ASIDE = {
     "parked.*.commit.*": "an act of people, who see whether it succeeded",
     "trouble.*.commit.*": "an act of people, who see whether it succeeded",
     "measuring.commit.*": "reads only",
-    "keys.*.commit.*": "the data key of a new service",
+    "keys.*.commit.*": "test_key_rotation walks them",
     "matters.read.commit.*": "reads only",
 }
 

@@ -28,9 +28,10 @@ from shared.auth.tokens import TokenInvalid, TokenReader, Tokens
 from shared.bus.topology import EXCHANGE, PARK_EXCHANGE, broker_url, queue_name, routing_pattern, user_name
 from shared.bus.wire import to_message
 from shared.clock import read_clock
-from shared.context import DataKeyTable, build_context
+from shared.context import build_context
 from shared.db.engine import database_url
 from shared.db.roles import app_role
+from shared.db.sealing import DataKeyTable
 from shared.peers import peer_token
 from shared.privacy.keys import VaultError
 from shared.privacy.secret_files import (
@@ -132,7 +133,7 @@ def test_it_opens_nothing_that_another_one_has_sealed(taken: TakenOver, made: In
         with pytest.raises(SecretUnusable):
             build_context(taken.settings, other)
         # Even with the other one's wrapped keys at hand, from a copy of the database.
-        vault = Vault(other, own_key, DataKeyTable(made.context(other).engine))
+        vault = Vault(other, lambda: [own_key], DataKeyTable(made.context(other).engine))
         with pytest.raises(VaultError, match=r"not wrapped with this master\.key"):
             vault.open(sealed, table="t", row=1, column="c")
 

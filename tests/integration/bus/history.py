@@ -31,7 +31,7 @@ Stored = dict[str, Any]
 _TOLD_TIMES = frozenset({"accepted_at", "legal_due_at", "promised_due_at", "last_received_at"})
 """Moments that come out of facts; all others are read off the clock when something is handled."""
 _OWN = frozenset(
-    {"id", "fact", "identifier", "grant", "case_no", "number", "query_lookup", "sequence", "last_fact"}
+    {"id", "fact", "identifier", "grant", "case_no", "number", "query_digest", "sequence", "last_fact"}
 )
 _BUS = frozenset(
     {

@@ -25,7 +25,7 @@ FROM generate_series(1, 120) AS n
 """
 CASES = """
 INSERT INTO intake.cases (number, sequence, matter, matter_version, region, applicant, agent, channel, client,
-    sealed_form, query_lookup, facts, state, asked, supplied, materials, visits, provisional, received_at)
+    sealed_form, query_digest, facts, state, asked, supplied, materials, visits, provisional, received_at)
 SELECT 'case-' || lpad(n::text, 3, '0'), 0, 'residence_permit.apply', 1, '330106',
     CASE WHEN n % 3 < 2 THEN CAST(:me AS uuid) ELSE md5(n::text)::uuid END,
     CASE n % 6 WHEN 2 THEN CAST(:me AS uuid) WHEN 1 THEN md5(n::text)::uuid END,

@@ -3,6 +3,7 @@
 from alembic import op
 
 from shared.bus.schema import schema_v1
+from shared.db.sealing import guard_v1
 
 revision = "0001"
 down_revision = None
@@ -64,3 +65,4 @@ def upgrade() -> None:
         );
         """
     )
+    op.execute(guard_v1("approval", "tasks", ("id",), ("sealed_reason",)))

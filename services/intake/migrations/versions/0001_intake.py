@@ -3,6 +3,7 @@
 from alembic import op
 
 from shared.bus.schema import schema_v1
+from shared.db.sealing import guard_v1
 
 revision = "0001"
 down_revision = None
@@ -50,7 +51,7 @@ def upgrade() -> None:
             channel varchar(40) NOT NULL,
             client varchar(100) NOT NULL,
             sealed_form bytea NOT NULL,
-            query_lookup bytea NOT NULL,
+            query_digest bytea NOT NULL,
             facts jsonb NOT NULL,
             state varchar(40) NOT NULL,
             stage varchar(60),
@@ -90,3 +91,10 @@ def upgrade() -> None:
         CREATE INDEX lookup_misses_missed ON intake.lookup_misses (missed_at);
         """
     )
+    for table, row, columns in (
+        ("persons", "person_ref", ("sealed_name", "sealed_id_number", "id_lookup")),
+        ("contacts", "person_ref", ("sealed_phone", "sealed_email")),
+        ("cases", "number", ("sealed_form",)),
+        ("lookup_misses", "id", ("asker", "target")),
+    ):
+        op.execute(guard_v1("intake", table, (row,), columns))

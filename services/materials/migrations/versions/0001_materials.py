@@ -3,6 +3,7 @@
 from alembic import op
 
 from shared.bus.schema import schema_v1
+from shared.db.sealing import guard_v1
 
 revision = "0001"
 down_revision = None
@@ -98,3 +99,4 @@ def upgrade() -> None:
         CREATE INDEX upload_reads_upload ON materials.upload_reads (upload);
         """
     )
+    op.execute(guard_v1("materials", "uploads", ("id",), ("sealed_name", "sealed_content")))

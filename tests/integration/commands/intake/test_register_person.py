@@ -39,7 +39,7 @@ def test_what_identifies_is_sealed(made: Installation) -> None:
     opened = vault.open(person.sealed_id_number, table="persons", row=ref, column="sealed_id_number")
     assert opened == WHO.id_number
     with unit_of(made.context("intake"), "test.read") as unit:
-        assert queries.person_by_lookup(unit.session, bytes(person.id_lookup)) == ref
+        assert queries.person_by_lookup(unit.session, [bytes(person.id_lookup)]) == ref
 
 
 def test_contacts_are_replaced_by_what_is_given_and_by_nothing_else(made: Installation) -> None:

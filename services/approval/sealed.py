@@ -1,0 +1,5 @@
+"""The sealed columns of approval's tables."""
+
+from shared.privacy.sealed import SealedTable
+
+SEALED = (SealedTable("tasks", ("id",), ("sealed_reason",)),)

@@ -1,0 +1,21 @@
+"""The code with which somebody asks after a case without logging in."""
+
+import hmac
+import secrets
+from hashlib import sha256
+
+
+def new_query_code() -> str:
+    """128 random bits, in hex."""
+    return secrets.token_hex(16)
+
+
+def query_digest(code: str) -> bytes:
+    """What is kept of a code. Nobody can guess 128 random bits: no key has to hide them, and none has to be
+    kept for as long as a case."""
+    return sha256(code.strip().encode()).digest()
+
+
+def fits(code: str, digest: bytes) -> bool:
+    """Is this the code that the digest was made from?"""
+    return hmac.compare_digest(query_digest(code), digest)

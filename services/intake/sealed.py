@@ -1,0 +1,16 @@
+"""The sealed columns of intake's tables."""
+
+from shared.privacy.sealed import Lookup, SealedTable
+
+SEALED = (
+    SealedTable(
+        "persons",
+        ("person_ref",),
+        ("sealed_name", "sealed_id_number"),
+        (Lookup("id_lookup", "id-number", of="sealed_id_number"),),
+    ),
+    SealedTable("contacts", ("person_ref",), ("sealed_phone", "sealed_email")),
+    SealedTable("cases", ("number",), ("sealed_form",)),
+    # Nobody keeps who asked: these go a day later (`retention`), and the key that they stand under with them.
+    SealedTable("lookup_misses", ("id",), lookups=(Lookup("asker", "asker"), Lookup("target", "looked-up"))),
+)

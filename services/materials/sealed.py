@@ -1,0 +1,5 @@
+"""The sealed columns of materials' tables."""
+
+from shared.privacy.sealed import SealedTable
+
+SEALED = (SealedTable("uploads", ("id",), ("sealed_name", "sealed_content")),)
