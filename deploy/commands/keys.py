@@ -1,5 +1,6 @@
 """`onestop keys`: the data keys that personal data is sealed under, and the master key around them."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,8 +42,11 @@ def rotate(service: Service, data_dir: DataDir = None, json: Json = False) -> in
 
     from deploy.services import sealed_tables
     from shared.bus.rotation import begin_rotation, finish_rotation
+    from shared.log import configure
 
-    [context] = contexts(load_settings(data_dir), choose_services([service]))
+    settings = load_settings(data_dir)
+    [context] = contexts(settings, choose_services([service]))
+    configure(settings, service=service, stream=sys.stderr)
     key = begin_rotation(context, actor())
     turned = finish_rotation(context, sealed_tables(service))
     if json:
@@ -74,9 +78,11 @@ def rewrap(
     """
     from deploy.rewrapping import prepare_rewrap
     from deploy.rewrapping import rewrap as run
+    from shared.log import configure
 
     settings = load_settings(data_dir)
     choose_services([service])
+    configure(settings, service=service, stream=sys.stderr)
     if prepare:
         path = prepare_rewrap(settings, service)
         done: dict[str, Any] = {"service": service, "coming": str(path)}

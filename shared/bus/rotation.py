@@ -243,7 +243,7 @@ def _bite(context: ServiceContext, table: SealedTable, after: dict[str, Any] | N
     locked are passed over."""
     with transaction(context.engine, "keys.reseal") as connection:
         values = {"active": context.vault.keyring.current, **(after or {})}
-        found = connection.execute(_old_rows(context.service, table, after is not None), values)
+        found = connection.execute(rows_to_reseal(context.service, table, after is not None), values)
         chosen = _at_most([dict(row) for row in found.mappings()], BITE_BYTES)
         if not chosen:
             return _Bite()
@@ -270,7 +270,9 @@ def _at_most(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
     return chosen
 
 
-def _old_rows(schema: str, table: SealedTable, goes_on: bool) -> TextClause:
+def rows_to_reseal(schema: str, table: SealedTable, goes_on: bool) -> TextClause:
+    """A query for the next rows of a table that stand under a key older than `active`; it locks them. One
+    that goes on begins behind the row with the values named `oldest` and as the columns of its key."""
     oldest, row = oldest_key(schema, table.columns), ", ".join(table.row)
     size = " + ".join(f"COALESCE(octet_length({column}), 0)" for column in table.sealed)
     begin = (

@@ -52,24 +52,24 @@ def oldest_key(schema: str, columns: Sequence[str]) -> str:
 
 
 def retire_function(schema: str, tables: Sequence[SealedTable]) -> str:
-    """SQL of the owner's function `retire_key(id)`: destroys a retiring key under which nothing stands any
-    more, and says whether it did.
+    """SQL of the owner's function `retire_key(closing)`: destroys a retiring key under which nothing stands
+    any more, and says whether it did.
 
     The tables stand in the function: who may call it destroys nothing that is needed.
     """
     stands = " OR ".join(
-        f"EXISTS (SELECT FROM {schema}.{table.name} WHERE {oldest_key(schema, table.columns)} <= id)"
+        f"EXISTS (SELECT FROM {schema}.{table.name} WHERE {oldest_key(schema, table.columns)} <= closing)"
         for table in tables
     )
     return (
-        f"CREATE OR REPLACE FUNCTION {schema}.retire_key(id integer) RETURNS boolean\n"
+        f"CREATE OR REPLACE FUNCTION {schema}.retire_key(closing integer) RETURNS boolean\n"
         f"LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {schema} AS $$\n"
         "BEGIN\n"
         f"    IF {stands} THEN\n"
         "        RETURN false;\n"
         "    END IF;\n"
         f"    UPDATE {schema}.data_keys SET state = 'retired', wrapped = '', retired_at = clock_timestamp()\n"
-        "    WHERE key_id = id AND state = 'retiring';\n"
+        "    WHERE key_id = closing AND state = 'retiring';\n"
         "    RETURN FOUND;\n"
         "END $$"
     )

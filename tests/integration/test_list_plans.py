@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from deploy.postgres import PostgresServer
 from deploy.retention import rules_of
-from deploy.services import SERVICES
+from deploy.services import SERVICES, sealed_tables
 from deploy.trouble import sources_of
 from services.approval import queries as approval
 from services.approval.rules.calendar import DayRange
@@ -25,9 +25,12 @@ from services.materials import queries as materials
 from services.notify import queries as notify
 from shared.bus.context import ServiceContext
 from shared.bus.measuring import measure
+from shared.bus.rotation import BITE as RESEAL_BITE
+from shared.bus.rotation import key_status, rows_to_reseal
 from shared.bus.trouble import Place, Source, list_trouble, tally_trouble
 from shared.catalogue.published import Published
 from shared.paging import COUNTED, MOST
+from shared.privacy.sealed import SealedTable
 from shared.retention import BITE, Rule, forgotten, old_rows
 from shared.settings import Settings
 from tests.support.filling import NOT_FILLED, fill
@@ -185,6 +188,7 @@ QUERIES: list[tuple[str, Query]] = [
 TROUBLE = [
     (service, source, kind) for service in SERVICES for source in sources_of(service) for kind in source.kinds
 ]
+SEALED = [(service, table) for service in SERVICES for table in sealed_tables(service)]
 RULES = [(service, rule) for service in SERVICES for rule in forgotten(rules_of(service))]
 
 NO_LISTS = {
@@ -209,7 +213,9 @@ NO_LISTS = {
     "shared/bus/undecodable.py": "calls a function",
     "shared/bus/unit.py": "calls functions",
     "shared/clock.py": "one row",
-    "shared/context.py": "the keys of a service",
+    "shared/bus/rotation.py": "bites and counts: planned here by table",
+    "shared/db/sealing.py": "the keys of a service",
+    "shared/privacy/sealed.py": "asks whether there is a row",
     "shared/retention.py": "rows that are to go, a bite at a time: planned here by rule",
     "shared/db/locking.py": "by the numbers of a batch",
     "shared/db/merging.py": "puts together what others ask",
@@ -296,6 +302,25 @@ def test_finding_what_is_old_reads_a_bite(filled: Installation, service: str, ru
     assert not plan.sequential(), _told(plan)
     assert plan.sorted_rows() == 0, _told(plan)
     assert 0 < plan.read_rows() <= BITE, _told(plan)
+
+
+@pytest.mark.parametrize(("service", "table"), SEALED, ids=[f"{s}.{table.name}" for s, table in SEALED])
+def test_what_stands_under_an_old_key_is_found_and_counted_a_bite_at_a_time(
+    filled: Installation, service: str, table: SealedTable
+) -> None:
+    place = {name: filled.value(f"SELECT {name} FROM {service}.{table.name} LIMIT 1") for name in table.row}
+    for goes_on in (False, True) if table.can_be_sealed_again else ():
+        values = {"active": 2**31 - 1, "oldest": 0, **place}
+        [plan] = plans_of(
+            filled.context(service).engine,
+            lambda c, goes_on=goes_on, values=values: c.execute(  # type: ignore[misc]
+                rows_to_reseal(service, table, goes_on), values
+            ).all(),
+        )
+        _check([plan], 2 * RESEAL_BITE)
+    context = filled.context(service)
+    context.vault.lookup("", kind="")
+    _check(_plans(context, key_status, context, [table]), COUNTED + 2)
 
 
 def test_what_reads_and_sorts_everything_is_seen(filled: Installation) -> None:
