@@ -53,7 +53,7 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
     if queries.recent_misses(unit.session, by, at, unit.wall - WINDOW, MISSES) >= MISSES:
         raise TooManyLookups(retry_after_s=int(WINDOW.total_seconds()))
     found = queries.case(unit.session, number)
-    if found is not None and fits(query_code, found.query_digest):
+    if found is not None and fits(number, query_code, found.query_digest):
         return found
     unit.session.add(LookupMiss(asker=by[-1], target=at[-1], missed_at=unit.wall))
     return None

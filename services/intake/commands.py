@@ -167,7 +167,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         sealed_form=unit.context.vault.seal(
             json.dumps(form, ensure_ascii=False), table="cases", row=number, column="sealed_form"
         ),
-        query_digest=query_digest(query_code),
+        query_digest=query_digest(number, query_code),
         facts=matter.facts_of(form),
         state="submitted",
         asked=[],

@@ -10,12 +10,12 @@ def new_query_code() -> str:
     return secrets.token_hex(16)
 
 
-def query_digest(code: str) -> bytes:
-    """What is kept of a code. Nobody can guess 128 random bits: no key has to hide them, and none has to be
-    kept for as long as a case."""
-    return sha256(code.strip().encode()).digest()
+def query_digest(number: str, code: str) -> bytes:
+    """What is kept of the code of a case. Nobody can guess 128 random bits: no key has to hide them, and none
+    has to be kept for as long as a case."""
+    return sha256(f"{number}/{code.strip()}".encode()).digest()
 
 
-def fits(code: str, digest: bytes) -> bool:
+def fits(number: str, code: str, digest: bytes) -> bool:
     """Is this the code that the digest was made from?"""
-    return hmac.compare_digest(query_digest(code), digest)
+    return hmac.compare_digest(query_digest(number, code), digest)

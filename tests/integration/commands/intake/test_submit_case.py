@@ -58,8 +58,8 @@ def test_the_form_is_sealed_and_the_query_code_only_its_digest(made: Installatio
     case = row(made, "intake.cases", number=receipt.number)
     for text in (WHO.name, WHO.id_number, WHO.phone, "文三路", receipt.query_code):
         assert text.encode() not in bytes(case.sealed_form) + bytes(case.query_digest)
-    assert fits(receipt.query_code, bytes(case.query_digest))
-    assert not fits(receipt.query_code[:-1], bytes(case.query_digest))
+    assert fits(receipt.number, receipt.query_code, bytes(case.query_digest))
+    assert not fits(receipt.number, receipt.query_code[:-1], bytes(case.query_digest))
 
 
 def test_no_number_is_given_twice(made: Installation) -> None:
