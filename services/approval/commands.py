@@ -27,7 +27,7 @@ from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter, Step
 from shared.catalogue.terms import Limit
-from shared.errors import FieldError
+from shared.errors import FieldError, Invalid
 from shared.events.approval import (
     CaseAccepted,
     CaseClosed,
@@ -43,6 +43,10 @@ from shared.events.fact import Event
 from shared.events.ids import new_id
 from shared.events.intake import CaseSubmitted, known_cases
 from shared.events.materials import CertificateIssued, MaterialsMatched
+from shared.typed import clean_text, shows_nothing, turns_around
+
+LONGEST_REASON = 2000
+"""Characters of what an officer writes for the citizen; the end of a line is one."""
 
 
 class TaskState(StrEnum):
@@ -181,13 +185,13 @@ def decide_task(
     """End a step: pass it on, or decide the case. A refusal needs its reasons (行政许可法 art. 38).
 
     `lost` names the materials whose certificates are not valid any more today: nothing is approved on them.
-    Raises as `check_holder` does, and DecisionNotAllowed, ReasonMissing, CertificateLost.
+    Raises as `check_holder` does, and DecisionNotAllowed, ReasonMissing, Invalid for a reason that is
+    too long or shows something else than it says, CertificateLost.
     """
     check_holder(task, officer)
     if task.decides == (outcome is StepResult.PASSED):
         raise DecisionNotAllowed
-    if outcome is StepResult.DENIED and not reason.strip():
-        raise ReasonMissing(fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")])
+    reason = _checked_reason(reason, needed=outcome is StepResult.DENIED)
     if outcome is StepResult.APPROVED and lost:
         raise CertificateLost(members={"materials": list(lost)})
     task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
@@ -195,7 +199,7 @@ def decide_task(
     stage = metrics.STAGE_SECONDS.labels(task.matter, task.step)
     unit.after_commit(partial(stage.observe, max(0.0, took)))
     task.version += 1
-    if reason.strip():
+    if reason:
         task.sealed_reason = unit.context.vault.seal(
             reason, table="tasks", row=task.id, column="sealed_reason"
         )
@@ -208,6 +212,39 @@ def decide_task(
         _route(unit, case, matter, unit.legal, calendar)
     else:
         _decide(unit, case, Decision(outcome))
+
+
+def _checked_reason(text: str, *, needed: bool) -> str:
+    reason = clean_text(text)
+    if shows_nothing(reason):
+        if needed:
+            raise ReasonMissing(
+                fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")]
+            )
+        return ""
+    if len(reason) > LONGEST_REASON:
+        raise Invalid(
+            fields=[
+                FieldError(
+                    "/reason",
+                    "too-long",
+                    f"理由最多 {LONGEST_REASON} 个字，现有 {len(reason)} 个。",
+                    f"Reasons have at most {LONGEST_REASON} characters; these have {len(reason)}.",
+                )
+            ]
+        )
+    if turns_around(reason):
+        raise Invalid(
+            fields=[
+                FieldError(
+                    "/reason",
+                    "bad-character",
+                    "理由含有改变文字方向的控制字符。",
+                    "The reasons have characters that turn the text around.",
+                )
+            ]
+        )
+    return reason
 
 
 def _act(unit: Unit, case: Case, act: Act) -> None:

@@ -4,17 +4,17 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from services.approval import handling, view
-from services.approval.commands import StepResult
+from services.approval.commands import LONGEST_REASON, StepResult
 from services.approval.web_pages import page_router
 from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Officer
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.http.again import doors
-from shared.http.body import Body
+from shared.http.body import Body, cleaned
 from shared.http.context import WebContext
 from shared.http.etag import etag_of
 from shared.http.paging import Cursor, Limit
@@ -24,7 +24,7 @@ class Decision(Body):
     """How a step ends. `reason` is required to deny, at most 2,000 characters."""
 
     outcome: StepResult
-    reason: Annotated[str, Field(max_length=2000)] = ""
+    reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)] = ""
 
 
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:

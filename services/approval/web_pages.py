@@ -13,7 +13,7 @@ from services.approval.commands import StepResult
 from shared.auth.deps import Officer
 from shared.auth.principal import Principal
 from shared.bus.unit import unit_of
-from shared.errors import AppError
+from shared.errors import AppError, FieldError, Invalid
 from shared.http.again import doors
 from shared.http.context import WebContext
 from shared.http.paging import Cursor
@@ -22,6 +22,8 @@ from shared.http.rendering import page
 from shared.legal_time import legal_day
 
 _PAGE = 50
+# What an officer can mend on the page or must know before going on: somebody else was faster.
+_SHOWN_ON_THE_PAGE = frozenset((409, 412, 422))
 
 
 def page_router(context: WebContext) -> APIRouter:
@@ -59,15 +61,15 @@ def page_router(context: WebContext) -> APIRouter:
         request: Request,
         task_id: UUID,
         officer: Officer,
-        outcome: Annotated[StepResult, Form()],
         if_match: Annotated[str, Form()],
-        reason: Annotated[str, Form(max_length=2000)] = "",
+        outcome: Annotated[str, Form()] = "",
+        reason: Annotated[str, Form()] = "",
     ) -> Response:
-        """End the step, or the page again with what is wrong."""
+        """End the step, or the page again with what is wrong; what was typed comes back with it."""
         try:
-            handling.decide(context, task_id, officer, outcome, reason, f'"{if_match}"')
+            handling.decide(context, task_id, officer, _chosen(outcome), reason, f'"{if_match}"')
         except AppError as error:
-            if error.status != 422:
+            if error.status not in _SHOWN_ON_THE_PAGE:
                 raise
             refused = Refused(problem_of(request, error), outcome, reason)
             return _task_page(context, request, task_id, officer, refused)
@@ -91,8 +93,17 @@ class Refused:
     """A decision that was not taken, as it was sent."""
 
     problem: Problem
-    outcome: StepResult
+    outcome: str
     reason: str
+
+
+def _chosen(outcome: str) -> StepResult:
+    try:
+        return StepResult(outcome)
+    except ValueError:
+        raise Invalid(
+            fields=[FieldError("/outcome", "required", "请选择决定。", "Choose how you decide.")]
+        ) from None
 
 
 def _task_page(

@@ -13,6 +13,7 @@ from shared.auth.principal import Principal
 from shared.bus.unit import Unit
 from shared.errors import BadRequest
 from shared.paging import moment, page_of, plain, read_cursor
+from shared.typed import clean_code
 
 WINDOW = timedelta(minutes=10)
 MISSES = 20
@@ -44,11 +45,12 @@ def own_cases(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int)
 
 
 def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None:
-    """The case with this number and query code; a miss is remembered and answers None.
+    """The case with this number and query code, as pasted or typed; a miss is remembered and answers None.
 
     Raises TooManyLookups after MISSES misses within WINDOW, of one asker or at one number.
     """
     vault = unit.context.vault
+    number, query_code = clean_code(number).upper(), clean_code(query_code).lower()
     by, at = vault.lookups(asker, kind="asker"), vault.lookups(number, kind="looked-up")
     if queries.recent_misses(unit.session, by, at, unit.wall - WINDOW, MISSES) >= MISSES:
         raise TooManyLookups(retry_after_s=int(WINDOW.total_seconds()))

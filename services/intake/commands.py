@@ -138,7 +138,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
 
     Raises Invalid with every field that is wrong, NotYourApplication, AgentNotAllowed.
     """
-    matter, form = submission.matter, dict(submission.form)
+    matter, form = submission.matter, submission.matter.cleaned(submission.form)
     fields = [
         *matter.validate_form(form),
         *_unknown_uploads(matter, submission.uploads),

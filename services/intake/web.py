@@ -23,10 +23,10 @@ from shared.http.paging import Cursor, Limit
 
 
 class LookUp(Body):
-    """Case number and query code; both in the body, so that neither stands in a URL or a log."""
+    """Case number and query code, as pasted; both in the body, so that neither stands in a URL or a log."""
 
-    number: Annotated[str, Field(min_length=1, max_length=50)]
-    query_code: Annotated[str, Field(min_length=1, max_length=64)]
+    number: Annotated[str, Field(min_length=1, max_length=100)]
+    query_code: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Supply(Body):

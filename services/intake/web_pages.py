@@ -73,13 +73,13 @@ def _open_pages(context: WebContext) -> APIRouter:
     @router.post("/lookup")
     def look_up(
         request: Request,
-        number: Annotated[str, Form(max_length=50)] = "",
-        query_code: Annotated[str, Form(max_length=64)] = "",
+        number: Annotated[str, Form(max_length=100)] = "",
+        query_code: Annotated[str, Form(max_length=200)] = "",
     ) -> Response:
         """The case, or the form again: a wrong number and a wrong code answer alike."""
         check_same_origin(request)
         try:
-            shown = handling.look_up(context, request, number.strip(), query_code)
+            shown = handling.look_up(context, request, number, query_code)
         except CaseNotFound as missed:
             values = {"problem": problem_of(request, missed), "number": number}
             return page(context.pages, request, "lookup.html", values, status=missed.status, back="/lookup")

@@ -8,11 +8,40 @@ from jsonschema.exceptions import ValidationError
 
 from shared.catalogue.pointers import pointer_of
 from shared.errors import FieldError
+from shared.typed import clean_address, clean_code, clean_text, shows_nothing, turns_around
 
 MAX_DEPTH = 20
 """No form nests deeper; the bound keeps a hostile one from exhausting the stack."""
+ID_NUMBER, MOBILE, EMAIL, DATE = "id-number", "mobile", "email", "date"
+FORMATS = (DATE, ID_NUMBER, MOBILE, EMAIL)
+"""What a text field may be besides free text: `mobile` is a number that takes text messages."""
 MAX_NAME = 64
 """Longer names of unknown fields are cut: they come from outside and travel back in the answer."""
+
+
+def cleaned(schema: Mapping[str, Any], value: Any, depth: int = 0) -> Any:
+    """A form as it is judged and kept: every text without what its sender could not see. What fits no schema
+    comes back as it is."""
+    if isinstance(value, str):
+        return _cleaned_text(schema, value)
+    properties = _mapping(schema).get("properties", {})
+    if not isinstance(value, Mapping) or depth > MAX_DEPTH:
+        return value
+    return {name: cleaned(_mapping(properties.get(name)), below, depth + 1) for name, below in value.items()}
+
+
+def _cleaned_text(schema: Mapping[str, Any], text: str) -> str:
+    if "enum" in schema or "const" in schema:
+        return text
+    match schema.get("format"):
+        case "id-number":
+            return clean_code(text).upper()
+        case "mobile":
+            return clean_code(text)
+        case "email" | "date":
+            return clean_address(text)
+        case _:
+            return clean_text(text)
 
 
 class FormChecker:
@@ -98,16 +127,21 @@ _TYPES = {
 
 
 def _unstorable(value: object, path: tuple[object, ...]) -> Iterator[FieldError]:
-    """Control characters and half surrogates: no keyboard types them, and a database or an encoder chokes."""
+    """Control characters and half surrogates: no keyboard types them, and a database or an encoder chokes.
+    Controls of direction and texts without anything to see: people would read something else."""
     if len(path) > MAX_DEPTH:
         yield FieldError(pointer_of(path), "too-deep", "嵌套层次过多。", "This is nested too deeply.")
     elif isinstance(value, str):
-        if any(_bad(char) for char in value):
+        if any(_bad(char) for char in value) or turns_around(value):
             yield FieldError(
                 pointer_of(path),
                 "bad-character",
                 "含有无法使用的字符。",
                 "This has characters that cannot be used.",
+            )
+        elif value and shows_nothing(value):
+            yield FieldError(
+                pointer_of(path), "shows-nothing", "此项没有可见的文字。", "Nothing can be seen in this."
             )
     elif isinstance(value, Mapping):
         for name, inner in value.items():

@@ -7,6 +7,7 @@ from typing import Any
 
 from stdnum.cn import uscc
 
+from shared.catalogue.form import EMAIL, ID_NUMBER, MOBILE
 from shared.catalogue.lint_facts import (
     Domain,
     condition_findings,
@@ -18,7 +19,8 @@ from shared.catalogue.lint_facts import (
 )
 from shared.catalogue.lint_form import Finding, form_findings
 from shared.catalogue.lint_steps import step_findings
-from shared.catalogue.matter import Material, Matter
+from shared.catalogue.matter import HolderRole, Material, Matter
+from shared.catalogue.pointers import FormField
 from shared.catalogue.positions import Loc
 from shared.catalogue.terms import AgentGround, Limit, Necessity, ProjectType, SourceKind, TimeUnit
 from shared.events import Fact, fact_classes
@@ -124,20 +126,27 @@ def _people(matter: Matter) -> Iterator[Finding]:
     if APPLICANT not in matter.holders:
         yield Finding(("holders",), "nobody is the applicant", "declare the holder role 'applicant'")
     for role, holder in matter.holders.items():
-        loc: Loc = ("holders", role, "person")
-        field = fields.get(holder.person)
-        if field is None:
-            yield unknown_pointer(loc, holder.person, fields)
-            continue
-        inner: Mapping[str, Any] = field.schema.get("properties", {})
-        for name in ("name", "id_number"):
-            if name not in inner or name not in field.schema.get("required", ()):
-                yield Finding(
-                    loc, f"the block {holder.person} does not require '{name}'", "ask for name and id_number"
-                )
-        if role == APPLICANT and not field.always:
-            yield Finding(loc, "the applicant could be left out", f"make {holder.person} required")
+        yield from _holder(role, holder, fields)
     yield from _agent(matter)
+
+
+def _holder(role: str, holder: HolderRole, fields: Mapping[str, FormField]) -> Iterator[Finding]:
+    loc: Loc = ("holders", role, "person")
+    field = fields.get(holder.person)
+    if field is None:
+        yield unknown_pointer(loc, holder.person, fields)
+        return
+    inner: Mapping[str, Any] = field.schema.get("properties", {})
+    for name in ("name", "id_number"):
+        if name not in inner or name not in field.schema.get("required", ()):
+            yield Finding(
+                loc, f"the block {holder.person} does not require '{name}'", "ask for name and id_number"
+            )
+    for name, wanted in (("id_number", ID_NUMBER), ("phone", MOBILE), ("email", EMAIL)):
+        if name in inner and inner[name].get("format") != wanted:
+            yield Finding(loc, f"'{name}' in {holder.person} is not checked", f"add 'format: {wanted}' to it")
+    if role == APPLICANT and not field.always:
+        yield Finding(loc, "the applicant could be left out", f"make {holder.person} required")
 
 
 def _agent(matter: Matter) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from shared.catalogue.form import DATE, FORMATS
 from shared.catalogue.pointers import FormField, fields_of, schema_path
 from shared.catalogue.positions import Loc
 
@@ -111,11 +112,14 @@ def _string(field: FormField, loc: Loc) -> Iterator[Finding]:
                 )
         return
     if "format" in schema:
-        if schema["format"] != "date":
+        if schema["format"] not in FORMATS:
             yield Finding(
-                (*loc, "format"), f"the format '{schema['format']}' is not checked", "use 'date' or 'pattern'"
+                (*loc, "format"),
+                f"the format '{schema['format']}' is not checked",
+                f"use {', '.join(FORMATS)} or 'pattern'",
             )
-        return
+        if schema["format"] == DATE:
+            return
     if "x-personal" not in schema and not field.personal:
         yield Finding(
             loc,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from shared.catalogue.form import FormChecker
+from shared.catalogue.form import FormChecker, cleaned
 from shared.catalogue.pointers import MISSING, follow
 from shared.catalogue.terms import (
     AgentGround,
@@ -265,6 +265,11 @@ class Matter(Part):
     notices: tuple[Notice, ...] = ()
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     remedies: Remedies
+
+    def cleaned(self, form: Mapping[str, Any]) -> dict[str, Any]:
+        """A form as it is judged and kept: without what its sender could not see."""
+        found: dict[str, Any] = cleaned(self.form, form)
+        return found
 
     def validate_form(self, form: object) -> list[FieldError]:
         """Everything that is wrong with the form, in the order of its pointers; empty when nothing is."""

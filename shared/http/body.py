@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+from shared.typed import clean_text
+
 # PostgreSQL cannot store NUL; the other control characters have no business in anything people fill in.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 CONTROL_CHARACTER = ("field.control-character", "文本包含控制字符", "a text holds control characters")
@@ -35,3 +37,8 @@ def has_control(data: object) -> bool:
     if isinstance(data, dict):
         return any(has_control(key) or has_control(value) for key, value in data.items())
     return isinstance(data, list) and any(has_control(item) for item in data)
+
+
+def cleaned(value: object) -> object:
+    """A validator before the others, for free text: what its writer could not see is not counted."""
+    return clean_text(value) if isinstance(value, str) else value

@@ -1,5 +1,6 @@
 """The doors of a whole installation in this process, and what tests knock with and look at."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -127,6 +128,14 @@ def bearer(token: str) -> Headers:
 def session(headers: Mapping[str, str]) -> Headers:
     """The same log-in as a browser has it."""
     return {"Cookie": f"onestop_session={headers['Authorization'].removeprefix('Bearer ')}"}
+
+
+def hidden_field(hall: Hall, path: str, cookie: Mapping[str, str]) -> str:
+    """The csrf_token of a page."""
+    page = hall.client.get(path, headers=dict(cookie)).text
+    found = re.search(r'name="csrf_token" value="([0-9a-f]{64})"', page)
+    assert found is not None
+    return found[1]
 
 
 def upload(hall: Hall, headers: Headers, content: bytes = A_PDF) -> str:

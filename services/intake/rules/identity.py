@@ -5,9 +5,10 @@ Besides mainland numbers this takes residence permits of Hong Kong, Macao and Ta
 """
 
 import re
-import unicodedata
 from datetime import date
 from enum import StrEnum
+
+from shared.typed import clean_code
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_CHARACTERS = "10X98765432"
@@ -35,8 +36,8 @@ class IdNumberProblem(StrEnum):
 
 
 def normalise_id_number(text: str) -> str:
-    """One spelling for one number: full-width characters made plain, blanks out, X in upper case."""
-    return "".join(unicodedata.normalize("NFKC", text).split()).upper()
+    """One spelling for one number: made plain, without what does not show, X in upper case."""
+    return clean_code(text).upper()
 
 
 def check_id_number(text: str, on: date) -> IdNumberProblem | None:

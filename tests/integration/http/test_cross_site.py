@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from uuid import uuid4
 
 import pytest
@@ -15,6 +14,7 @@ from tests.support.hall import (
     app_of,
     application,
     doors,
+    hidden_field,
     keyed,
     problem,
     session,
@@ -23,14 +23,6 @@ from tests.support.hall import (
 from tests.support.installation import Citizen
 
 ELSEWHERE = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
-
-
-def hidden_field(hall: Hall, path: str, cookie: Mapping[str, str]) -> str:
-    """The csrf_token of a page."""
-    page = hall.client.get(path, headers=dict(cookie)).text
-    found = re.search(r'name="csrf_token" value="([0-9a-f]{64})"', page)
-    assert found is not None
-    return found[1]
 
 
 def page_doors(hall: Hall) -> list[str]:

@@ -1,6 +1,21 @@
 """Steps are passed and cases decided, on what was seen and on what is valid that day."""
 
-from tests.support.hall import WITHOUT_LEASE, Hall, application, keyed, problem, stuck, untouched, upload
+from typing import Any
+
+import pytest
+
+from tests.support.hall import (
+    WITHOUT_LEASE,
+    Hall,
+    application,
+    hidden_field,
+    keyed,
+    problem,
+    session,
+    stuck,
+    untouched,
+    upload,
+)
 from tests.support.installation import HELD
 
 
@@ -121,3 +136,68 @@ def test_nothing_is_approved_on_a_certificate_that_was_revoked_meanwhile(fresh_h
         n=number,
     )
     assert [tuple(use) for use in uses] == [("officer-1", "deciding the case", True)] * len(HELD)
+
+
+def decide_on_the_page(hall: Hall, task: str, officer: dict[str, str], **typed: str) -> Any:
+    """What the browser sends, with a line end as browsers send it, and what comes back."""
+    cookie = session(officer)
+    hall.client.post(f"/api/v1/tasks/{task}/claim", headers=officer)
+    path = f"/desk/tasks/{task}"
+    token = hidden_field(hall, path, cookie)
+    version = str(hall.installation.value("SELECT version FROM approval.tasks WHERE id = :t", t=task))
+    return hall.client.post(
+        f"{path}/decision",
+        headers={**cookie, "Accept": "text/html"},
+        data={"csrf_token": token, "if_match": version, **typed},
+        follow_redirects=False,
+    )
+
+
+@pytest.fixture
+def deciding_task(hall: Hall) -> str:
+    """The second step of a case, which decides."""
+    who, headers = hall.citizen()
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.installation.pump()
+    hall.installation.work_task(number)
+    hall.installation.pump()
+    return str(
+        hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n AND decides", n=number)
+    )
+
+
+def test_a_line_end_counts_once(hall: Hall, deciding_task: str) -> None:
+    lines = "\r\n".join(["甲" * 38] * 51)
+    assert len(lines.replace("\r\n", "\n")) < 2000 < len(lines) + 2
+    answer = decide_on_the_page(
+        hall, deciding_task, hall.officer("officer-1"), outcome="denied", reason="乙" * 10 + "\r\n" + lines
+    )
+    assert answer.status_code == 303, answer.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ({"outcome": "denied", "reason": "长" * 2001}, "reason"),
+        ({"outcome": "", "reason": "写了很久的理由"}, "outcome-approved"),
+        ({"reason": "写了很久的理由"}, "outcome-approved"),
+        ({"outcome": "denied", "reason": "许\u202e可"}, "reason"),
+        ({"outcome": "denied", "reason": "\u200b\u3164"}, "reason"),
+    ],
+)
+def test_no_refused_page_loses_what_was_typed(
+    hall: Hall, deciding_task: str, typed: dict[str, str], code: str
+) -> None:
+    officer = hall.officer("officer-1")
+    answer = decide_on_the_page(hall, deciding_task, officer, **typed)
+    assert answer.status_code == 422
+    assert f'href="#{code}"' in answer.text
+    assert typed["reason"] in answer.text
+
+
+def test_whoever_comes_second_keeps_what_they_wrote(hall: Hall, deciding_task: str) -> None:
+    first, second = hall.officer("officer-1"), hall.officer("officer-2")
+    hall.client.post(f"/api/v1/tasks/{deciding_task}/claim", headers=first)
+    answer = decide_on_the_page(hall, deciding_task, second, outcome="denied", reason="第二个人的理由")
+    assert answer.status_code == 409
+    assert "第二个人的理由" in answer.text

@@ -4,15 +4,17 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.intake.errors import AgentNotAllowed
 from services.intake.rules.identity import check_character
 from services.intake.rules.submission import (
     check_submission,
     is_email,
-    is_phone,
     named_people,
     normalise_phone,
+    phone_problem,
 )
 from shared.catalogue.matter import AgentPolicy, FactSource, HolderRole, Matter
 from shared.errors import FieldError, Invalid
@@ -26,10 +28,24 @@ def id_number(birth: str, serial: str = "851") -> str:
 
 ADULT, CHILD, ELDER = id_number("19900307"), id_number("20101124"), id_number("19661123")
 AGENT = {"name": "王五", "id_number": id_number("19850101"), "phone": "13900139000"}
+PERSON = {
+    "properties": {
+        "id_number": {"type": "string", "format": "id-number"},
+        "phone": {"type": "string", "format": "mobile"},
+        "email": {"type": "string", "format": "email"},
+    }
+}
 SCHEMA = {
     "properties": {
-        "resided_since": {"type": "string", "x-not-future": True, "x-at-least-months-ago": 6},
-        "stays": {"items": {"properties": {"from": {"type": "string", "x-not-future": True}}}},
+        "applicant": PERSON,
+        "agent": PERSON,
+        "resided_since": {
+            "type": "string",
+            "format": "date",
+            "x-not-future": True,
+            "x-at-least-months-ago": 6,
+        },
+        "stay": {"properties": {"from": {"type": "string", "format": "date", "x-not-future": True}}},
     }
 }
 
@@ -87,14 +103,14 @@ def test_all_wrong_fields_are_told_at_once() -> None:
         "123",
         agent=AGENT | {"id_number": "110105491231002"},
         resided_since="2026-11-24",
-        stays=[{"from": "2026-11-01"}, {"from": "2027-01-01"}],
+        stay={"from": "2027-01-01"},
     )
     assert errors(data) == {
         "/applicant/id_number": "id-number.check-digit",
         "/applicant/phone": "phone.invalid",
         "/agent/id_number": "id-number.fifteen-digits",
         "/resided_since": "date.in-future",
-        "/stays/1/from": "date.in-future",
+        "/stay/from": "date.in-future",
     }
 
 
@@ -141,20 +157,42 @@ def test_the_applicant_is_not_their_own_agent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "valid", "kept"),
+    ("text", "problem", "kept"),
     [
-        ("13800138000", True, "13800138000"),
-        ("138 0013 8000", True, "13800138000"),
-        ("+8613800138000", True, "13800138000"),
-        ("+852 5123 4567", True, "+85251234567"),
-        ("1380013800", False, "1380013800"),
-        ("not a number", False, "not a number"),
-        ("", False, ""),
+        ("13800138000", None, "13800138000"),
+        ("138 0013 8000", None, "13800138000"),
+        ("+8613800138000", None, "13800138000"),
+        ("+852 5123 4567", None, "+85251234567"),
+        ("+1 (202) 555-0123", None, "+12025550123"),
+        ("1380013800", "invalid", "1380013800"),
+        ("not a number", "invalid", "not a number"),
+        ("138OOI38OOO", "invalid", "138OOI38OOO"),
+        ("13800138000 ext. 5", "invalid", "13800138000 ext. 5"),
+        ("tel:13800138000", "invalid", "tel:13800138000"),
+        ("0571 8765 4321", "landline", "57187654321"),
+        ("+852 2123 4567", "landline", "+85221234567"),
+        ("", "invalid", ""),
     ],
 )
-def test_phones(text: str, valid: bool, kept: str) -> None:
-    assert is_phone(text) is valid
+def test_phones(text: str, problem: str | None, kept: str) -> None:
+    assert phone_problem(text) == problem
     assert normalise_phone(text) == kept
+
+
+@given(st.text(alphabet="0123456789+abcOIl () -.", max_size=20))
+def test_a_phone_has_no_letters(text: str) -> None:
+    if any(char.isalpha() for char in text):
+        assert phone_problem(text) == "invalid"
+
+
+def test_no_child_acts_for_others() -> None:
+    child = AGENT | {"id_number": CHILD}
+    assert errors(form(ELDER, agent=child)) == {"/agent/id_number": "agent.is-minor"}
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0999-12-31", "1899-12-31"])
+def test_a_date_of_which_nobody_can_tell(day: str) -> None:
+    assert errors(form(resided_since=day)) == {"/resided_since": "date.too-early"}
 
 
 @pytest.mark.parametrize(

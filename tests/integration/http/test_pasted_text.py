@@ -1,0 +1,108 @@
+"""What people paste is cleaned and then judged; what shows something else than it says is refused."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.hall import Hall, application
+from tests.support.installation import Citizen
+
+
+def applicant(who: Citizen, **changed: str) -> dict[str, str]:
+    return {"name": who.name, "id_number": who.id_number, "phone": who.phone, **changed}
+
+
+def grouped(text: str, *cuts: int, by: str = " ") -> str:
+    parts = [text[a:b] for a, b in zip((0, *cuts), (*cuts, None), strict=True)]
+    return by.join(parts)
+
+
+def full_width(text: str) -> str:
+    return "".join(chr(ord(char) + 0xFEE0) for char in text)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        lambda text: grouped(text, 6, 14),
+        lambda text: grouped(text, 6, 14, by="\u200b"),
+        lambda text: grouped(text, 4, 8, 12, by="\u00a0"),
+        lambda text: grouped(text, 6, 14, by="-"),
+        lambda text: f"\ufeff{full_width(text)}\u3000",
+        str.lower,
+    ],
+)
+def test_an_id_number_is_taken_as_it_was_pasted(hall: Hall, typed: Any) -> None:
+    who, headers = hall.citizen()
+    sent = applicant(who, id_number=typed(who.id_number), phone=grouped(who.phone, 3, 7))
+    answer = hall.apply(headers, application(who, applicant=sent))
+    assert answer.status_code == 201, answer.text
+    assert hall.case(headers, answer.json()["number"])["number"] == answer.json()["number"]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        lambda number, code: (grouped(number, 6, 12), grouped(code, 8, 16, 24)),
+        lambda number, code: (f"{number}\u200b", f"\u00a0{code.upper()}"),
+        lambda number, code: (full_width(number), full_width(code)),
+        lambda number, code: (grouped(number.lower(), 6, by="-"), grouped(code, 16, by="\n")),
+    ],
+)
+def test_a_pasted_number_finds_its_case(hall: Hall, typed: Any) -> None:
+    who, headers = hall.citizen()
+    receipt = hall.apply(headers, application(who)).json()
+    number, code = typed(receipt["number"], receipt["query_code"])
+    found = hall.client.post("/api/v1/cases/lookup", json={"number": number, "query_code": code})
+    assert found.json().get("number") == receipt["number"], found.text
+    page = hall.client.post(
+        "/lookup", data={"number": number, "query_code": code}, headers={"Accept": "text/html"}
+    )
+    assert page.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"name": "\u200b\u3164"}, "/applicant/name", None),
+        ({"name": "\u2800"}, "/applicant/name", "shows-nothing"),
+        ({"name": "张\u202e三"}, "/applicant/name", "bad-character"),
+        ({"name": "\u2067张三\u2069"}, "/applicant/name", "bad-character"),
+        ({"phone": "138OOI38OOO"}, "/applicant/phone", "phone.invalid"),
+        ({"phone": "0571 8765 4321"}, "/applicant/phone", "phone.landline"),
+        ({"email": "a\u202eb@example.org"}, "/applicant/email", None),
+    ],
+)
+def test_what_shows_something_else_is_refused(
+    hall: Hall, change: dict[str, str], pointer: str, code: str | None
+) -> None:
+    who, headers = hall.citizen()
+    answer = hall.apply(headers, application(who, applicant=applicant(who, **change)))
+    if pointer == "/applicant/email":
+        assert answer.status_code == 201, "an address is cleaned of it"
+        return
+    assert answer.status_code == 422
+    found = {error["pointer"].removeprefix("/form"): error["code"] for error in answer.json()["errors"]}
+    assert pointer in found
+    assert code is None or found[pointer] == code
+
+
+def test_an_address_of_nothing_is_none(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    residence = {"address": "\u2800 \u3164", "kind": "rented", "since": "2024-03-01"}
+    answer = hall.apply(headers, application(who, residence=residence))
+    assert answer.status_code == 422
+
+
+def test_what_nobody_sees_is_not_kept(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    residence = {"address": " 文三路\u200b 1 号\ufeff ", "kind": "rented", "since": "２０２４-03-01"}
+    number = hall.apply(headers, application(who, residence=residence)).json()["number"]
+    hall.installation.pump()
+    task = hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number)
+    read = hall.client.get(f"/api/v1/tasks/{task}", headers=hall.officer("officer-1")).json()
+    assert read["application"]["form"]["residence"] == {
+        "address": "文三路 1 号",
+        "kind": "rented",
+        "since": "2024-03-01",
+    }
