@@ -15,7 +15,8 @@ from uuid import uuid4
 from deploy.standins.fault_switch import Door, FaultSwitch, Lie
 from deploy.standins.ledger import BEIJING, Ledger, Taken
 
-_PHONE = re.compile(r"(?:\+?86)?(1[3-9]\d{9})")
+_PHONE = re.compile(r"(?:\+?86)?(1[3-9]\d{9}|(?!86)[1-9]\d{6,14})")
+"""Of the mainland with or without its prefix, others as country and number."""
 _CLOCK_TOLERANCE = timedelta(minutes=15)
 _WAITING, _FAILED, _DELIVERED = 1, 2, 3
 _STATUS_OF_LIE = {Lie.FAILED: _FAILED, Lie.WAITING: _WAITING}

@@ -322,7 +322,8 @@ def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:
         certificates=views,
         uploads={code: UUID(upload) for code, upload in case.uploads.items()},
         consented=case.consented,
-        on=legal_day(unit.legal),
+        # As things stood when the citizen acted, however long the fact was on its way.
+        on=legal_day(case.last_received_at),
     )
 
 

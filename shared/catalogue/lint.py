@@ -22,7 +22,7 @@ from shared.catalogue.lint_steps import step_findings
 from shared.catalogue.matter import HolderRole, Material, Matter
 from shared.catalogue.pointers import FormField
 from shared.catalogue.positions import Loc
-from shared.catalogue.terms import AgentGround, Limit, Necessity, ProjectType, SourceKind, TimeUnit
+from shared.catalogue.terms import AgentGround, DayOff, Limit, Necessity, ProjectType, SourceKind, TimeUnit
 from shared.events import Fact, fact_classes
 
 APPLICANT = "applicant"
@@ -58,6 +58,10 @@ def _limits(matter: Matter) -> Iterator[Finding]:
                 (*loc, "amount"),
                 "the amount does not fit the unit",
                 "0 for instant, 1 or more for all others",
+            )
+        if limit.on_day_off is not DayOff.NEXT_WORKING_DAY and limit.unit is not TimeUnit.NATURAL_DAY:
+            yield Finding(
+                (*loc, "on_day_off"), "only natural days can end on a day off", "take it out of this limit"
             )
     if not matter.promised_limit.surely_within(matter.legal_limit):
         yield Finding(

@@ -88,6 +88,15 @@ class TimeUnit(StrEnum):
     INSTANT = "instant"
 
 
+class DayOff(StrEnum):
+    """What becomes of a limit in natural days whose last day is one on which nobody works."""
+
+    NEXT_WORKING_DAY = "next_working_day"
+    """It ends on the next working day (民法典 art. 203)."""
+    THAT_DAY = "that_day"
+    """It ends on that day, since a rule of its own says so."""
+
+
 class Necessity(StrEnum):
     """必要性: required, optional, or required but allowed to follow later (容缺后补)."""
 
@@ -206,13 +215,20 @@ class Limit(Part):
     amount: Count
     """How many units; 0 for `instant` only."""
     unit: TimeUnit
+    on_day_off: DayOff = DayOff.NEXT_WORKING_DAY
+    """For natural days only."""
     basis: Text | None = None
     """The provision that sets it, and how it is counted."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether its end moves to the next working day."""
+        return self.unit is TimeUnit.NATURAL_DAY and self.on_day_off is DayOff.NEXT_WORKING_DAY
 
     def surely_within(self, other: Self) -> bool:
         """Whether this limit ends no later than the other one, whatever the calendar looks like."""
         if self.unit is other.unit:
-            return self.amount <= other.amount
+            return self.amount <= other.amount and (other.moves or not self.moves)
         if self.unit is TimeUnit.INSTANT:
             return True
         if (self.unit, other.unit) == (TimeUnit.NATURAL_DAY, TimeUnit.WORKING_DAY):

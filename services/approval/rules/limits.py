@@ -1,4 +1,5 @@
-"""Due dates (行政许可法 art. 82, 民法典 art. 201): the first day does not count, the last counts whole.
+"""Due dates (行政许可法 art. 82, 民法典 art. 201, 203): the first day does not count, the last counts whole, and
+natural days do not end on a day off.
 
 Days end at 24:00 in Beijing; we say 23:59:59 of the day, so that the date reads right in every list.
 """
@@ -29,7 +30,7 @@ def due_at(start: datetime, limit: Limit, calendar: WorkCalendar) -> Due:
     _check_aware(start)
     if limit.unit is TimeUnit.HOUR:
         return Due(start.astimezone(UTC) + timedelta(hours=limit.amount), False)
-    return _days_after(legal_day(start), limit.amount, limit.unit, calendar)
+    return _days_after(legal_day(start), limit, calendar)
 
 
 def days_counted(start: datetime, limit: Limit) -> DayRange:
@@ -58,15 +59,21 @@ def light(due: datetime, at: datetime, calendar: WorkCalendar | None = None) -> 
     return YELLOW if today >= warn_on else GREEN
 
 
-def _days_after(day: date, count: int, unit: TimeUnit, calendar: WorkCalendar) -> Due:
-    """The end of the count-th day after a day; what is due at once (即办) is due that day."""
-    provisional = False
-    while count > 0:
+def _days_after(day: date, limit: Limit, calendar: WorkCalendar) -> Due:
+    """The end of the last day that is counted; what is due at once (即办) is due that day."""
+    provisional, left = False, limit.amount
+    # A day that is guessed to be free moves the due date just as one that is guessed to be worked.
+    while left > 0:
         day += _DAY
-        working, guessed = calendar.is_working(day) if unit is TimeUnit.WORKING_DAY else (True, False)
-        # A day that is guessed to be free moves the due date just as one that is guessed to be worked.
+        working, guessed = calendar.is_working(day) if limit.unit is TimeUnit.WORKING_DAY else (True, False)
         provisional = provisional or guessed
-        count -= working
+        left -= working
+    while limit.moves:
+        working, guessed = calendar.is_working(day)
+        provisional = provisional or guessed
+        if working:
+            break
+        day += _DAY
     return Due(datetime.combine(day, time(23, 59, 59), LEGAL_ZONE).astimezone(UTC), provisional)
 
 

@@ -44,6 +44,7 @@ _NOT_NOW: tuple[tuple[str, float], ...] = (
 # Codes of a gateway that stumbled; they do not say before or after it took the message.
 _STUMBLED = ("isp.", "InternalError", "ServiceUnavailable", "UnknownError")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,79}")
+_MAINLAND = re.compile(r"1[3-9][0-9]{9}")
 _REFERENCE = re.compile(r"[A-Za-z0-9^_-]{1,100}")
 
 
@@ -89,8 +90,11 @@ class SmsChannel:
 
     def send(self, message: OutsideMessage) -> Told:
         """Send one SMS. Only an answer that can be read as "taken" or "not taken" counts as one."""
+        number = _number(message.address)
+        if number is None:
+            return Told(SendResult.REFUSED, "number-ambiguous")
         params = {
-            "PhoneNumbers": message.address,
+            "PhoneNumbers": number,
             "SignName": self._settings.sign_name,
             "TemplateCode": self._template_code(message),
             "TemplateParam": json.dumps(sms_params(message.template, message.params), ensure_ascii=False),
@@ -128,7 +132,7 @@ class SmsChannel:
         got = self._gateway.call(
             "QuerySendDetails",
             {
-                "PhoneNumber": message.address,
+                "PhoneNumber": _number(message.address) or "",
                 "SendDate": day.strftime("%Y%m%d"),
                 "PageSize": str(_RECEIPTS_A_PAGE),
                 "CurrentPage": "1",
@@ -149,6 +153,13 @@ class SmsChannel:
 def open_channel(settings: SmsSettings) -> SmsChannel:
     """SMS over this gateway."""
     return SmsChannel(settings)
+
+
+def _number(address: str) -> str | None:
+    """As the gateway documents numbers: eleven digits for the mainland, country and number without a + for
+    others. Some of +1 would then be read as somebody's on the mainland: these have no spelling there."""
+    number = address.removeprefix("+")
+    return None if number != address and _MAINLAND.fullmatch(number) else number
 
 
 def _sent(got: Answered) -> Told:

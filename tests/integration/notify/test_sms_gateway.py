@@ -77,6 +77,25 @@ def test_a_wrong_phone_is_refused_for_good(standin: SmsStandin, channel: SmsChan
     assert times_taken(standin, sent) == 0
 
 
+def test_an_overseas_number_goes_as_the_gateway_documents_it(
+    standin: SmsStandin, channel: SmsChannel
+) -> None:
+    sent = message(phone="+85251234567")
+    assert channel.send(sent).answer is SendResult.ACCEPTED
+    assert channel.ask(sent, today()).answer is SendResult.ACCEPTED
+    assert times_taken(standin, sent) == 1
+
+
+def test_a_number_that_would_reach_somebody_else_is_not_sent(
+    standin: SmsStandin, channel: SmsChannel
+) -> None:
+    # In Maryland, and without its + on the mainland.
+    sent = message(phone="+13015550123")
+    told = channel.send(sent)
+    assert (told.answer, told.reason) == (SendResult.REFUSED, "number-ambiguous")
+    assert times_taken(standin, sent) == 0
+
+
 def test_a_wrong_secret_is_ours_to_mend_and_costs_nobody_a_message(standin: SmsStandin) -> None:
     wrong = standin.settings() | {"access_key_secret": "not the secret"}
     channel = SmsChannel(SmsSettings.model_validate(wrong))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.approval.rules.calendar import DayNotRead, DayRange, WorkCalendar
 from services.approval.rules.limits import days_counted, days_of_light, due_at, light
-from shared.catalogue.terms import Limit, TimeUnit
+from shared.catalogue.terms import DayOff, Limit, TimeUnit
 from shared.legal_time import LEGAL_ZONE, legal_day
 
 SEED = WorkCalendar.of({})
@@ -63,7 +63,12 @@ def test_imported_days_win_and_cannot_be_changed_from_outside() -> None:
         (beijing(2026, 9, 30), 3, TimeUnit.WORKING_DAY, date(2026, 10, 10), False),
         (beijing(2026, 12, 30), 2, TimeUnit.WORKING_DAY, date(2027, 1, 4), True),
         (beijing(2026, 12, 30), 1, TimeUnit.WORKING_DAY, date(2026, 12, 31), False),
-        (beijing(2026, 11, 20), 2, TimeUnit.NATURAL_DAY, date(2026, 11, 22), False),
+        (beijing(2026, 11, 23), 3, TimeUnit.NATURAL_DAY, date(2026, 11, 26), False),
+        # The last day is a Sunday, within a long holiday, a Saturday that is worked, a day nobody announced.
+        (beijing(2026, 11, 20), 2, TimeUnit.NATURAL_DAY, date(2026, 11, 23), False),
+        (beijing(2026, 9, 21), 10, TimeUnit.NATURAL_DAY, date(2026, 10, 8), False),
+        (beijing(2026, 10, 1), 9, TimeUnit.NATURAL_DAY, date(2026, 10, 10), False),
+        (beijing(2026, 12, 29), 3, TimeUnit.NATURAL_DAY, date(2027, 1, 4), True),
         (beijing(2026, 11, 23), 0, TimeUnit.INSTANT, date(2026, 11, 23), False),
     ],
 )
@@ -73,6 +78,11 @@ def test_due_at_the_end_of_the_last_day(
     found = due_at(start, limit(amount, unit), SEED)
     assert found == (beijing(due.year, due.month, due.day, 23, 59, 59), provisional)
     assert found.at.tzinfo is UTC
+
+
+def test_a_rule_of_its_own_lets_natural_days_end_on_a_day_off() -> None:
+    there = Limit(amount=2, unit=TimeUnit.NATURAL_DAY, on_day_off=DayOff.THAT_DAY)
+    assert legal_day(due_at(beijing(2026, 11, 20), there, SEED).at) == date(2026, 11, 22)
 
 
 def test_the_day_of_the_start_is_that_of_beijing() -> None:

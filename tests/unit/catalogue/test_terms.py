@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.catalogue.pointers import MISSING, follow, parts_of, pointer_of
-from shared.catalogue.terms import Limit, Names, TimeUnit, holds, months_after
+from shared.catalogue.terms import DayOff, Limit, Names, TimeUnit, holds, months_after
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_holds(condition: dict[str, tuple[Any, ...]] | None, facts: dict[str, An
     assert holds(condition, facts) is expected
 
 
-def limit(amount: int, unit: str) -> Limit:
-    return Limit(amount=amount, unit=TimeUnit(unit))
+def limit(amount: int, unit: str, on_day_off: DayOff = DayOff.NEXT_WORKING_DAY) -> Limit:
+    return Limit(amount=amount, unit=TimeUnit(unit), on_day_off=on_day_off)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,9 @@ def limit(amount: int, unit: str) -> Limit:
         (limit(25, "hour"), limit(1, "working_day"), False),
         (limit(1, "hour"), limit(0, "instant"), False),
         (limit(1, "natural_day"), limit(48, "hour"), False),
+        (limit(5, "natural_day"), limit(5, "natural_day"), True),
+        (limit(5, "natural_day"), limit(5, "natural_day", DayOff.THAT_DAY), False),
+        (limit(5, "natural_day", DayOff.THAT_DAY), limit(5, "natural_day"), True),
     ],
 )
 def test_a_promise_is_compared_only_where_that_is_sure(promised: Limit, legal: Limit, expected: bool) -> None:
