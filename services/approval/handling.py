@@ -1,5 +1,7 @@
 """What an officer does to a task, for API and pages alike: look, lock, command."""
 
+from base64 import b64decode
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -50,15 +52,33 @@ def decide(
         return view.task_line(task)
 
 
-def read_upload(context: WebContext, task_id: UUID, upload_id: UUID, officer: Principal) -> dict[str, Any]:
-    """A file of the task's case: base64 `content` and `media_type`. Materials notes who read it and why."""
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """A file of a case, and what to call it."""
+
+    content: bytes
+    media_type: str
+    name: str
+    plain_name: str
+
+
+def read_upload(context: WebContext, task_id: UUID, upload_id: UUID, officer: Principal) -> CaseFile:
+    """A file of the task's case, named after its material. Materials notes who read it and why."""
     with unit_of(context.service, "task.look") as unit:
         found = queries.task(unit.session, task_id)
         if found is None or not officer.works_for(found[0].department):
             raise TaskNotFound
-        number = found[1].number
+        case = found[1]
+        number, matter = case.number, unit.context.matters.get(case.matter, case.matter_version)
     reading = {"case": number, "reader": officer.subject, "purpose": view.PURPOSE}
-    return context.service.asker.ask("materials", "read_upload", {"upload": str(upload_id), **reading})
+    read = context.service.asker.ask("materials", "read_upload", {"upload": str(upload_id), **reading})
+    material: str = read["material"]
+    return CaseFile(
+        content=b64decode(read["content"]),
+        media_type=read["media_type"],
+        name=f"{number}-{matter.material(material).names.zh}",
+        plain_name=f"{number}-{material}",
+    )
 
 
 def _lock(unit: Unit, task_id: UUID, officer: Principal) -> tuple[Task, Case]:

@@ -1,6 +1,5 @@
 """The officer's pages: queue and task, rendered on the server; they work without JavaScript."""
 
-from base64 import b64decode
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,6 +15,7 @@ from shared.bus.unit import unit_of
 from shared.errors import AppError, FieldError, Invalid
 from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.downloads import attachment
 from shared.http.paging import Cursor
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
@@ -79,11 +79,7 @@ def page_router(context: WebContext) -> APIRouter:
     def open_upload(task_id: UUID, upload_id: UUID, officer: Officer) -> Response:
         """A file of the case; the reading is noted by materials."""
         found = handling.read_upload(context, task_id, upload_id, officer)
-        headers = {
-            "Content-Disposition": f'attachment; filename="{upload_id}"',
-            "Cache-Control": "no-store",
-        }
-        return Response(b64decode(found["content"]), media_type=found["media_type"], headers=headers)
+        return attachment(found.content, found.media_type, name=found.name, plain_name=found.plain_name)
 
     return router
 

@@ -8,7 +8,13 @@ from math import ceil
 from uuid import UUID, uuid5
 
 from services.materials import queries
-from services.materials.errors import UploadEmpty, UploadNotFound, UploadsUntaken, UploadTypeNotAllowed
+from services.materials.errors import (
+    UploadEmpty,
+    UploadLocked,
+    UploadNotFound,
+    UploadsUntaken,
+    UploadTypeNotAllowed,
+)
 from services.materials.models import (
     Case,
     Certificate,
@@ -30,7 +36,7 @@ from services.materials.rules.matching import (
     keep_met,
     match,
 )
-from services.materials.rules.media import media_type_of
+from services.materials.rules.media import is_locked, media_type_of
 from shared import metrics
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
@@ -169,14 +175,18 @@ def issue_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
 def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
     """Keep a citizen's file, sealed, under a generated id. The type is read from the content, not the name.
 
-    Raises UploadEmpty, UploadTypeNotAllowed, and UploadsUntaken for whoever would keep more than MOST_UNTAKEN
-    files or MOST_UNTAKEN_BYTES that no case took.
+    Raises UploadEmpty, UploadTypeNotAllowed, UploadLocked, and UploadsUntaken for whoever would keep more
+    than MOST_UNTAKEN files or MOST_UNTAKEN_BYTES that no case took.
     """
     if not content:
         raise UploadEmpty
     media_type = media_type_of(content)
     if media_type is None:
         raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
+    if is_locked(content):
+        raise UploadLocked(
+            "请去掉打开密码后重新上传。", "Please take the password off and upload the file again."
+        )
     _check_quota(unit, owner, len(content))
     upload_id = new_id()
     # A browser may say any alphabet for the name, and some hold characters that no other can write.
@@ -267,21 +277,31 @@ def lost_certificates(unit: Unit, number: str, reader: str, purpose: str) -> lis
     return sorted(material for material, certificate in matched if not is_valid(_view(certificate), today))
 
 
-def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: str) -> tuple[bytes, str]:
-    """A file of a case for whoever handles it: content and media type; the reading is noted.
+@dataclass(frozen=True, slots=True)
+class ReadUpload:
+    """A file of a case, and as which material it was brought."""
+
+    content: bytes
+    media_type: str
+    material: str
+
+
+def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: str) -> ReadUpload:
+    """A file of a case for whoever handles it; the reading is noted.
 
     Raises UploadNotFound for a file of another case.
     """
-    upload = queries.upload_of_case(unit.session, upload_id, number)
-    if upload is None:
+    found = queries.upload_of_case(unit.session, upload_id, number)
+    if found is None:
         raise UploadNotFound
+    material, upload = found
     unit.session.add(
         UploadRead(upload=upload_id, case_no=number, reader=reader, purpose=purpose, read_at=unit.legal)
     )
     content = unit.context.vault.open_bytes(
         upload.sealed_content, table="uploads", row=upload_id, column="sealed_content"
     )
-    return content, upload.media_type
+    return ReadUpload(content, upload.media_type, material)
 
 
 def _brought(events: Sequence[Event]) -> set[UUID]:

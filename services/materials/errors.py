@@ -21,6 +21,12 @@ class UploadEmpty(Invalid):
     title_en = "The file is empty"
 
 
+class UploadLocked(Invalid):
+    code = "upload.locked"
+    title_zh = "文件设有打开密码"
+    title_en = "The file needs a password to be opened"
+
+
 class UploadsUntaken(TooManyRequests):
     code = "upload.too-many-untaken"
     title_zh = "未使用的附件过多"

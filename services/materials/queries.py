@@ -119,12 +119,13 @@ def matched_certificates(session: Session, number: str) -> list[tuple[str, Certi
     return [(row[0], row[1]) for row in rows]
 
 
-def upload_of_case(session: Session, upload_id: UUID, number: str) -> Upload | None:
-    """An upload, if it belongs to this case."""
+def upload_of_case(session: Session, upload_id: UUID, number: str) -> tuple[str, Upload] | None:
+    """The material as which an upload was brought, and the upload, if it belongs to this case."""
     case = session.get(Case, number)
-    if case is None or str(upload_id) not in case.uploads.values():
-        return None
-    return session.get(Upload, upload_id)
+    brought = {} if case is None else {upload: code for code, upload in case.uploads.items()}
+    material = brought.get(str(upload_id))
+    upload = session.get(Upload, upload_id) if material is not None else None
+    return (material, upload) if material is not None and upload is not None else None
 
 
 def certificate_by_identifier(session: Session, identifier: str) -> UUID | None:

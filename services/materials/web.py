@@ -16,6 +16,7 @@ from shared.bus.idempotency import answer_once
 from shared.bus.unit import unit_of
 from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.downloads import attachment
 from shared.http.idempotency import fingerprint, require_key
 
 
@@ -45,10 +46,14 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     def read_upload(params: Params) -> Params:
         """One upload of a case, for whoever handles it; the reading is noted by materials."""
         with unit_of(context, "materials.read_upload") as unit:
-            content, media_type = commands.read_upload(
+            read = commands.read_upload(
                 unit, UUID(params["upload"]), params["case"], params["reader"], params["purpose"]
             )
-            return {"content": b64encode(content).decode(), "media_type": media_type}
+            return {
+                "content": b64encode(read.content).decode(),
+                "media_type": read.media_type,
+                "material": read.material,
+            }
 
     def still_valid(params: Params) -> Params:
         """Which certificates matched for a case are not valid any more on the day of asking; it is a use."""
@@ -102,7 +107,9 @@ def router(context: WebContext) -> APIRouter:
             content = context.service.vault.open_bytes(
                 found.sealed_content, table="uploads", row=upload_id, column="sealed_content"
             )
-            return attachment(content, found.media_type, str(upload_id))
+            return attachment(
+                content, found.media_type, name=f"附件-{upload_id}", plain_name=f"upload-{upload_id}"
+            )
 
     return api
 
@@ -111,12 +118,6 @@ def owner_of(citizen: Any) -> UUID:
     """The person behind a citizen's log-in."""
     assert isinstance(citizen.person_ref, UUID)
     return citizen.person_ref
-
-
-def attachment(content: bytes, media_type: str, name: str) -> Response:
-    """A file that no browser will run or show in our origin."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response(content, media_type=media_type, headers=headers)
 
 
 def _receipt(upload: Any) -> dict[str, Any]:

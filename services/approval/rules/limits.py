@@ -1,5 +1,5 @@
-"""Due dates (行政许可法 art. 82, 民法典 art. 201, 203): the first day does not count, the last counts whole, and
-natural days do not end on a day off.
+"""Due dates (行政许可法 art. 82, 民法典 art. 201, 203): the first day does not count, the last counts whole,
+and natural days do not end on a day off.
 
 Days end at 24:00 in Beijing; we say 23:59:59 of the day, so that the date reads right in every list.
 """

@@ -1,7 +1,12 @@
-"""The type of a file by what it holds, never by its name: PDF, JPEG and PNG, or nothing."""
+"""The type of a file by what it holds, never by its name: PDF, JPEG and PNG, or nothing;
+and whether it opens."""
 
+import io
 import re
 import zlib
+
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
 
 PDF, JPEG, PNG = "application/pdf", "image/jpeg", "image/png"
 
@@ -19,6 +24,18 @@ def media_type_of(content: bytes) -> str | None:
     if _is_png(content):
         return PNG
     return JPEG if _is_jpeg(content) else None
+
+
+def is_locked(content: bytes) -> bool:
+    """Whether a PDF shows nothing without a password. One that only forbids to print or to copy opens."""
+    if b"/Encrypt" not in content or not _is_pdf(content):
+        return False
+    try:
+        reader = PdfReader(io.BytesIO(content))
+        return reader.is_encrypted and not reader.decrypt("")
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotImplementedError):
+        # Nobody can tell how it is locked, so nobody can open it.
+        return True
 
 
 def _is_pdf(content: bytes) -> bool:

@@ -1,6 +1,7 @@
 """An officer looks at a task of their department; others are not there."""
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
@@ -45,7 +46,12 @@ def test_a_file_of_another_case_is_not_there_for_the_officer(hall: Hall) -> None
     (number, own), (_, other) = cases
     task = str(hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
     officer = hall.officer("officer-1")
-    assert hall.client.get(f"/desk/tasks/{task}/uploads/{own}", headers=officer).content == A_PDF
+    file = hall.client.get(f"/desk/tasks/{task}/uploads/{own}", headers=officer)
+    assert file.content == A_PDF
+    name = quote(f"{number}-房屋租赁合同.pdf")
+    assert file.headers["content-disposition"] == (
+        f"attachment; filename=\"{number}-lease_contract.pdf\"; filename*=UTF-8''{name}"
+    )
     nothing = str(uuid4())
     with untouched(hall):
         answers = [

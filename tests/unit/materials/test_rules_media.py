@@ -1,13 +1,15 @@
 """The type of a file comes from its bytes; what only looks alike is nothing."""
 
+import io
 import struct
 import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pypdf import PdfWriter
 
-from services.materials.rules.media import media_type_of
+from services.materials.rules.media import is_locked, media_type_of
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -75,3 +77,29 @@ def test_other_and_broken_files_are_nothing(content: bytes) -> None:
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"%PDF-1.4"]))
 def test_any_bytes_get_an_answer(content: bytes, magic: bytes) -> None:
     assert media_type_of(magic + content) in {None, *GOOD}
+
+
+def locked_pdf(user_password: str) -> bytes:
+    writer = PdfWriter()
+    writer.add_blank_page(72, 72)
+    writer.encrypt(user_password, "owner", algorithm="AES-256")
+    written = io.BytesIO()
+    writer.write(written)
+    return written.getvalue()
+
+
+def test_a_pdf_that_needs_a_password_is_told() -> None:
+    assert is_locked(locked_pdf("secret"))
+
+
+def test_a_pdf_that_may_only_not_be_printed_opens() -> None:
+    printed = locked_pdf("")
+    assert media_type_of(printed) == "application/pdf"
+    assert not is_locked(printed)
+    assert not is_locked(PDF)
+
+
+@given(st.binary(max_size=200))
+def test_whatever_stands_where_the_lock_should_is_answered(rest: bytes) -> None:
+    broken = PDF.replace(b"trailer<<", b"trailer<</Encrypt " + rest)
+    assert is_locked(broken) in (True, False)

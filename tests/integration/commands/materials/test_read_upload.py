@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.materials.commands import keep_upload, load_checklists, match_materials, read_upload
+from services.materials.commands import ReadUpload, keep_upload, load_checklists, match_materials, read_upload
 from services.materials.errors import UploadNotFound
 from shared.bus.unit import unit_of
 from tests.support.commands import event_of, handle, new_number, person_of, row, rows, submitted
@@ -21,14 +21,14 @@ def case_with_file(made: Installation) -> tuple[str, UUID]:
     return number, upload_id
 
 
-def read(made: Installation, upload_id: UUID, number: str) -> tuple[bytes, str]:
+def read(made: Installation, upload_id: UUID, number: str) -> ReadUpload:
     with unit_of(made.context("materials"), "test.read") as unit:
         return read_upload(unit, upload_id, number, "officer-1", "deciding the case")
 
 
 def test_a_file_of_the_case_is_read_and_the_reading_noted(made: Installation) -> None:
     number, upload_id = case_with_file(made)
-    assert read(made, upload_id, number) == (A_PDF, "application/pdf")
+    assert read(made, upload_id, number) == ReadUpload(A_PDF, "application/pdf", "lease_contract")
     note = row(made, "materials.upload_reads", upload=upload_id)
     assert (note.case_no, note.reader, note.purpose) == (number, "officer-1", "deciding the case")
 
