@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import and_, bindparam, select, text, tuple_
@@ -61,6 +62,14 @@ def task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
     return (row[0], row[1]) if row else None
 
 
+class Queued(NamedTuple):
+    """A task in a queue, the region whose days it counts by, and the version of the matter that names it."""
+
+    task: Task
+    region: str
+    matter_version: int
+
+
 def queue(
     session: Session,
     departments: Collection[str],
@@ -68,9 +77,9 @@ def queue(
     after: tuple[datetime, UUID] | None,
     limit: int,
     mine: str | None,
-) -> list[tuple[Task, str]]:
-    """Open tasks of these departments, with `mine` only those of that officer, each with the region whose
-    days it counts by; the earliest due first, a page and one."""
+) -> list[Queued]:
+    """Open tasks of these departments, with `mine` only those of that officer; the earliest due first, a page
+    and one."""
     if not departments:
         return []
     open_ = select(Task.id, QUEUE_DUE.label("due")).where(TASK_OPEN).order_by(QUEUE_DUE, Task.id)
@@ -84,12 +93,12 @@ def queue(
     )
     page = merged([open_.where(one).limit(limit + 1) for one in wanted], "due", "id")
     rows = session.execute(
-        select(Task, Case.region)
+        select(Task, Case.region, Case.matter_version)
         .join(page, page.c.id == Task.id)
         .join(Case, Case.number == Task.case_no)
         .order_by(page.c.due, page.c.id)
     )
-    return [(row[0], row[1]) for row in rows]
+    return [Queued(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,15 @@ def queue(unit: Unit, officer: Principal, *, cursor: str | None, limit: int, min
         limit=limit,
         mine=officer.subject if mine else None,
     )
-    page = page_of(rows, limit, lambda row: (row[0].due_at or queries.NO_DUE_DATE, row[0].id))
-    calendars = _calendars(unit, page.lines)
+    page = page_of(rows, limit, lambda row: (row.task.due_at or queries.NO_DUE_DATE, row.task.id))
+    calendars = _calendars(unit, [(row.task, row.region) for row in page.lines])
     lines = [
-        {**task_line(task), "light": _light(task, unit.legal, calendars[region])}
-        for task, region in page.lines
+        {
+            **task_line(row.task),
+            "light": _light(row.task, unit.legal, calendars[row.region]),
+            "matter_version": row.matter_version,
+        }
+        for row in page.lines
     ]
     return {"tasks": lines, "next": page.next}
 

@@ -35,7 +35,8 @@ def page_router(context: WebContext) -> APIRouter:
         """The queues of the officer's departments."""
         with unit_of(context.service, "tasks.list") as unit:
             found = view.queue(unit, officer, cursor=cursor, limit=_PAGE, mine=mine)
-        matters = context.service.matters.latest_of({task["matter"] for task in found["tasks"]})
+        named = {(task["matter"], task["matter_version"]) for task in found["tasks"]}
+        matters = context.service.matters.get_all(named)
         values = {**found, "mine": mine, "matters": matters}
         return page(context.pages, request, "queue.html", values)
 

@@ -18,6 +18,7 @@ from shared.catalogue.lint_facts import (
     unknown_pointer,
 )
 from shared.catalogue.lint_form import Finding, form_findings
+from shared.catalogue.lint_release import release_findings
 from shared.catalogue.lint_steps import step_findings
 from shared.catalogue.matter import HolderRole, Material, Matter
 from shared.catalogue.pointers import FormField
@@ -43,6 +44,7 @@ def findings(matter: Matter) -> list[Finding]:
         *_materials(matter, domains),
         *step_findings(matter, domains),
         *_notices(matter),
+        *release_findings(matter),
     ]
 
 

@@ -213,6 +213,62 @@ MEANING = [
         "the choice 'rented' has no name",
         "x-enum-names.rented",
     ),
+    (
+        "visits: {count: 0}",
+        "visits: {count: 1, reason: {zh: 甲, en: a}}",
+        "arranges no visit",
+        "leave it out",
+    ),
+    ('amount_cny: "0.00"', 'amount_cny: "20.00"', "decided unpaid", "leave it out"),
+    (
+        "    decides: true\n",
+        "    decides: true\n    parallel: both\n",
+        "runs steps one after another",
+        "leave it out",
+    ),
+    (
+        "    queue: xihu-community.residence\n",
+        "    queue: xihu-community.residence\n    silence_policy: consent\n",
+        "draws nothing from silence",
+        "leave it out",
+    ),
+    (
+        "certificate_types: [id_photo]\n",
+        "certificate_types: [id_photo]\n    necessity: deferrable\n",
+        "asks for everything before it accepts",
+        "leave it out",
+    ),
+    (
+        "certificate_types: [id_photo]\n",
+        "certificate_types: [id_photo]\n    commitment_allowed: true\n",
+        "takes no commitment",
+        "leave it out",
+    ),
+    (
+        "steps:\n",
+        "automatic_decision: {approve_when: {has_agent: false}, basis: 甲}\nsteps:\n",
+        "decides nothing by itself",
+        "leave it out",
+    ),
+    ("          format: email\n", "", "'email' in /applicant is not checked", "format: email"),
+    (
+        "          x-personal: true\n          format: id-number\n",
+        "          x-personal: true\n",
+        "'id_number' in /agent is not",
+        "format: id-number",
+    ),
+    (
+        "          x-personal: true\n          format: mobile\n",
+        "          x-personal: true\n          format: phone\n",
+        "the format 'phone' is not checked",
+        "mobile",
+    ),
+    (
+        "promised_limit: {amount: 5, unit: working_day",
+        "promised_limit: {amount: 5, unit: working_day, on_day_off: that_day",
+        "only natural days can end on a day off",
+        "take it out",
+    ),
     ("title: 邮寄地址", "x-hint: {zh: 甲, en: a} # 邮寄地址", "has no 'title'", "in Chinese"),
 ]
 
