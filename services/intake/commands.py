@@ -188,7 +188,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         consented=matter.consented(form),
         uploads=dict(submission.uploads),
         channel=submission.channel,
-        locale=submission.locale,
+        locale=matter.language_of(form) or submission.locale,
         received_at=unit.legal,
     )
     unit.emit(case, fact)
@@ -280,7 +280,7 @@ def _apply(case: Case, event: Event) -> dict[str, Any]:
             case.closed_at = fact.closed_at
             return {}
         case NoticeSent() as fact:
-            return {"template": fact.template, "channel": fact.channel, "status": fact.status}
+            return {"template": fact.template, "channel": fact.channel, "status": fact.status, "to": fact.to}
         case _:
             return {}
 

@@ -93,9 +93,9 @@ def timeline_line(entry: TimelineEntry) -> dict[str, Any]:
 
 
 def notified(entries: list[TimelineEntry]) -> list[dict[str, Any]]:
-    """What the citizen was told, by which channel, and whether it arrived."""
+    """Who was told what, by which channel, and whether it arrived."""
     return [
-        {key: entry.details[key] for key in ("channel", "template", "status")}
+        {key: entry.details[key] for key in ("channel", "template", "status", "to")}
         for entry in entries
         if entry.fact == "notice-sent"
     ]

@@ -45,7 +45,7 @@ def remember_case(unit: Unit, event: Event, loaded: Addressees) -> None:
         sequence=0,
         matter=fact.matter,
         matter_version=fact.matter_version,
-        recipient=fact.applicant,
+        people={role: str(person) for role, person in fact.holders.items()},
         locale=fact.locale,
     )
     unit.session.add(case)
@@ -54,18 +54,23 @@ def remember_case(unit: Unit, event: Event, loaded: Addressees) -> None:
 
 
 def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
-    """Make one delivery per channel for the notice that the matter declares for this fact, if any."""
+    """Make one delivery per person and channel for the notice that the matter declares for this fact, if any.
+
+    Whoever has several roles is told once, in the first of them.
+    """
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet(CaseSubmitted)
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    template = matter.template_for(_fact_name(event), event.fact.model_dump(mode="json"))
+    notice = matter.notice_for(_fact_name(event), event.fact.model_dump(mode="json"))
+    if notice is None:
+        return
     params = {
         "number": case.number,
         "matter": matter.names.within(case.locale),
         "date": str(legal_day(_date_of(event))),
     }
-    for plan in plan_notices(template, set_up_channels(unit.context.settings)):
+    for plan in plan_notices(notice, case.people, set_up_channels(unit.context.settings)):
         _deliver(unit, event, case, plan, params)
 
 
@@ -80,20 +85,21 @@ def note_answer(
     if then.state in SETTLED:
         delivery.sent_at = unit.wall if then.state is DeliveryState.SENT else None
         if then.state is not DeliveryState.NO_CONTACT:
-            _say(unit, case, delivery.template, delivery.channel, then.state)
+            _say(unit, case, delivery, then.state)
     unit.after_commit(metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc)
 
 
 def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dict[str, Any]) -> None:
     # The id follows from fact, person, channel and template: the same intent is the same row, always.
-    delivery_id = uuid5(NAMESPACE_URL, f"{event.id}/{case.recipient}/{plan.channel}/{plan.template}")
+    delivery_id = uuid5(NAMESPACE_URL, f"{event.id}/{plan.person}/{plan.channel}/{plan.template}")
     in_app = plan.channel == IN_APP
     unit.append(
         Delivery,
         id=delivery_id,
         case_no=case.number,
         fact=event.id,
-        recipient=case.recipient,
+        recipient=plan.person,
+        role=plan.role,
         channel=plan.channel,
         template=plan.template,
         locale=case.locale,
@@ -113,18 +119,21 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
     unit.append(
         InboxMessage,
         id=delivery_id,
-        recipient=case.recipient,
+        recipient=plan.person,
         case_no=case.number,
         title=title,
         body=body,
         sent_at=unit.legal,
     )
     unit.after_commit(metrics.NOTIFICATIONS.labels(plan.channel, DeliveryState.SENT).inc)
-    _say(unit, case, plan.template, plan.channel, DeliveryState.SENT)
+    _say(unit, case, plan, DeliveryState.SENT)
 
 
-def _say(unit: Unit, case: Case, template: str, channel: str, status: DeliveryState) -> None:
-    unit.emit(case, NoticeSent(template=template, channel=channel, status=status, sent_at=unit.legal))
+def _say(unit: Unit, case: Case, told: NoticePlan | Delivery, status: DeliveryState) -> None:
+    fact = NoticeSent(
+        template=told.template, channel=told.channel, status=status, sent_at=unit.legal, to=told.role
+    )
+    unit.emit(case, fact)
 
 
 def _fact_name(event: Event) -> str:

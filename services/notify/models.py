@@ -24,7 +24,8 @@ class Case(CaseRow, Base):
 
     matter: Mapped[str] = mapped_column(String(100))
     matter_version: Mapped[int] = mapped_column(Integer)
-    recipient: Mapped[UUID] = mapped_column(Uuid)
+    people: Mapped[dict[str, str]] = mapped_column(JSONB)
+    """Holder role -> person_ref."""
     locale: Mapped[str] = mapped_column(String(10))
 
 
@@ -40,6 +41,8 @@ class Delivery(Base):
     case_no: Mapped[str] = mapped_column(String(50))
     fact: Mapped[UUID] = mapped_column(Uuid)
     recipient: Mapped[UUID] = mapped_column(Uuid)
+    role: Mapped[str] = mapped_column(String(60))
+    """In the case."""
     channel: Mapped[str] = mapped_column(String(40))
     template: Mapped[str] = mapped_column(String(60))
     locale: Mapped[str] = mapped_column(String(10))

@@ -27,6 +27,8 @@ from shared.catalogue.terms import AgentGround, DayOff, Limit, Necessity, Projec
 from shared.events import Fact, fact_classes
 
 APPLICANT = "applicant"
+LANGUAGES = frozenset(("zh-CN", "en"))
+"""What notices are written in."""
 
 
 def findings(matter: Matter) -> list[Finding]:
@@ -129,11 +131,26 @@ def _people(matter: Matter) -> Iterator[Finding]:
         yield unknown_pointer(("consent",), matter.consent, fields)
     elif consent.schema.get("type") != "boolean":
         yield Finding(("consent",), "the consent field is not a yes or no", "give it 'type: boolean'")
+    yield from _language(matter, fields)
     if APPLICANT not in matter.holders:
         yield Finding(("holders",), "nobody is the applicant", "declare the holder role 'applicant'")
     for role, holder in matter.holders.items():
         yield from _holder(role, holder, fields)
     yield from _agent(matter)
+
+
+def _language(matter: Matter, fields: Mapping[str, FormField]) -> Iterator[Finding]:
+    if matter.language is None:
+        return
+    field = fields.get(matter.language)
+    if field is None:
+        yield unknown_pointer(("language",), matter.language, fields)
+    elif not set(field.schema.get("enum", [None])) <= LANGUAGES:
+        yield Finding(
+            ("language",),
+            f"{matter.language} can say another language than notices come in",
+            f"let it be one of: {', '.join(sorted(LANGUAGES))}",
+        )
 
 
 def _holder(role: str, holder: HolderRole, fields: Mapping[str, FormField]) -> Iterator[Finding]:
@@ -241,6 +258,10 @@ def _notices(matter: Matter) -> Iterator[Finding]:
             )
             continue
         yield from condition_findings(notice.when, (*loc, "when"), _payload(cls))
+        for role in notice.to:
+            if role not in matter.holders:
+                known = near(role, matter.holders, "roles")
+                yield Finding((*loc, "to"), f"the role '{role}' is not declared", known)
 
 
 def _payload(cls: type[Fact]) -> dict[str, Domain]:

@@ -155,12 +155,14 @@ class ResultCertificate(Part):
 
 
 class Notice(Part):
-    """Which template tells the applicant about a fact; `when` looks into the fact."""
+    """Which template tells whom about a fact; `when` looks into the fact."""
 
     fact: Slug
     """`<service>.<fact-in-past-tense>`, such as `approval.case-decided`."""
     when: Condition | None = None
     template: Slug
+    to: Annotated[tuple[Code, ...], Field(min_length=1)] = ("applicant",)
+    """The holder roles that are told; whoever has two of them is told once."""
 
 
 class Channel(Part):
@@ -252,6 +254,8 @@ class Matter(Part):
     """JSON Schema 2020-12 of the form. Free text says whether it is personal: x-personal."""
     consent: Pointer
     """The form field in which the applicant agrees that certificates are fetched."""
+    language: Pointer | None = None
+    """The form field that says in which language notices come: zh-CN or en."""
     facts: dict[Code, FactSource] = Field(default_factory=dict)
     """The non-identifying answers that events carry and that conditions read."""
     holders: Annotated[dict[Code, HolderRole], Field(min_length=1)]
@@ -323,11 +327,16 @@ class Matter(Part):
             for wanted in member.certificate_types
         )
 
-    def template_for(self, fact: str, payload: Mapping[str, Scalar]) -> str | None:
-        """The notice template for a fact such as `approval.case-decided`; the first that fits, or None."""
+    def language_of(self, form: Mapping[str, Any]) -> str | None:
+        """The language that a valid form asks notices in; None when it does not say."""
+        said = MISSING if self.language is None else follow(form, self.language)
+        return None if said is MISSING else said
+
+    def notice_for(self, fact: str, payload: Mapping[str, Scalar]) -> Notice | None:
+        """The notice about a fact such as `approval.case-decided`; the first that fits, or None."""
         for notice in self.notices:
             if notice.fact == fact and holds(notice.when, payload):
-                return notice.template
+                return notice
         return None
 
     def step(self, code: str) -> Step:

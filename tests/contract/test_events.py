@@ -48,6 +48,7 @@ CODES = frozenset(
         ("NoticeSent", "template"),
         ("NoticeSent", "channel"),
         ("NoticeSent", "status"),
+        ("NoticeSent", "to"),
     }
 )
 """Every place in a fact where text stands, and that it is a code. A new one is added here by whoever has seen
@@ -91,7 +92,9 @@ def test_a_golden_file_replays_through_todays_code(type_: str) -> None:
 
     event = from_json(stored)
 
-    assert to_json(event) == stored
+    said = to_json(event)
+    # What a later release adds stands at its default; nothing that was said is lost.
+    assert said | {"data": {name: said["data"][name] for name in stored["data"]}} == stored
     message = to_message(stored)
     assert message.headers["ce-type"] == type_
     assert from_json(from_message(message.headers, message.content_type, message.body)) == event

@@ -22,12 +22,16 @@ def more_matters(folder: Path) -> list[Path]:
     helper["code"] = OTHER_ROLE
     helper["agent"]["role"] = "helper"
     helper["holders"]["helper"] = helper["holders"].pop("agent")
+    for notice in helper["notices"]:
+        notice["to"] = ["applicant", "helper"]
     for material in helper["materials"]:
         if material.get("holder_role") == "agent":
             material["holder_role"] = "helper"
     nobody = yaml.safe_load(written)
     nobody["code"] = NO_AGENTS
     del nobody["agent"]
+    for notice in nobody["notices"]:
+        del notice["to"]
     found = []
     for matter in (helper, nobody):
         path = folder / f"{matter['code']}.yaml"

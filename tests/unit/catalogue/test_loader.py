@@ -173,7 +173,7 @@ MEANING = [
         "when ground is employment",
         "one step",
     ),
-    ("template: case-accepted}", "when: {state: x}, template: case-accepted}", "'state' is not declared", ""),
+    ("template: case-accepted,", "when: {state: x}, template: case-accepted,", "'state' is not declared", ""),
     (
         "fact: approval.case-accepted",
         "fact: approval.case-acepted",

@@ -176,6 +176,7 @@ def task(**changes: Any) -> dict[str, Any]:
         "id": str(UUID(int=7)),
         "case": NUMBER,
         "matter": "residence_permit.apply",
+        "matter_version": 1,
         "step": "decide",
         "department": "xihu-police",
         "decides": True,
@@ -292,7 +293,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "problems": ("problems.html", {"problems": list(error_classes())}, None),
         "queue": (
             "queue.html",
-            {"tasks": queue, "next": "abc=", "mine": False, "matters": {found.code: found}},
+            {"tasks": queue, "next": "abc=", "mine": False, "matters": {(found.code, found.version): found}},
             OFFICER,
         ),
         "queue-none": ("queue.html", {"tasks": [], "next": None, "mine": True, "matters": {}}, OFFICER),

@@ -19,7 +19,7 @@ def upgrade() -> None:
             last_fact uuid,
             matter varchar(100) NOT NULL,
             matter_version integer NOT NULL,
-            recipient uuid NOT NULL,
+            people jsonb NOT NULL,
             locale varchar(10) NOT NULL
         ) WITH (fillfactor = 80);
         CREATE TABLE notify.deliveries (
@@ -27,6 +27,7 @@ def upgrade() -> None:
             case_no varchar(50) NOT NULL,
             fact uuid NOT NULL,
             recipient uuid NOT NULL,
+            role varchar(60) NOT NULL,
             channel varchar(40) NOT NULL,
             template varchar(60) NOT NULL,
             locale varchar(10) NOT NULL,

@@ -63,7 +63,7 @@ FACTS: list[tuple[Fact, dict[str, Any], dict[str, Any]]] = [
     (
         notify.NoticeSent(template="case-accepted", channel="sms", status="failed", sent_at=RECEIVED),
         {"state": "submitted"},
-        {"template": "case-accepted", "channel": "sms", "status": "failed"},
+        {"template": "case-accepted", "channel": "sms", "status": "failed", "to": "applicant"},
     ),
 ]
 

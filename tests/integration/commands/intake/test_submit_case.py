@@ -91,3 +91,16 @@ def test_nobody_applies_for_somebody_else_and_nobody_becomes_known_by_that(made:
         submit(made, application(stranger)["form"], submitter=uuid4())
     with unit_of(made.context("intake"), "test.read") as unit:
         assert queries.person_by_lookup(unit.session, lookups) is None
+
+
+@pytest.mark.parametrize(
+    ("form", "header", "told"), [("en", "zh-CN", "en"), ("zh-CN", "en", "zh-CN"), (None, "en", "en")]
+)
+def test_notices_come_in_the_language_that_the_form_says(
+    made: Installation, form: str | None, header: str, told: str
+) -> None:
+    said_in_form = {} if form is None else {"language": form}
+    receipt = submit(made, form=application(WHO, **said_in_form)["form"], locale=header)
+    (fact,) = said(made, "intake", receipt.number)
+    assert isinstance(fact, CaseSubmitted)
+    assert fact.locale == told

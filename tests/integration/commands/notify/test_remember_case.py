@@ -17,7 +17,7 @@ def test_the_applicant_is_told_in_their_language(made: Installation, locale: str
     event = event_of(submitted(applicant, locale=locale), number)
     handle(made, "notify", load_addressees, remember_case, event)
     case = row(made, "notify.cases", number=number)
-    assert (case.recipient, case.locale, case.matter_version) == (applicant, locale, 1)
+    assert (case.people, case.locale, case.matter_version) == ({"applicant": str(applicant)}, locale, 1)
     (message,) = rows(made, "notify.inbox_messages", recipient=applicant)
     assert number in message.body
     assert message.title.isascii() is (locale == "en")
@@ -35,3 +35,16 @@ def test_what_goes_outside_is_left_as_a_job_under_the_deliverys_own_key(made: In
     delivery: UUID = deliveries(made, number, "case-submitted")["sms"].id
     assert (job.kind, job.key, job.state) == ("notify.send.sms", str(delivery), "due")
     assert job.payload == {"delivery": str(delivery)}
+
+
+def test_the_agent_is_told_too(made: Installation) -> None:
+    number, applicant, agent = new_number(), uuid4(), uuid4()
+    event = event_of(submitted(applicant, holders={"applicant": applicant, "agent": agent}), number)
+    handle(made, "notify", load_addressees, remember_case, event)
+    for person in (applicant, agent):
+        (message,) = rows(made, "notify.inbox_messages", recipient=person)
+        assert number in message.body
+    sent = [fact for fact in said(made, "notify", number) if isinstance(fact, NoticeSent)]
+    assert [(fact.channel, fact.to) for fact in sent] == [("inbox", "applicant"), ("inbox", "agent")]
+    jobs = rows(made, "notify.jobs", case_no=number)
+    assert len({job.key for job in jobs}) == len(jobs) == 2
