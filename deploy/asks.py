@@ -23,6 +23,7 @@ _OF_THEIR_OWN: MayAsk = {
     },
     "approval": {
         "reasons": ("intake",),
+        "standings": ("materials",),
     },
 }
 

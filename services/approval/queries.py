@@ -130,6 +130,18 @@ def queue_lengths(session: Session, at: datetime, most: int) -> list[QueueLength
     return [QueueLength(*row) for row in session.execute(_LENGTHS, {"at": at, "most": most})]
 
 
+_DECISIONS = (
+    select(Case, Task.outcome)
+    .outerjoin(Task, and_(Task.case_no == Case.number, Task.decides, ~TASK_OPEN))
+    .where(Case.number.in_(bindparam("numbers", expanding=True)))
+)
+
+
+def decisions_of(session: Session, numbers: Collection[str]) -> list[tuple[Case, str | None]]:
+    """Those of these cases that exist, each with the outcome of its deciding step if that is done."""
+    return [(row[0], row[1]) for row in session.execute(_DECISIONS, {"numbers": sorted(numbers)})]
+
+
 def reasons_of(session: Session, number: str) -> list[Task]:
     """The finished tasks of a case that carry reasons."""
     return list(

@@ -1,6 +1,6 @@
 """What an officer sees: queues, and a task with the application and its materials."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from services.approval.rules.calendar import DayRange, WorkCalendar
 from services.approval.rules.limits import days_of_light, light
 from shared.auth.principal import Principal
 from shared.bus.unit import Unit, unit_of
+from shared.events.approval import Decision
 from shared.http.context import WebContext
 from shared.paging import moment, page_of, read_cursor
 
@@ -119,6 +120,22 @@ def reasons(unit: Unit, number: str) -> list[dict[str, Any]]:
         for task in queries.reasons_of(unit.session, number)
         if task.decides and task.sealed_reason is not None
     ]
+
+
+def standings(unit: Unit, numbers: Collection[str]) -> dict[str, dict[str, Any]]:
+    """How each of these cases stands, for who acts on a decision: its matter, the outcome (None before the
+    decision), and the type of certificate that was granted. A case that is not here is left out."""
+    found = {}
+    for case, outcome in queries.decisions_of(unit.session, numbers):
+        matter = unit.context.matters.get(case.matter, case.matter_version)
+        granted = matter.result if outcome == Decision.APPROVED else None
+        found[case.number] = {
+            "matter": case.matter,
+            "matter_version": case.matter_version,
+            "outcome": outcome,
+            "result": granted.certificate_type if granted is not None else None,
+        }
+    return found
 
 
 def _calendars(unit: Unit, lines: Sequence[tuple[Task, str]]) -> dict[str, WorkCalendar]:

@@ -13,11 +13,14 @@ from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Officer
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
+from shared.errors import BadRequest
 from shared.http.again import doors
 from shared.http.body import Body, cleaned
 from shared.http.context import WebContext
 from shared.http.etag import etag_of
 from shared.http.paging import Cursor, Limit
+
+MOST_STANDINGS = 100
 
 
 class Decision(Body):
@@ -35,7 +38,15 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
         with unit_of(context, "approval.reasons") as unit:
             return {"reasons": view.reasons(unit, params["case"])}
 
-    return {"reasons": reasons}
+    def standings(params: Params) -> Params:
+        """How cases stand: matter, decision, and the certificate that was granted. Raises BadRequest for more
+        than MOST_STANDINGS."""
+        if len(params["cases"]) > MOST_STANDINGS:
+            raise BadRequest(detail_en=f"at most {MOST_STANDINGS} cases go into one question")
+        with unit_of(context, "approval.standings") as unit:
+            return {"standings": view.standings(unit, params["cases"])}
+
+    return {"reasons": reasons, "standings": standings}
 
 
 def router(context: WebContext) -> APIRouter:

@@ -1,4 +1,4 @@
-"""Use cases of materials: match, match again after a supply, issue, keep an upload."""
+"""Use cases of materials: match, match again after a supply, order and issue, keep an upload."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,12 @@ from services.materials.models import (
     UseRecord,
 )
 from services.materials.retention import UNTAKEN_FOR
-from services.materials.rules.issuing import certificate_identifier, validity
+from services.materials.rules.issuing import (
+    Standing,
+    certificate_identifier,
+    check_standing,
+    validity,
+)
 from services.materials.rules.matching import (
     CertificateState,
     CertificateView,
@@ -48,6 +53,7 @@ from shared.events.intake import CaseSubmitted, MaterialsSupplied, known_cases
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
 from shared.legal_time import legal_day
 
+ISSUE_JOB = "materials.issue"
 PURPOSE = "matching the materials of a case"
 READER = "materials.match"
 MOST_UNTAKEN, MOST_UNTAKEN_BYTES = 50, 200 * 2**20
@@ -60,7 +66,6 @@ class Checklists:
 
     cases: dict[str, Case]
     certificates: dict[UUID, list[Certificate]]
-    serials: list[int] = field(default_factory=list)
     found: dict[str, dict[str, MaterialOutcome]] = field(default_factory=dict)
     """What the last look at each supplied case found, by material."""
     uploads: dict[UUID, Upload] = field(default_factory=dict)
@@ -79,11 +84,9 @@ def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
         if case.consented:
             holders |= {UUID(str(ref)) for ref in case.holders.values()}
             types |= unit.context.matters.get(case.matter, case.matter_version).certificate_types(case.facts)
-    issuing = sum(isinstance(event.fact, CaseDecided) for event in events)
     return Checklists(
         cases=cases,
         certificates=queries.certificates_of(unit.session, holders, types),
-        serials=queries.next_serials(unit.session, issuing),
         found=_found(unit, supplied),
         uploads=queries.lock_uploads(unit.session, _brought(events)),
     )
@@ -138,16 +141,49 @@ def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
     _record(unit, case, result)
 
 
-def issue_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
-    """Issue the result certificate of an approved case to its applicant."""
+def order_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
+    """Leave the job that issues the result certificate of an approved case. Nothing is issued on the word of
+    a fact alone: the job asks approval."""
     fact = event.fact
     assert isinstance(fact, CaseDecided)
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet(CaseSubmitted)
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    if fact.outcome is not Decision.APPROVED or matter.result is None:
+    if fact.outcome is Decision.APPROVED and matter.result is not None:
+        unit.later(ISSUE_JOB, case.number, {}, case=case.number)
+
+
+@dataclass(slots=True)
+class Orders:
+    """What issuing needs: the cases, how each stands in approval, and which have their certificate."""
+
+    cases: dict[str, Case]
+    standings: Mapping[str, Standing]
+    issued: set[str]
+    serials: list[int]
+
+
+def load_orders(unit: Unit, numbers: Collection[str], standings: Mapping[str, Standing]) -> Orders:
+    """Lock the cases, and take a serial for each certificate that may be issued."""
+    cases = queries.lock_cases(unit.session, numbers)
+    issued = queries.issued_for(unit.session, numbers)
+    granted = [n for n, standing in standings.items() if standing.outcome == Decision.APPROVED]
+    serials = queries.next_serials(unit.session, len({*granted} & {*numbers} - issued))
+    return Orders(cases, standings, issued, serials)
+
+
+def issue_certificate(unit: Unit, number: str, loaded: Orders) -> None:
+    """Issue the result certificate of a case to its applicant, once.
+
+    Raises IssueRefused when approval says that the case does not stand so.
+    """
+    if number in loaded.issued:
         return
+    case = loaded.cases[number]
+    matter = unit.context.matters.get(case.matter, case.matter_version)
+    check_standing(matter, loaded.standings.get(number))
+    assert matter.result is not None
     issued_on = legal_day(unit.legal)
     valid_from, valid_until = validity(matter.result, issued_on)
     certificate = Certificate(

@@ -83,7 +83,11 @@ class Certificate(Base):
     case_no: Mapped[str | None] = mapped_column(String(50))
     recorded_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
-    __table_args__ = (Index("certificates_holder", "holder", "type_code"),)
+    __table_args__ = (
+        Index("certificates_holder", "holder", "type_code"),
+        # A case ends with one certificate.
+        Index("certificates_case", "case_no", unique=True, postgresql_where=text("case_no IS NOT NULL")),
+    )
 
 
 class UseGrant(Base):

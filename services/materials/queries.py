@@ -44,6 +44,14 @@ def next_serials(session: Session, count: int) -> list[int]:
     return list(session.scalars(select(CERTIFICATE_SERIAL.next_value()).select_from(each)))
 
 
+def issued_for(session: Session, numbers: Collection[str]) -> set[str]:
+    """Which of these cases have their certificate."""
+    return set(session.scalars(_ISSUED, {"numbers": sorted(numbers)}))
+
+
+_ISSUED = select(Certificate.case_no).where(Certificate.case_no.in_(bindparam("numbers", expanding=True)))
+
+
 # Every round says how each material stands, so the last one says it all.
 _LAST_ROUND = (
     select(MaterialMatch)

@@ -1,9 +1,12 @@
-"""What materials hears."""
+"""What materials hears, and the jobs it runs."""
 
 from services.materials import commands, retention, sealed
 from services.materials.commands import Checklists
+from services.materials.issuing import IssueCertificates
+from shared.bus.context import ServiceContext
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
+from shared.bus.jobs import TogetherHandler
 from shared.bus.unit import Unit
 from shared.events import approval, intake
 from shared.events.fact import Event
@@ -16,6 +19,11 @@ class Worker(ServiceWorker):
     keeps = retention.RULES
     seals = sealed.SEALED
 
+    @classmethod
+    def jobs(cls, context: ServiceContext) -> dict[str, TogetherHandler]:
+        """Issuing certificates."""
+        return {commands.ISSUE_JOB: IssueCertificates(context.asker)}
+
     @hears(intake.CaseSubmitted, load=commands.load_checklists)
     def match_materials(self, unit: Unit, event: Event, loaded: Checklists) -> None:
         """Match every required material of a new application."""
@@ -27,6 +35,6 @@ class Worker(ServiceWorker):
         commands.match_again(unit, event, loaded)
 
     @hears(approval.CaseDecided, load=commands.load_checklists)
-    def issue_certificate(self, unit: Unit, event: Event, loaded: Checklists) -> None:
-        """Issue the result certificate of an approved case."""
-        commands.issue_certificate(unit, event, loaded)
+    def order_certificate(self, unit: Unit, event: Event, loaded: Checklists) -> None:
+        """Order the result certificate of an approved case."""
+        commands.order_certificate(unit, event, loaded)

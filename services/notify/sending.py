@@ -114,7 +114,8 @@ class SendNotice:
             if not answer.ask:
                 delivery.state = DeliveryState.PLANNED
                 delivery.sends -= 1
-            return Again(unit.wall + _NOT_REACHED * (0.5 + random.random()), answer.reason)
+            due_at = unit.wall + _NOT_REACHED * (0.5 + random.random())
+            return Again(due_at, answer.reason, counted=False)
         told = answer if isinstance(answer, Told) else Told(SendResult.UNKNOWN, type(answer).__name__)
         asked = delivery.asked + (told.answer in (SendResult.UNKNOWN, SendResult.NEVER_TAKEN))
         if told.answer is SendResult.UNKNOWN and not self._channel.has_receipts:

@@ -23,8 +23,7 @@ from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
 from shared.bus.housekeeping import forget, keep_tables, read_again
 from shared.bus.inbox import Inbox, speakers_in
-from shared.bus.jobs import CLAIM as JOBS_CLAIM
-from shared.bus.jobs import JobHandler, JobRunner
+from shared.bus.jobs import JobHandler, JobRunner, TogetherHandler
 from shared.bus.measuring import Measure, measure
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
@@ -233,8 +232,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
 
     def _run_jobs(self, runner: JobRunner) -> "_Next":
         with self.context.exclusion.aside():
-            found = runner.run_once()
-        return _Next.AT_ONCE if found == JOBS_CLAIM else _Next.WHEN_HINTED
+            runner.run_once()
+        return _Next.AT_ONCE if runner.more else _Next.WHEN_HINTED
 
     def _work_inbox(self) -> "_Next":
         more = False
@@ -278,7 +277,7 @@ class ServiceWorker:
     context = ContextProvider()
 
     @classmethod
-    def jobs(cls, context: ServiceContext) -> Mapping[str, JobHandler]:
+    def jobs(cls, context: ServiceContext) -> Mapping[str, JobHandler | TogetherHandler]:
         """Kind of job -> what runs it. A service without calls to the world and waits has none."""
         return {}
 

@@ -80,6 +80,8 @@ CREATE TABLE {schema}.jobs (
     key varchar(200) NOT NULL,
     case_no varchar(50),
     cause uuid,
+    correlation uuid,
+    traceparent varchar(60),
     payload jsonb NOT NULL,
     state varchar(20) NOT NULL,
     due_at timestamptz NOT NULL,
@@ -368,10 +370,12 @@ BEGIN
         FROM jsonb_to_recordset(seen) AS r(speaker text, minute timestamptz, facts int, tails bigint);
     END IF;
     IF left_jobs IS NOT NULL THEN
-        INSERT INTO {schema}.jobs (kind, key, payload, case_no, cause, state, due_at, created_at)
-        SELECT r.kind, r.key, r.payload, r.case_no, r.cause, 'due', r.due_at, at
+        INSERT INTO {schema}.jobs (kind, key, payload, case_no, cause, correlation, traceparent, state, due_at,
+                                   created_at)
+        SELECT r.kind, r.key, r.payload, r.case_no, r.cause, r.correlation, r.traceparent, 'due', r.due_at, at
         FROM jsonb_to_recordset(left_jobs)
-        AS r(kind text, key text, payload jsonb, case_no text, cause uuid, due_at timestamptz)
+        AS r(kind text, key text, payload jsonb, case_no text, cause uuid, correlation uuid, traceparent text,
+             due_at timestamptz)
         ON CONFLICT (kind, key) DO NOTHING;
     END IF;
     IF said IS NOT NULL THEN

@@ -34,7 +34,7 @@ class LeftJob:
     key: str
     payload: dict[str, Any]
     case: str | None
-    cause: UUID | None
+    cause: "Cause | None"
     due_at: datetime
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +44,9 @@ class LeftJob:
             "key": self.key,
             "payload": self.payload,
             "case_no": self.case,
-            "cause": str(self.cause) if self.cause else None,
+            "cause": str(self.cause.id) if self.cause else None,
+            "correlation": str(self.cause.correlation) if self.cause else None,
+            "traceparent": self.cause.traceparent if self.cause else None,
             "due_at": self.due_at.isoformat(),
         }
 
@@ -99,6 +101,8 @@ class Unit:
     _derived: Counter[tuple[UUID, str]] = field(default_factory=Counter)
     _rows: dict[type[DeclarativeBase], list[dict[str, Any]]] = field(default_factory=dict)
     _committed: list[Callable[[], None]] = field(default_factory=list)
+    _saved: tuple[int, int] = (0, 0)
+    """How much of what was said and left is written."""
 
     @property
     def moment(self) -> Moment:
@@ -161,8 +165,7 @@ class Unit:
         due_at: datetime | None = None,
     ) -> None:
         """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
-        cause = self.cause.id if self.cause else None
-        self._jobs.append(LeftJob(kind, key, payload, case, cause, due_at or self.wall))
+        self._jobs.append(LeftJob(kind, key, payload, case, self.cause, due_at or self.wall))
 
     def append(self, kind: type[DeclarativeBase], **columns: Any) -> None:
         """Add a row that this transaction does not look at again. All of a kind are written at the end in one
@@ -177,14 +180,16 @@ class Unit:
         self._inbox = changes
 
     def save(self) -> None:
-        """Write everything: one flush, the appended rows, then gates, jobs and facts in one call. The commit
-        is the block's."""
+        """Write everything since the last time: one flush, the appended rows, then gates, jobs and facts in
+        one call. The commit is the block's, which saves at its end."""
         _align_updates(self.session)
         self.session.flush()
         for kind, rows in self._rows.items():
             self.connection.execute(_insert(kind), rows)
-        changes = self._inbox
-        if changes or self._jobs or self._said:
+        changes, self._inbox, self._rows = self._inbox, InboxChanges(), {}
+        said, jobs = self._said[self._saved[0] :], self._jobs[self._saved[1] :]
+        self._saved = len(self._said), len(self._jobs)
+        if changes or jobs or said:
             self.connection.execute(
                 _leave(self.context.service),
                 {
@@ -195,10 +200,8 @@ class Unit:
                     "put": _json(changes.put),
                     "gone": [str(one) for one in changes.gone] or None,
                     "seen": _json(changes.seen),
-                    "jobs": _json(
-                        [job.to_json() for job in sorted(self._jobs, key=lambda j: (j.kind, j.key))]
-                    ),
-                    "said": _json([to_json(event) for event in self._said]),
+                    "jobs": _json([job.to_json() for job in sorted(jobs, key=lambda j: (j.kind, j.key))]),
+                    "said": _json([to_json(event) for event in said]),
                 },
             )
 

@@ -203,7 +203,7 @@ NO_LISTS = {
     "shared/bus/hints.py": "pg_notify",
     "shared/bus/housekeeping.py": "calls functions; what waits in the outbox is counted",
     "shared/bus/idempotency.py": "one row, by its key",
-    "shared/bus/jobs.py": "claims, 20 at a time",
+    "shared/bus/jobs.py": "claims, 100 at a time at most",
     "shared/bus/outbox.py": "claims, 200 at a time",
     "shared/bus/measuring.py": "planned here by kind",
     "shared/bus/trouble.py": "planned here by kind",

@@ -22,6 +22,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, Row, create_engine, text
 
+from deploy.asks import MAY_ASK
 from deploy.catalogue import publish_matters
 from deploy.migrate import migrate
 from deploy.postgres import PostgresServer
@@ -36,13 +37,16 @@ from services.intake import queries as intake_queries
 from services.intake.commands import Receipt, Submission
 from services.intake.rules.submission import NamedPerson
 from services.materials.commands import NewCertificate, record_certificate
+from shared.ask import Asker, QuestionHandler
 from shared.auth.principal import Principal, PrincipalKind
+from shared.bus import comparison
 from shared.bus.broker import BrokerPublisher
 from shared.bus.context import ServiceContext
 from shared.bus.gate import gate_of, tail_of
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Hints
 from shared.bus.inbox import Handler, Inbox
+from shared.bus.jobs import JobRunner
 from shared.bus.outbox import BrokerRelay, DatabaseRelay, Relay
 from shared.bus.topology import PARK_QUEUE, apply_topology, broker_url, queue_name, read_queues
 from shared.bus.unit import unit_of
@@ -145,6 +149,7 @@ class Installation:
     scratch: Path
     admin: Engine
     contexts: dict[str, ServiceContext] = field(default_factory=dict)
+    answers: dict[str, dict[str, QuestionHandler]] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
     publishers: list[BrokerPublisher] = field(default_factory=list)
     people: int = 0
@@ -155,11 +160,17 @@ class Installation:
         return broker_url(self.settings, MIGRATE)
 
     def context(self, service: str) -> ServiceContext:
-        """The context of a service in this process; its hints reach nobody."""
+        """The context of a service in this process; its hints reach nobody, and it asks those of the others
+        that are here too."""
         if service not in self.contexts:
-            context = build_context(self.settings, service)
+            asker = Asker(self.settings, service, self.answers, MAY_ASK)
+            context = build_context(self.settings, service, asker)
             context.hints = Deaf(context.hints.engine)
             self.contexts[service] = context
+            self.answers[service] = {
+                **part(service, "web").answers(context),
+                **comparison.answers(context),
+            }
         return self.contexts[service]
 
     def set_up_channels(self, *names: str) -> None:
@@ -309,14 +320,26 @@ class Installation:
             continue
 
     def pump(self) -> None:
-        """Hand on and handle in this process, inside the database, until nothing moves any more."""
+        """Hand on, handle and issue in this process, inside the database, until nothing moves any more."""
         relays = [DatabaseRelay(self.context(service).engine, service) for service in SERVICES]
         inboxes = [self.inbox(service) for service in SERVICES]
         moved = True
-        while moved:
-            moved = any([relay.run_once() > 0 for relay in relays])
-            for service, inbox in zip(SERVICES, inboxes, strict=True):
-                moved = settle(self, service, inbox) > 0 or moved
+        with self.job_runner("materials") as issuing:
+            while moved:
+                moved = any([relay.run_once() > 0 for relay in relays])
+                for service, inbox in zip(SERVICES, inboxes, strict=True):
+                    moved = settle(self, service, inbox) > 0 or moved
+                moved = issuing.run_once() > 0 or moved
+
+    @contextmanager
+    def job_runner(self, service: str) -> Iterator[JobRunner]:
+        """What runs the jobs of a service in this process."""
+        context = self.context(service)
+        runner = JobRunner(context, part(service, "worker").Worker.jobs(context))
+        try:
+            yield runner
+        finally:
+            runner.close()
 
     def environment(self) -> dict[str, str]:
         """The ONESTOP_ variables of a process of this installation."""
@@ -384,6 +407,7 @@ class Installation:
         for publisher in self.publishers:
             publisher.close()
         for context in self.contexts.values():
+            context.asker.close()
             context.engine.dispose()
             context.hints.engine.dispose()
         self.admin.dispose()

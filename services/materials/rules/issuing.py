@@ -1,14 +1,59 @@
-"""The identifier and the validity of a certificate that a case ends with."""
+"""Whether the certificate that a case ends with may be issued; its identifier and its validity."""
 
+from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 from stdnum.iso7064 import mod_37_36
 
 from shared.catalogue.matter import Matter, ResultCertificate
 from shared.catalogue.terms import months_after
+from shared.events.approval import Decision
 
 _ROOT = "1.2.156.3005.2"
 _FIRST_VERSION = "001"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a case stands in approval: its matter, its decision if there is one, and the type of certificate
+    that it ends with if that was granted."""
+
+    matter: str
+    matter_version: int
+    outcome: str | None
+    result: str | None
+
+
+class Refusal(StrEnum):
+    """Why nothing is issued although a decision was heard; stable codes."""
+
+    UNKNOWN_CASE = "issue.unknown-case"
+    NOT_DECIDED = "issue.not-decided"
+    DENIED = "issue.denied"
+    OTHER_RESULT = "issue.other-result"
+    """Granted, but for another matter, version or certificate than this service knows of the case."""
+
+
+class IssueRefused(Exception):
+    """Approval does not stand by the decision that was heard."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+def check_standing(matter: Matter, standing: Standing | None) -> None:
+    """Raises IssueRefused unless approval granted the result of exactly this matter."""
+    if standing is None:
+        raise IssueRefused(Refusal.UNKNOWN_CASE)
+    if standing.outcome is None:
+        raise IssueRefused(Refusal.NOT_DECIDED)
+    if standing.outcome != Decision.APPROVED:
+        raise IssueRefused(Refusal.DENIED)
+    ours = (matter.code, matter.version, matter.result.certificate_type if matter.result else None)
+    if ours[2] is None or ours != (standing.matter, standing.matter_version, standing.result):
+        raise IssueRefused(Refusal.OTHER_RESULT)
 
 
 def certificate_identifier(matter: Matter, on: date, serial: int) -> str:

@@ -1,19 +1,22 @@
 """Jobs: claimed in a committed transaction, taken over when the holder is gone, never sent blindly again."""
 
+import re
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from services.notify.models import Case
 from shared import faults
 from shared.bus.jobs import Again, Done, GiveUp, Job, JobRunner, Verdict
-from shared.bus.unit import Unit, unit_of
+from shared.bus.unit import Cause, Unit, unit_of
 from shared.db.outages import DatabaseAway
 from shared.db.roles import app_role
+from shared.events.ids import new_id
 from shared.faults import InjectedFault
 from tests.support.installation import Installation
 
@@ -220,3 +223,143 @@ def test_a_job_whose_own_code_fails_does_not_stop_its_neighbours(
     monkeypatch.setattr(handler, where, broken)
     jobs_.run_once()
     assert db_installation.value("SELECT count(*) FROM notify.jobs WHERE state = 'done'") == 2
+
+
+@pytest.mark.parametrize("unwritable", ["\x00", "x" * 300], ids=["no text", "too long"])
+def test_a_job_that_prepares_what_cannot_be_written_does_not_stop_its_neighbours(
+    db_installation: Installation, runner: tuple[JobRunner, Scripted], unwritable: str
+) -> None:
+    jobs_, handler = runner
+    leave(db_installation, *"abcdefg")
+    usual = handler.prepare
+
+    def prepare(unit: Unit, job: Job) -> Any:
+        if job.key == "c":
+            unit.session.add(Case(number=unwritable, sequence=0))
+        return usual(unit, job)
+
+    handler.prepare = prepare  # type: ignore[method-assign]
+    while jobs_.run_once() or jobs_.more:
+        continue
+
+    assert ended(db_installation) == {key: ("due" if key == "c" else "done") for key in "abcdefg"}
+    reason = db_installation.value("SELECT reason FROM notify.jobs WHERE key = 'c'")
+    assert re.match(r"\w+Error", reason)
+
+
+@dataclass
+class Grouped:
+    """A kind of job of which ten go into one call; a test says which of them cannot be finished."""
+
+    together = 10
+    calls: list[list[str]] = field(default_factory=list)
+    loads: list[int] = field(default_factory=list)
+    broken: frozenset[str] = frozenset()
+    unwritable: frozenset[str] = frozenset()
+
+    def prepare(self, unit: Unit, jobs: Sequence[Job]) -> Any:
+        return [job.key for job in jobs]
+
+    def call(self, prepared: Any) -> Any:
+        self.calls.append(prepared)
+        return {key: f"answer to {key}" for key in prepared}
+
+    def load(self, unit: Unit, jobs: Sequence[Job], answer: Any) -> Any:
+        self.loads.append(len(jobs))
+        return answer
+
+    def finish(self, unit: Unit, job: Job, loaded: Any) -> Verdict:
+        if job.key in self.broken:
+            raise LookupError("a row that is gone")
+        if job.key in self.unwritable:
+            unit.session.add(Case(number="x" * 300, sequence=0))
+        return GiveUp(loaded[job.key])
+
+
+@pytest.fixture
+def grouped(db_installation: Installation) -> Iterator[tuple[JobRunner, Grouped]]:
+    handler = Grouped()
+    made = JobRunner(db_installation.context("notify"), {KIND: handler})
+    yield made, handler
+    made.close()
+
+
+def ended(db_installation: Installation) -> dict[str, str]:
+    return {row.key: row.state for row in db_installation.rows("SELECT key, state FROM notify.jobs")}
+
+
+def test_many_jobs_go_into_one_call_and_end_in_one_transaction(
+    db_installation: Installation, grouped: tuple[JobRunner, Grouped]
+) -> None:
+    jobs_, handler = grouped
+    keys = [f"{n:02d}" for n in range(25)]
+    leave(db_installation, *keys)
+
+    found = [(jobs_.run_once(), jobs_.more) for _ in range(2)]
+    assert found == [(20, True), (5, False)]
+
+    assert sorted(key for call in handler.calls for key in call) == keys
+    assert sorted(len(call) for call in handler.calls) == sorted(handler.loads) == [5, 10, 10]
+    reasons = db_installation.rows("SELECT key, state, reason, attempts, epoch FROM notify.jobs ORDER BY key")
+    assert reasons == [(key, "failed", f"answer to {key}", 1, 1) for key in keys]
+
+
+@pytest.mark.parametrize("how", ["broken", "unwritable"])
+def test_one_that_cannot_be_finished_is_halved_out_without_another_call(
+    db_installation: Installation, grouped: tuple[JobRunner, Grouped], how: str
+) -> None:
+    jobs_, handler = grouped
+    setattr(handler, how, frozenset({"c", "h"}))
+    leave(db_installation, *"abcdefghij")
+
+    assert jobs_.run_once() == 10
+
+    assert len(handler.calls) == 1
+    assert ended(db_installation) == {key: ("due" if key in "ch" else "failed") for key in "abcdefghij"}
+    assert db_installation.value("SELECT min(attempts) FROM notify.jobs WHERE state = 'due'") == 1
+
+
+def test_of_many_in_one_call_those_taken_over_meanwhile_are_left_out(
+    db_installation: Installation, grouped: tuple[JobRunner, Grouped]
+) -> None:
+    jobs_, handler = grouped
+    leave(db_installation, *"abc")
+    usual = handler.call
+
+    def overtaken(prepared: Any) -> Any:
+        db_installation.change("UPDATE notify.jobs SET epoch = epoch + 1 WHERE key = 'b'")
+        return usual(prepared)
+
+    handler.call = overtaken  # type: ignore[method-assign]
+    assert jobs_.run_once() == 3
+    assert ended(db_installation) == {"a": "failed", "b": "claimed", "c": "failed"}
+
+
+def test_what_was_nobodys_fault_is_not_counted(
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    jobs_, handler = runner
+    leave(db_installation, "a")
+    now = db_installation.value("SELECT clock_timestamp()")
+    handler.verdicts = [Again(now, "away", counted=False), Again(now, "busy")]
+    assert jobs_.run_once() == jobs_.run_once() == 1
+    assert (row(db_installation).attempts, row(db_installation).epoch) == (1, 2)
+
+
+def test_a_job_keeps_the_trace_of_the_fact_that_left_it(
+    db_installation: Installation, runner: tuple[JobRunner, Scripted]
+) -> None:
+    jobs_, handler = runner
+    cause = Cause(new_id(), new_id(), f"00-{'a' * 32}-{'b' * 16}-01")
+    with unit_of(db_installation.context("notify"), "test.leave") as unit:
+        unit.cause = cause
+        unit.later(KIND, "a", {"n": 1})
+    found: list[Cause | None] = []
+
+    def finish(unit: Unit, job: Job, answer: Any) -> Verdict:
+        found.append(unit.cause)
+        return Done()
+
+    handler.finish = finish  # type: ignore[method-assign]
+    assert jobs_.run_once() == 1
+    assert found == [replace(cause, what=f"/{KIND}/a")]

@@ -1,5 +1,6 @@
-"""Identifiers of issued certificates and how long they are valid."""
+"""Whether a certificate may be issued, its identifier, and how long it is valid."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -8,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.iso7064 import mod_37_36
 
-from services.materials.rules.issuing import certificate_identifier, validity
+from services.materials.rules.issuing import (
+    IssueRefused,
+    Refusal,
+    Standing,
+    certificate_identifier,
+    check_standing,
+    validity,
+)
 from shared.catalogue.matter import Department, Matter, ResultCertificate
 
 POLICE = "11330106002501878K"
@@ -75,3 +83,38 @@ def test_nothing_to_issue_is_an_error() -> None:
 )
 def test_validity(months: int | None, on: date, until: date | None) -> None:
     assert validity(result(months), on) == (on, until)
+
+
+GRANTED = Standing("test.matter", 3, "approved", "residence_permit")
+
+
+def of_version_3(ends_with: ResultCertificate | None) -> Matter:
+    return matter(ends_with).model_copy(update={"version": 3})
+
+
+def test_what_was_granted_so_may_be_issued() -> None:
+    check_standing(of_version_3(result()), GRANTED)
+
+
+@pytest.mark.parametrize(
+    ("standing", "refusal"),
+    [
+        (None, Refusal.UNKNOWN_CASE),
+        (replace(GRANTED, outcome=None, result=None), Refusal.NOT_DECIDED),
+        (replace(GRANTED, outcome="denied", result=None), Refusal.DENIED),
+        (replace(GRANTED, outcome="of the future"), Refusal.DENIED),
+        (replace(GRANTED, matter="another.matter"), Refusal.OTHER_RESULT),
+        (replace(GRANTED, matter_version=4), Refusal.OTHER_RESULT),
+        (replace(GRANTED, result="passport"), Refusal.OTHER_RESULT),
+        (replace(GRANTED, result=None), Refusal.OTHER_RESULT),
+    ],
+)
+def test_nothing_else_may(standing: Standing | None, refusal: Refusal) -> None:
+    with pytest.raises(IssueRefused) as refused:
+        check_standing(of_version_3(result()), standing)
+    assert refused.value.refusal is refusal
+
+
+def test_a_matter_without_a_result_has_nothing_to_issue() -> None:
+    with pytest.raises(IssueRefused):
+        check_standing(of_version_3(None), replace(GRANTED, result=None))

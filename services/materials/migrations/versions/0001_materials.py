@@ -54,6 +54,7 @@ def upgrade() -> None:
             recorded_at timestamptz NOT NULL
         );
         CREATE INDEX certificates_holder ON materials.certificates (holder, type_code);
+        CREATE UNIQUE INDEX certificates_case ON materials.certificates (case_no) WHERE case_no IS NOT NULL;
         CREATE TABLE materials.use_grants (
             id uuid PRIMARY KEY,
             case_no varchar(50) NOT NULL,

@@ -1,17 +1,16 @@
-"""An approved case ends with a certificate of its own; a refused one with none."""
+"""A case that approval granted ends with a certificate of its own, and no other one does."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
-from services.materials.commands import issue_certificate, load_checklists, match_materials
-from services.materials.rules.issuing import validity
-from shared.bus.inbox import NotYet
-from shared.events.approval import CaseDecided, Decision
+from services.materials.commands import issue_certificate, load_checklists, load_orders, match_materials
+from services.materials.rules.issuing import IssueRefused, Standing, validity
+from shared.bus.unit import unit_of
 from shared.events.materials import CertificateIssued
 from shared.legal_time import legal_day
 from tests.support.commands import (
-    RECEIVED,
     event_of,
     handle,
     matter_of,
@@ -22,7 +21,9 @@ from tests.support.commands import (
     said,
     submitted,
 )
-from tests.support.installation import Installation
+from tests.support.installation import MATTER, Installation
+
+GRANTED = Standing(MATTER, 1, "approved", "residence_permit")
 
 
 def opened(made: Installation, applicant: UUID) -> str:
@@ -31,16 +32,17 @@ def opened(made: Installation, applicant: UUID) -> str:
     return number
 
 
-def decide(made: Installation, outcome: Decision, *numbers: str) -> None:
-    fact = CaseDecided(outcome=outcome, decided_at=RECEIVED)
-    events = [event_of(fact, number) for number in numbers]
-    handle(made, "materials", load_checklists, issue_certificate, *events)
+def issue(made: Installation, standings: dict[str, Standing], *numbers: str) -> None:
+    with unit_of(made.context("materials"), "test.issue") as unit:
+        loaded = load_orders(unit, numbers, standings)
+        for number in numbers:
+            issue_certificate(unit, number, loaded)
 
 
 def test_the_certificate_is_the_applicants_and_said(made: Installation) -> None:
     applicant = person_of(made)
     number = opened(made, applicant)
-    decide(made, Decision.APPROVED, number)
+    issue(made, {number: GRANTED}, number)
     certificate = row(made, "materials.certificates", case_no=number)
     fact = said(made, "materials", number)[-1]
     result = matter_of(made).result
@@ -55,20 +57,28 @@ def test_the_certificate_is_the_applicants_and_said(made: Installation) -> None:
 def test_no_identifier_is_given_twice(made: Installation) -> None:
     applicant = person_of(made)
     numbers = [opened(made, applicant) for _ in range(3)]
-    decide(made, Decision.APPROVED, *numbers)
+    issue(made, dict.fromkeys(numbers, GRANTED), *numbers)
     found = {row(made, "materials.certificates", case_no=number).identifier for number in numbers}
     assert len(found) == 3
 
 
-def test_a_refusal_issues_nothing(made: Installation) -> None:
+def test_a_case_that_has_its_certificate_gets_no_other_one(made: Installation) -> None:
     number = opened(made, person_of(made))
-    decide(made, Decision.DENIED, number)
+    for _ in range(2):
+        issue(made, {number: GRANTED}, number)
+    assert len(rows(made, "materials.certificates", case_no=number)) == 1
+    assert sum(isinstance(fact, CertificateIssued) for fact in said(made, "materials", number)) == 1
+
+
+def test_what_approval_does_not_stand_by_is_not_issued(made: Installation) -> None:
+    number = opened(made, person_of(made))
+    for standing in (
+        {},
+        {number: replace(GRANTED, outcome=None, result=None)},
+        {number: replace(GRANTED, outcome="denied", result=None)},
+        {number: replace(GRANTED, matter_version=2)},
+    ):
+        with pytest.raises(IssueRefused):
+            issue(made, standing, number)
     assert rows(made, "materials.certificates", case_no=number) == []
     assert len(said(made, "materials", number)) == 1
-
-
-def test_a_case_that_is_not_there_is_waited_for(made: Installation) -> None:
-    number = new_number()
-    with pytest.raises(NotYet):
-        decide(made, Decision.APPROVED, number)
-    assert rows(made, "materials.certificates", case_no=number) == []
