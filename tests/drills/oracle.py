@@ -209,7 +209,9 @@ def _not_at_their_end(c: Connection) -> dict[str, int]:
         "(SELECT case_no FROM materials.certificates WHERE case_no IS NOT NULL)",
         "tasks": "approval.tasks WHERE state <> 'done'",
         "failed deliveries": "notify.deliveries WHERE state = 'failed'",
-        "jobs": "notify.jobs WHERE state <> 'done'",
+        "jobs": "({}) AS j".format(
+            " UNION ALL ".join(f"SELECT 1 FROM {s}.jobs WHERE state <> 'done'" for s in SERVICES)
+        ),
         "parked": "({}) AS p".format(
             " UNION ALL ".join(f"SELECT 1 FROM {s}.inbox WHERE state = 'parked'" for s in SERVICES)
         ),

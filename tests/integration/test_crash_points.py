@@ -33,6 +33,7 @@ from tests.support.installation import (
     delivery,
     installation,
     secrets_dir,
+    settle,
     template_settings,
     wait_for,
 )
@@ -128,7 +129,16 @@ JOBS: tuple[Chain, ...] = (
     (Step(f"{SMS_JOB}.result.commit.after"),),
 )
 
-SURVIVED = ("inbox.batch.", "inbox.alone.", f"{SMS_JOB}.call.after")
+ISSUE_JOB = "job.materials.issue"
+ISSUING: tuple[Chain, ...] = (
+    (Step("jobs.claim.commit.before"), Step("jobs.claim.commit.after")),
+    (Step(f"{ISSUE_JOB}.call.before"), Step(f"{ISSUE_JOB}.result.commit.before")),
+    (Step(f"{ISSUE_JOB}.call.after"),),
+    (Step(f"{ISSUE_JOB}.result.commit.after"),),
+)
+"""Of jobs that go into one question; the first look at a start finds the order."""
+
+SURVIVED = ("inbox.batch.", "inbox.alone.", f"{SMS_JOB}.call.after", f"{ISSUE_JOB}.call.after")
 """An exception here may be the fault of one fact or job, so the process goes on; elsewhere it is our own
 mistake and ends the process with 1, so that it is started anew."""
 
@@ -164,18 +174,19 @@ class Walk:
     victim: str
     environment: dict[str, str]
     expected: list[str]
+    ends_as: str = "under_review"
 
     def start(self, faults: str = "") -> Worker:
         """A life of the victim."""
         return run_worker(self.installation, self.environment | {"ONESTOP_FAULT_PLAN": faults}, self.victim)
 
     def is_complete(self, number: str) -> bool:
-        """Nothing about any case is under way anywhere, and this one is under review."""
+        """Nothing about any case is under way anywhere, and this one has come as far as the walk goes."""
         made = self.installation
         # Between two asks for a doubtful message lie minutes.
         made.change(f"UPDATE {self.victim}.jobs SET due_at = now() WHERE state = 'due' AND due_at > now()")
         state = made.value("SELECT state FROM intake.cases WHERE number = :n", n=number)
-        return state == "under_review" and is_quiet(made) and made.has_heard_all(number)
+        return state == self.ends_as and is_quiet(made) and made.has_heard_all(number)
 
     def state(self, number: str) -> list[str]:
         """All that every service has of the case."""
@@ -202,6 +213,11 @@ class Walk:
             chain = self.bring_before_intake(number, chain)
         else:
             wait_for(lambda: self.has_left("intake", number), f"{number} before the door of {self.victim}")
+        self.live_through(chain, kind, number)
+        check_once(self.installation, number)
+
+    def live_through(self, chain: Chain, kind: Kind, number: str) -> None:
+        """One life a step, then an heir; the case ends as it did in the clean run."""
         for n, step in enumerate(chain):
             if self.live(step, kind, number):
                 assert n == len(chain) - 1, f"{step} did not end its process, so the rest was not walked"
@@ -214,7 +230,6 @@ class Walk:
         found = self.state(number)
         more, less = Counter(found) - Counter(self.expected), Counter(self.expected) - Counter(found)
         assert (dict(more), dict(less)) == ({}, {}), chain
-        check_once(self.installation, number)
 
     def live(self, step: Step, kind: Kind, number: str) -> bool:
         """One life of the victim; True when it survived the step and completed the case."""
@@ -338,12 +353,12 @@ def gateway(tmp_path: Path) -> Iterator[SmsStandin]:
     standin.kill()
 
 
-def web_of(made: Installation, port: int) -> Worker:
-    """Intake's doors: notify asks there for the phone."""
+def web_of(made: Installation, port: int, service: str) -> Worker:
+    """The doors of a service: notify asks intake for the phone, materials approval for the decision."""
     log = made.scratch / "web.log"
     with log.open("wb") as output:
         process = spawn(
-            [sys.executable, "-m", "deploy.cli", "run", "web", "--service", "intake"],
+            [sys.executable, "-m", "deploy.cli", "run", "web", "--service", service],
             output=output.fileno(),
             environment=made.environment()
             | {"ONESTOP_WEB__PORT": "0", "ONESTOP_WEB__INTERNAL_PORT": str(port)},
@@ -357,13 +372,48 @@ def web_of(made: Installation, port: int) -> Worker:
 def test_jobs(db_installation: Installation, gateway: SmsStandin, kind: Kind) -> None:
     """Inside the database only: jobs know nothing of deliveries."""
     port = free_port()
-    web_of(db_installation, port)
+    web_of(db_installation, port, "intake")
     extra = {"ONESTOP_PEERS": f'{{"intake":"http://127.0.0.1:{port}"}}', **gateway.environment()}
     walk = begin(db_installation, "notify", extra)
     for chain in JOBS:
         walk.walk(chain, kind)
     taken = [line.out_id for line in gateway.taken()]
     assert len(taken) == len(set(taken)) == 2 * (len(JOBS) + 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_issuing(db_installation: Installation, kind: Kind) -> None:
+    """Jobs that are called for together; materials asks approval whether the case stands so."""
+    made, port = db_installation, free_port()
+    web_of(made, port, "approval")
+    walk = begin(made, "materials", {"ONESTOP_PEERS": f'{{"approval":"http://127.0.0.1:{port}"}}'})
+    numbers = [made.submit(walk.who).number for _ in (None, *ISSUING)]
+    worker = walk.start()
+    wait_for(lambda: all(map(walk.is_complete, numbers)), "all before their decision", of=made)
+    stop(worker)
+    walk.ends_as = "approved"
+
+    clean, *others = numbers
+    order_certificate(walk, clean)
+    worker = walk.start()
+    wait_for(lambda: walk.is_complete(clean), f"a clean run: {clean}", of=made)
+    stop(worker)
+    walk.expected = walk.state(clean)
+    for number, chain in zip(others, ISSUING, strict=True):
+        order_certificate(walk, number)
+        walk.live_through(chain, kind, number)
+        issued = "SELECT count(*) FROM materials.certificates WHERE case_no = :n"
+        assert made.value(issued, n=number) == 1
+        assert made.value("SELECT count(*) FROM notify.inbox_messages WHERE case_no = :n", n=number) == 4
+
+
+def order_certificate(walk: Walk, number: str) -> None:
+    """The case is approved, and materials has heard of it: the job lies there and nobody runs it."""
+    made = walk.installation
+    made.decide(number)
+    wait_for(lambda: walk.has_left("approval", number), f"the decision on {number}", of=made)
+    settle(made, "materials", made.inbox("materials"))
+    assert made.value("SELECT state FROM materials.jobs WHERE case_no = :n", n=number) == "due"
 
 
 def points_of_shared() -> set[str]:
@@ -394,7 +444,8 @@ def _pattern(node: ast.expr) -> str:
 
 
 def test_every_point_of_shared_is_walked() -> None:
-    walked = {step.point for chain in (*DATABASE, *RABBITMQ, *JOBS) for step in chain if not step.prelude}
+    chains = (*DATABASE, *RABBITMQ, *JOBS, *ISSUING)
+    walked = {step.point for chain in chains for step in chain if not step.prelude}
     points = points_of_shared()
     unwalked = {point for point in points if not any(fnmatch(name, point) for name in walked)}
     missed = {point for point in unwalked if not any(fnmatch(point, aside) for aside in ASIDE)}
