@@ -3,20 +3,14 @@ again."""
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pika
 
 from deploy.catalogue import publish_matters
 from deploy.installation import free_ports
@@ -26,11 +20,11 @@ from deploy.probe import is_ready
 from deploy.processes import end, spawn, wait_until
 from deploy.rabbitmq import RabbitNode
 from deploy.secret_files import init_secrets
-from deploy.services import SERVICES, subscriptions
+from deploy.services import SERVICES
 from deploy.standins.launch import SmsStandin
-from shared.bus.topology import EXCHANGE, apply_topology, queue_name, routing_pattern
 from shared.catalogue.loader import BUILT_IN
 from shared.settings import Settings
+from tests.drills.hostile import Hostile
 
 ROOT = Path(__file__).parents[2]
 WORKERS = {"intake": 1, "materials": 1, "approval": 2, "notify": 1}
@@ -85,22 +79,7 @@ class Installation:
     processes: dict[str, Process] = field(default_factory=dict)
     ended: dict[str, list[int]] = field(default_factory=dict)
     """Exit codes of those that ended although nobody killed them."""
-    strays: int = 0
-    """Messages that are no facts, sent by the drill."""
-
-    def victims(self, chance: random.Random) -> dict[str, Callable[[], None]]:
-        """Name -> do it harm: kill it and start it again; or, at the broker, take away a binding or a queue
-        with all that is in it and make it anew, or send bytes that are no fact."""
-        found: dict[str, Callable[[], None]] = {
-            "rabbitmq": self._restart_broker,
-            "postgres": self._restart_database,
-            "a binding": partial(self._lose, chance, whole_queue=False),
-            "a queue": partial(self._lose, chance, whole_queue=True),
-            "bytes": partial(self._send_strays, chance),
-        }
-        for name, process in self.processes.items():
-            found[name] = partial(_restart, process)
-        return found
+    hostile: Hostile = field(default_factory=Hostile)
 
     def keep_up(self) -> None:
         """Start again what ended by itself, as a supervisor does."""
@@ -114,53 +93,6 @@ class Installation:
         """How often a process was told of one: sorted locks leave none."""
         logs = (process.log.read_bytes() for process in self.processes.values())
         return sum(log.count(b"DeadlockDetected") for log in logs)
-
-    def _lose(self, chance: random.Random, *, whole_queue: bool) -> None:
-        subscriber = chance.choice(SERVICES)
-        speaker = chance.choice(subscriptions()[subscriber])
-        with self._channel() as channel:
-            if whole_queue:
-                channel.queue_delete(queue_name(subscriber))
-            else:
-                channel.queue_unbind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
-        # What is said meanwhile is lost on its way.
-        threading.Event().wait(chance.uniform(0.2, 1.5))
-        apply_topology(self.rabbitmq.admin_url, SERVICES, subscriptions())
-
-    def _send_strays(self, chance: random.Random) -> None:
-        with self._channel() as channel:
-            for _ in range(20):
-                speaker = chance.choice(SERVICES)
-                properties = pika.BasicProperties(
-                    headers={"ce-id": "no id", "ce-time": chance.randbytes(8).hex()},
-                    content_type="application/json",
-                    delivery_mode=2,
-                )
-                body = chance.randbytes(chance.choice((0, 10, 5000)))
-                channel.basic_publish(EXCHANGE, f"onestop.{speaker}.stray.v1", body, properties)
-                self.strays += sum(speaker in heard for heard in subscriptions().values())
-
-    @contextmanager
-    def _channel(self) -> Iterator[Any]:
-        connection = pika.BlockingConnection(pika.URLParameters(self.rabbitmq.admin_url))
-        try:
-            yield connection.channel()
-        finally:
-            if connection.is_open:
-                connection.close()
-
-    def _restart_broker(self) -> None:
-        self.rabbitmq.kill()
-        self.rabbitmq.start()
-
-    def _restart_database(self) -> None:
-        self.postgres.kill()
-        self.postgres.start()
-
-
-def _restart(process: Process) -> None:
-    process.kill()
-    process.start()
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Nothing went wrong, and whatever died was killed."""
-        wrong = (self.lost, self.duplicated, self.unexpected, self.out_of_order, self.stuck)
+        wrong = (self.lost, self.duplicated, self.unexpected, self.out_of_order, self.stuck, self.parked)
         return not any(wrong) and not any(self.notes.get(name) for name in FAULTS)
 
 
@@ -112,8 +112,9 @@ def judge(installation: Installation, ledger: Ledger) -> Verdict:
         told = {id_ for id_ in sms if made[id_].state == DeliveryState.SENT}
         doubles, disorder, ends = _doubles(c), _disorder(c), _not_at_their_end(c)
         parked = sum(_count(c, f"SELECT count(*) FROM {s}.inbox WHERE state = 'parked'") for s in SERVICES)
-        strays = sum(_count(c, f"SELECT COALESCE(sum(times), 0) FROM {s}.undecodable") for s in SERVICES)
-        parked += max(0, strays - installation.strays)
+        undecodable = _undecodable(c)
+    hostile = installation.hostile
+    parked += len(undecodable - hostile.attempted)
     promised = set(ledger.acknowledged.values())
     sent = Counter(str(taken.out_id) for taken in installation.sms.taken())
     untold = due - {notice.intent for notice in made.values()}
@@ -124,6 +125,7 @@ def judge(installation: Installation, ledger: Ledger) -> Verdict:
         "cases": sorted(promised - numbers),
         "notices": sorted(untold),
         "sms": sorted(told - set(sent)),
+        "hostile messages": sorted(hostile.confirmed - undecodable),
     }
     duplicated: Culprits = {
         "keys": [key for key in ledger.acknowledged if key.endswith("#again")],
@@ -151,8 +153,15 @@ def judge(installation: Installation, ledger: Ledger) -> Verdict:
             "unexpected": _first(unexpected),
             "out_of_order": disorder,
             "stuck": stuck,
+            "parked": sorted(undecodable - hostile.attempted)[:5],
         },
     )
+
+
+def _undecodable(c: Connection) -> set[tuple[str, str]]:
+    """Hash and service of every message that was set aside."""
+    found = " UNION ALL ".join(f"SELECT sha256, '{s}' AS service FROM {s}.undecodable" for s in SERVICES)
+    return {(row.sha256, row.service) for row in c.execute(text(found))}
 
 
 def _size(culprits: Culprits) -> int:

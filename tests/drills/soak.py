@@ -14,6 +14,7 @@ from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.unit import unit_of
 from shared.context import build_context
 from tests.drills.driver import Applicant, Drivers, Ledger, applicants
+from tests.drills.faults import faults
 from tests.drills.installation import Installation, installation
 from tests.drills.oracle import Books, Verdict, judge, waiting_messages
 
@@ -40,7 +41,9 @@ def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
         drivers.end()
         # What they hold unacknowledged goes back to the queues when they are gone, and is seen there.
         codes = {name: process.stop() for name, process in h.processes.items()}
+        h.hostile.collect(h.rabbitmq.admin_url)
         verdict = judge(h, ledger)
+        verdict.notes["hostile"] = len(h.hostile.confirmed)
         verdict.notes["answers"] = drivers.errors[:5]
         verdict.notes["ended_by_themselves"] = h.ended
         verdict.notes["deadlocks"] = h.deadlocks()
@@ -50,7 +53,7 @@ def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
 
 def _kill(h: Installation, drivers: Drivers, kills: int, chance: random.Random) -> dict[str, int]:
     pause = threading.Event()
-    victims = h.victims(chance)
+    victims = faults(h, chance)
     killed: Counter[str] = Counter()
     for n in range(kills):
         # The load lasts as long as the kills do: nobody is killed idle.
@@ -70,6 +73,7 @@ def _wait_until_quiet(h: Installation, ledger: Ledger, cases: int) -> None:
     waited = ticks = 0
     while waited < _STILL_S:
         h.keep_up()
+        h.hostile.collect(h.rabbitmq.admin_url)
         # Facts whose acknowledgements died with the broker come once more when all else is done.
         now = (len(ledger.acknowledged), books.open_work() | waiting_messages(h))
         if now[0] >= cases and not now[1]:

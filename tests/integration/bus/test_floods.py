@@ -13,9 +13,9 @@ import pytest
 from shared.bus.topology import queue_name, read_queues
 from shared.bus.undecodable import MOST_KEPT
 from tests.integration.bus.history import BrokerLine, Stage, open_line, post
-from tests.integration.bus.messages import BODY, hash_of, sound
 from tests.integration.bus.test_statements import counted
 from tests.support.installation import Installation, Worker, wait_for
+from tests.support.messages import BODY, hash_of, sound
 from tests.support.raw_amqp import RawPublisher, property_list
 
 pytestmark = pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)

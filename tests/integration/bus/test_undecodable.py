@@ -23,8 +23,8 @@ from tests.integration.bus.history import (
     make_stage,
     open_line,
 )
-from tests.integration.bus.messages import BODY, FACT, WIDTH, hash_of, headers, sound
 from tests.support.installation import make_installation
+from tests.support.messages import BODY, FACT, WIDTH, hash_of, headers, sound
 from tests.support.raw_amqp import (
     ORDER,
     RawPublisher,

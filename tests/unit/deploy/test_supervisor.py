@@ -17,9 +17,10 @@ from deploy.supervisor_state import hold, is_held, read_state
 from tests.support.servers import fill, small_disk
 from tests.unit.deploy.orphans import pids_left_by
 
+# Waited for and not caught: a handler that prints may interrupt the print before it.
 STAYS = (
-    "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye', flush=True)))\n"
-    "print('here', flush=True)\nwhile True: signal.pause()"
+    "import signal; told = {signal.SIGTERM}; signal.pthread_sigmask(signal.SIG_BLOCK, told)\n"
+    "print('here', flush=True); signal.sigwait(told); print('bye', flush=True)"
 )
 DEAF = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True)\n"

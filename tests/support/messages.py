@@ -3,13 +3,13 @@
 import hashlib
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 from shared.bus.topology import user_name
 from shared.events.ids import new_id
-from tests.integration.bus.history import Stored
 from tests.support.raw_amqp import ORDER, Field, short, table, text_headers
 
-FACT: Stored = {
+FACT: dict[str, Any] = {
     "specversion": "1.0",
     "source": "/onestop/approval",
     "type": "onestop.approval.step-passed.v1",

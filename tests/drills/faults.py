@@ -1,0 +1,84 @@
+"""What a drill does to an installation: each fault is one line of a table, and leaves things so that they can
+mend themselves."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pika
+
+from deploy.services import SERVICES, subscriptions
+from shared.bus.topology import EXCHANGE, apply_topology, queue_name, routing_pattern
+from tests.drills.installation import Installation, Process
+
+Fault = Callable[[Installation, random.Random], None]
+
+
+def faults(h: Installation, chance: random.Random) -> dict[str, Callable[[], None]]:
+    """Name -> do it: those of the table, and for each process its death."""
+    found: dict[str, Callable[[], None]] = {name: partial(do, h, chance) for name, do in FAULTS.items()}
+    for name, process in h.processes.items():
+        found[name] = partial(_restart_process, process)
+    return found
+
+
+def _restart_process(process: Process) -> None:
+    process.kill()
+    process.start()
+
+
+def _restart_broker(h: Installation, _: random.Random) -> None:
+    h.rabbitmq.kill()
+    h.rabbitmq.start()
+
+
+def _restart_database(h: Installation, _: random.Random) -> None:
+    h.postgres.kill()
+    h.postgres.start()
+
+
+def _lose_binding(h: Installation, chance: random.Random) -> None:
+    subscriber = chance.choice(SERVICES)
+    speaker = chance.choice(subscriptions()[subscriber])
+    with _channel(h) as channel:
+        channel.queue_unbind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
+    _let_facts_get_lost(h, chance)
+
+
+def _lose_queue(h: Installation, chance: random.Random) -> None:
+    subscriber = chance.choice(SERVICES)
+    with _channel(h) as channel:
+        channel.queue_delete(queue_name(subscriber))
+    h.hostile.forget(subscriber)
+    _let_facts_get_lost(h, chance)
+
+
+def _let_facts_get_lost(h: Installation, chance: random.Random) -> None:
+    threading.Event().wait(chance.uniform(0.2, 1.5))
+    apply_topology(h.rabbitmq.admin_url, SERVICES, subscriptions())
+
+
+def _send_hostile_messages(h: Installation, chance: random.Random) -> None:
+    h.hostile.send(h.settings, chance)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "rabbitmq": _restart_broker,
+    "postgres": _restart_database,
+    "a binding": _lose_binding,
+    "a queue": _lose_queue,
+    "hostile messages": _send_hostile_messages,
+}
+
+
+@contextmanager
+def _channel(h: Installation) -> Iterator[Any]:
+    connection = pika.BlockingConnection(pika.URLParameters(h.rabbitmq.admin_url))
+    try:
+        yield connection.channel()
+    finally:
+        if connection.is_open:
+            connection.close()
