@@ -150,7 +150,31 @@ def _database(settings: "Settings") -> Iterator[Finding]:
         yield Finding("database", False, kind_of(error), "onestop up, or mend ONESTOP_DB__HOST")
         return
     if migrations.ok:
+        yield _hints(settings)
         yield _trouble(settings)
+
+
+def _hints(settings: "Settings") -> Finding:
+    from deploy.services import SERVICES
+    from shared.bus.hints import try_hints
+    from shared.db.engine import engine_for
+    from shared.db.outages import DatabaseAway
+    from shared.db.roles import app_role
+    from shared.describe import kind_of
+    from shared.privacy.secret_files import SecretUnusable
+
+    try:
+        hearing = try_hints(engine_for(settings, app_role(SERVICES[0]), pool_size=0, direct=True))
+    except SecretUnusable as error:
+        return Finding("hints", None, error.detail_en, "run it with the secrets of all services")
+    except DatabaseAway as error:
+        return Finding("hints", False, kind_of(error), "mend ONESTOP_DB__HOST, or ONESTOP_DB__DIRECT_HOST")
+    if hearing.heard:
+        return Finding("hints", True, "heard at once")
+    why = "a pooler shares sessions by transaction" if hearing.pooled else "NOTIFY does not come through"
+    slow = f"not heard, {why}: each step of a case waits for up to a second"
+    direct = "set ONESTOP_DB__DIRECT_HOST and ONESTOP_DB__DIRECT_PORT to PostgreSQL's own address"
+    return Finding("hints", False if settings.db.direct_host else None, slow, direct)
 
 
 def _trouble(settings: "Settings") -> Finding:

@@ -39,7 +39,7 @@ def build_context(
         settings=settings,
         engine=engine,
         # Listening and hinting each hold a connection for good; they must not take it from the work.
-        hints=Hints(engine_for(settings, role, pool_size=2)),
+        hints=Hints(engine_for(settings, role, pool_size=2, direct=True)),
         vault=vault,
         matters=Published(engine),
         asker=asker or Asker(settings, service, {}, {}),

@@ -54,6 +54,14 @@ class DbSettings(Section):
     admin_user: str = Field(
         default="onestop_admin", description="role that creates schemas and roles (migrate only)"
     )
+    direct_host: str | None = Field(
+        default=None,
+        description="PostgreSQL's own host where `host` is a pooler: hints are heard and migrations run there",
+        examples=["postgres.example.org"],
+    )
+    direct_port: int | None = Field(
+        default=None, ge=1, le=65535, description="port of `direct_host`; `port` when absent"
+    )
     connect_timeout_s: int = Field(default=2, ge=1, le=60, description="seconds to wait for a connection")
 
 

@@ -23,6 +23,7 @@ _DENY = "#!/bin/sh\nexit 101\n"
 
 PACKAGES = {
     "rabbitmq-server": Path("/usr/lib/rabbitmq/bin/rabbitmq-server"),
+    "pgbouncer": Path("/usr/sbin/pgbouncer"),
     "chromium": Path("/usr/bin/chromium"),
     "fonts-noto-cjk": Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"),
 }

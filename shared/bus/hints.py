@@ -8,11 +8,14 @@ notifies in its own transaction: it is one per service, and its commit is what t
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import structlog
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.db.outages import DatabaseAway, outages_told
@@ -98,6 +101,41 @@ class Hints:
                 self._stopped.wait(_RECONNECT_S)
 
 
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How hints fare on the way to the database. `pooled`: something between us and PostgreSQL hands out its
+    sessions; where it does so by transaction, hints are lost."""
+
+    heard: bool
+    pooled: bool
+
+
+def try_hints(engine: Engine, within_s: float = 1.0) -> Hearing:
+    """Give a hint to ourselves. Raises DatabaseAway."""
+    channel = f"onestop_probe_{uuid4().hex}"
+    with outages_told(), engine.connect() as listening, engine.connect() as ringing:
+        for connection in (listening, ringing):
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        raw: Any = listening.connection.driver_connection
+        pooled = _is_pooled(listening)
+        listening.execute(text(f"LISTEN {channel}"))
+        ringing.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+        until = time.monotonic() + within_s
+        while (left_s := until - time.monotonic()) > 0 and not raw.notifies:
+            # Nothing is asked meanwhile: an answer could come over the session that listens.
+            if select.select([raw.fileno()], [], [], left_s)[0]:
+                raw.poll()
+        return Hearing(any(notify.channel == channel for notify in raw.notifies), pooled)
+
+
+def _is_pooled(connection: Connection) -> bool:
+    """The session that answers is not the one that was greeted."""
+    raw: Any = connection.connection.driver_connection
+    greeted: int = raw.info.backend_pid
+    answers: int = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    return answers != greeted
+
+
 class Listener:
     """Waits for hints from other processes and wakes the loops of this one."""
 
@@ -116,6 +154,8 @@ class Listener:
                     raw: Any = connection.connection.driver_connection
                     for channel in self._wakes:
                         connection.execute(text(f"LISTEN {channel}"))
+                    if _is_pooled(connection):
+                        _log.warning("listens_through_a_pooler", next="onestop doctor")
                     for wake in self._wakes.values():
                         wake()
                     self._listen(raw)

@@ -22,20 +22,22 @@ _PING_S = 1.0
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
-def engine_for(settings: Settings, role: str, *, pool_size: int = 5, people_wait: bool = False) -> Engine:
+def engine_for(
+    settings: Settings, role: str, *, pool_size: int = 5, people_wait: bool = False, direct: bool = False
+) -> Engine:
     """The engine of one database role. Nothing connects before the first use; with a `pool_size` of 0 each
     connection is closed after it, for what is rarely done.
 
-    `people_wait` is for processes that answer people: they wait less, and a pooled connection that died with
-    the database is replaced instead of failing their request. Workers repeat by themselves and save the round
-    trip.
+    `direct` is for what needs a session of its own (`database_url`). `people_wait` is for processes that
+    answer people: they wait less, and a pooled connection that died with the database is replaced instead of
+    failing their request. Workers repeat by themselves and save the round trip.
     """
     connections = connections_within(
         settings.db.connect_timeout_s, ANSWER_PEOPLE_S if people_wait else ANSWER_S
     )
     pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 0.8}
     engine = create_engine(
-        database_url(settings, role),
+        database_url(settings, role, direct=direct),
         **(pool if pool_size else {"poolclass": NullPool}),
         connect_args={"connection_factory": connections, **_KEEPALIVE},
         hide_parameters=True,
@@ -79,26 +81,33 @@ def _ping(dialect: Dialect, connection: BoundedConnection) -> None:
         connection.answer_s = usual_s
 
 
-def database_url(settings: Settings, role: str) -> URL:
+def database_url(settings: Settings, role: str, *, direct: bool = False) -> URL:
     """How `role` reaches the database: psycopg2, which eventlet can make green (not psycopg 3).
+
+    `direct` goes past a pooler where that address is named, as the admin always does: LISTEN and locks of a
+    session are lost where each transaction gets another session.
 
     Raises SecretUnusable when this process has not been given the password of that role.
     """
     db = settings.db
     if role == db.admin_user:
+        direct = True
         password = load_password(settings, MIGRATE, ADMIN_PASSWORD)
     else:
         password = load_password(settings, service_of(role), DB_PASSWORD)
     query = {"connect_timeout": str(db.connect_timeout_s)}
-    socket = db.host.startswith("/")
+    host, port = db.host, db.port
+    if direct and db.direct_host is not None:
+        host, port = db.direct_host, db.direct_port or db.port
+    socket = host.startswith("/")
     if socket:
-        query["host"] = db.host
+        query["host"] = host
     return URL.create(
         "postgresql+psycopg2",
         username=role,
         password=password,
-        host=None if socket else db.host,
-        port=db.port,
+        host=None if socket else host,
+        port=port,
         database=db.name,
         query=query,
     )

@@ -354,6 +354,11 @@ class Installation:
             "ONESTOP_SECRETS_DIR": str(self.settings.secrets_dir),
             "ONESTOP_WORKER__BATCH": str(self.settings.worker.batch),
         }
+        if db.direct_host:
+            found |= {
+                "ONESTOP_DB__DIRECT_HOST": db.direct_host,
+                "ONESTOP_DB__DIRECT_PORT": str(db.direct_port),
+            }
         if self.settings.broker_url:
             found["ONESTOP_BROKER_URL"] = self.settings.broker_url
         return found
