@@ -56,7 +56,7 @@ class DbSettings(Section):
     )
     direct_host: str | None = Field(
         default=None,
-        description="PostgreSQL's own host where `host` is a pooler: hints are heard and migrations run there",
+        description="PostgreSQL's own host, where `host` is a pooler: for hints and migrations",
         examples=["postgres.example.org"],
     )
     direct_port: int | None = Field(
