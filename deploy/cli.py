@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found, 4 conflict
 130 interrupted.
 """
 
+import os
 import sys
 from importlib import import_module
 
@@ -18,6 +19,8 @@ def main() -> None:
             "3.13. Make the environment anew with one of them: make clean setup\n"
         )
         raise SystemExit(2)
+    # Name servers that say nothing: the C library waits 10 s for each of them, longer than people do.
+    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
     if sys.argv[1:3] == ["run", "worker"]:
         # It makes the standard library green, which fails once pydantic (typer needs it) is loaded.
         import_module("deploy.worker")

@@ -8,10 +8,12 @@ middle, the next `migrate` goes on where this one stopped.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import Engine, TextClause, text
 
+from deploy.migrations import again_and_again, wait_shortly
 from deploy.services import part, subscriptions
 from shared.bus.handlers import urgent_types
 from shared.bus.topology import bind
@@ -35,13 +37,14 @@ class Seeding:
 
 def subscribe(engine: Engine, broker_url: str | None) -> None:
     """Bring subscriptions, and with a broker its bindings, to what the worker classes hear. `engine` is the
-    admin's."""
+    admin's. Raises TablesInUse when somebody is in the way for long, as a relay that hangs."""
     wanted = {
         (speaker, subscriber) for subscriber, speakers in subscriptions().items() for speaker in speakers
     }
     for speaker, subscriber in sorted(wanted):
-        _begin(engine, speaker, subscriber, broker_url)
-    _end_others(engine, wanted)
+        what = f"{subscriber} hears {speaker}"
+        again_and_again(what, partial(_begin, engine, speaker, subscriber, broker_url))
+    again_and_again("who hears whom", partial(_end_others, engine, wanted))
     for seeding in _unseeded(engine):
         _seed(engine, seeding)
 
@@ -62,6 +65,7 @@ def _begin(engine: Engine, speaker: str, subscriber: str, broker_url: str | None
     urgent = list(urgent_types(part(subscriber, "worker").Worker))
     values = {"speaker": speaker, "subscriber": subscriber, "urgent": urgent}
     with transaction(engine, "subscribe.begin") as connection:
+        wait_shortly(connection)
         known = connection.execute(
             text(
                 "UPDATE onestop.subscriptions SET urgent = :urgent "
@@ -88,6 +92,7 @@ def _end_others(engine: Engine, wanted: set[tuple[str, str]]) -> None:
     """What no service hears any more is handed on to it no more. A broker's bindings are ended by
     `topology apply`, which knows them."""
     with transaction(engine, "subscribe.end") as connection:
+        wait_shortly(connection)
         for row in connection.execute(text("SELECT speaker, subscriber FROM onestop.subscriptions")).all():
             if (row.speaker, row.subscriber) not in wanted:
                 connection.execute(
@@ -112,20 +117,27 @@ def _seed(engine: Engine, seeding: Seeding) -> None:
     at: str | None = seeding.seeded_to
     bites = 0
     while at is not None:
-        with transaction(engine, "subscribe.seed") as connection:
-            bites += 1
-            at = connection.execute(
-                _bite(seeding.speaker, seeding.subscriber),
-                {"after": at, "since": seeding.since, "bite": BITE, "speaker": seeding.speaker},
-            ).scalar_one()
-            connection.execute(
-                text(
-                    "UPDATE onestop.subscriptions SET seeded_to = :at "
-                    "WHERE speaker = :speaker AND subscriber = :subscriber"
-                ),
-                {"at": at, "speaker": seeding.speaker, "subscriber": seeding.subscriber},
-            )
+        at = again_and_again(f"gates of {seeding.subscriber}", partial(_seed_some, engine, seeding, at))
+        bites += 1
     _log.info("seeded", speaker=seeding.speaker, subscriber=seeding.subscriber, bites=bites)
+
+
+def _seed_some(engine: Engine, seeding: Seeding, after: str) -> str | None:
+    """One bite; where the next one begins."""
+    with transaction(engine, "subscribe.seed") as connection:
+        wait_shortly(connection)
+        at: str | None = connection.execute(
+            _bite(seeding.speaker, seeding.subscriber),
+            {"after": after, "since": seeding.since, "bite": BITE, "speaker": seeding.speaker},
+        ).scalar_one()
+        connection.execute(
+            text(
+                "UPDATE onestop.subscriptions SET seeded_to = :at "
+                "WHERE speaker = :speaker AND subscriber = :subscriber"
+            ),
+            {"at": at, "speaker": seeding.speaker, "subscriber": seeding.subscriber},
+        )
+    return at
 
 
 def _bite(speaker: str, subscriber: str) -> TextClause:

@@ -16,11 +16,14 @@ eventlet.monkey_patch()
 
 import gc  # noqa: E402  (everything below must see the patched modules)
 import signal  # noqa: E402
+import socket  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from functools import partial  # noqa: E402
 from typing import Any  # noqa: E402
 
 import structlog  # noqa: E402
+from eventlet import tpool  # noqa: E402
+from eventlet.green import socket as green_socket  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
 
 from deploy.services import part  # noqa: E402
@@ -37,6 +40,10 @@ from shared.log import configure  # noqa: E402
 from shared.settings import Settings  # noqa: E402
 
 _log = structlog.get_logger()
+
+# A name server that says nothing holds up whoever asks, not the whole process with its heartbeats. eventlet's
+# create_connection, which HTTP and mail use, has a name of its own for it.
+socket.getaddrinfo = green_socket.getaddrinfo = partial(tpool.execute, socket.getaddrinfo)
 
 
 def run(settings: Settings, services: Sequence[str]) -> int:

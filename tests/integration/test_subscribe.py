@@ -6,9 +6,11 @@ from typing import Any
 
 import pika
 import pytest
+from sqlalchemy import text
 
-from deploy import subscribing
+from deploy import migrations, subscribing
 from deploy.migrate import admin_engine
+from deploy.migrations import TablesInUse
 from deploy.subscribing import subscribe
 from services.approval.worker import Worker
 from services.intake import queries
@@ -182,3 +184,21 @@ def test_a_second_time_changes_nothing(unheard: Installation) -> None:
     begin(unheard)
     assert unheard.rows("SELECT * FROM onestop.subscriptions ORDER BY speaker, subscriber") == before
     assert {row.seeded_to for row in before} == {None}
+
+
+def test_a_relay_that_hangs_is_waited_for_for_a_while_only(
+    unheard: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(migrations, "PAUSES_S", (0.01,))
+    subscribed = (
+        f"SELECT count(*) FROM onestop.subscriptions WHERE speaker = '{SPEAKER}' "
+        f"AND subscriber = '{SUBSCRIBER}'"
+    )
+    with unheard.admin.begin() as hanging:
+        hanging.execute(text(f"SELECT 1 FROM {SPEAKER}.locks WHERE name = 'relay' FOR UPDATE"))
+        with pytest.raises(TablesInUse):
+            begin(unheard)
+        assert unheard.value(subscribed) == 0
+    begin(unheard)
+    assert unheard.value(subscribed) == 1

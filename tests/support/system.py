@@ -1,6 +1,7 @@
 """An installation with all its processes, somebody who applies over HTTP, and a look at how it all ends."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -30,14 +31,17 @@ HOST = "db.onestop.test"
 """The database as processes know it that have a table of names of their own."""
 
 
+_NOBODY_LISTENS, _NOBODY_ANSWERS = "127.9.9.8", "127.9.9.9"
+"""Name servers: where none is, which is known at once, and where one is that says nothing."""
+
+
 class Names:
     """A table of host names that only the processes below it see, so that a name can be gone."""
 
     def __init__(self, folder: Path) -> None:
         self._hosts = folder / "hosts"
         self._resolver = folder / "resolv.conf"
-        # Nobody listens there, which is known at once.
-        self._resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", encoding="ascii")
+        self._ask_at(_NOBODY_LISTENS)
         self._names: dict[str, str] = {}
         self._write()
 
@@ -68,6 +72,21 @@ class Names:
             yield
         finally:
             self.add(name)
+
+    @contextmanager
+    def without_answer(self, name: str) -> Iterator[None]:
+        """Nobody knows it for a while, and who could know it says nothing."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind((_NOBODY_ANSWERS, 53))
+            self._ask_at(_NOBODY_ANSWERS)
+            try:
+                with self.without(name):
+                    yield
+            finally:
+                self._ask_at(_NOBODY_LISTENS)
+
+    def _ask_at(self, address: str) -> None:
+        self._resolver.write_text(f"nameserver {address}\n", encoding="ascii")
 
     def _write(self) -> None:
         # In place: what is mounted is the file, not its name.

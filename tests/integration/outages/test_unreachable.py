@@ -15,18 +15,20 @@ def test_connections_are_refused(proxied: ProxiedSystem) -> None:
     go_through(proxied.system, proxied.proxy.refused(), answer_s=1.0)
 
 
-def test_the_name_is_gone(proxied: ProxiedSystem) -> None:
+@pytest.mark.parametrize("answered", [True, False], ids=["refused", "unanswered"])
+def test_the_name_is_gone(proxied: ProxiedSystem, answered: bool) -> None:
     names, proxy = proxied.names, proxied.proxy
     if names is None:
         pytest.skip("only root may give processes a table of names of their own")
 
     @contextmanager
     def nameless() -> Iterator[None]:
-        with names.without(HOST):
+        with names.without(HOST) if answered else names.without_answer(HOST):
             proxy.cut()
             yield
 
-    go_through(proxied.system, nameless(), answer_s=2.0)
+    answer_s, lasts_s = (2.0, 1.0) if answered else (5.0, 5.0)
+    go_through(proxied.system, nameless(), answer_s=answer_s, lasts_s=lasts_s)
 
 
 def test_there_are_too_many_connections(proxied: ProxiedSystem, postgres: PostgresServer) -> None:

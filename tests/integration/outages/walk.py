@@ -42,6 +42,7 @@ def go_through(
     answers: list[httpx.Response] = []
 
     def knock() -> bool:
+        assert system.all_alive()
         answers.append(system.apply(during[len(answers) % len(during)]))
         return False
 
@@ -51,7 +52,6 @@ def go_through(
         wait_until(knock, lasts_s, every_s=0.1)
         slowest_s = system.slowest_s
         looks = [system.look(accept) for accept in ("text/html", "application/json")]
-        assert system.all_alive()
 
     wait_for(system.all_ready, f"all ready again: {system.readiness()}", READY_S)
     check_answers(answers, refuses_all)
