@@ -468,9 +468,12 @@ BEGIN
         WHERE m.id = ANY(held) AND m.holder = by RETURNING m.id
     )
     SELECT jsonb_agg(mine.id) INTO messages FROM mine;
-    WITH mine AS (
+    -- Others that take the same cases lock these rows too: everybody does it in the order of ids.
+    WITH held AS MATERIALIZED (
+        SELECT i.id FROM {schema}.inbox AS i WHERE i.id = ANY(ids) ORDER BY i.id FOR UPDATE
+    ), mine AS (
         UPDATE {schema}.inbox AS i SET state = 'claimed', due_at = clock_timestamp() + lease
-        WHERE i.id = ANY(ids) AND i.holder = by AND i.state IN ('claimed', 'suspected') RETURNING i.id
+        FROM held WHERE i.id = held.id AND i.holder = by AND i.state IN ('claimed', 'suspected') RETURNING i.id
     )
     SELECT array_agg(mine.id) INTO rows FROM mine;
 END $$;
@@ -497,8 +500,12 @@ CREATE FUNCTION {schema}.give_back(by uuid) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE {schema}.messages SET holder = NULL, due_at = NULL, suspected = false WHERE holder = by;
-    UPDATE {schema}.inbox SET state = 'retry', holder = NULL, due_at = clock_timestamp()
-    WHERE holder = by AND state IN ('claimed', 'suspected');
+    WITH held AS MATERIALIZED (
+        SELECT i.id FROM {schema}.inbox AS i WHERE i.holder = by AND i.state IN ('claimed', 'suspected')
+        ORDER BY i.id FOR UPDATE
+    )
+    UPDATE {schema}.inbox AS i SET state = 'retry', holder = NULL, due_at = clock_timestamp()
+    FROM held WHERE i.id = held.id AND i.holder = by;
 END $$;
 
 -- What is to be handed on, for the one relay that may do so; `ours` is false while another one does.

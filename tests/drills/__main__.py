@@ -1,4 +1,4 @@
-"""python -m tests.drills [--cases N --kills K --seed S] [--json]
+"""python -m tests.drills [--cases N --kills K --seed S] [--delivery rabbitmq|database] [--json]
 
 With --cases or --kills: the soak. Without: the walk of every service and every door along the crash points,
 outages of broker and database at their full length, then a small soak.
@@ -41,9 +41,8 @@ def main(arguments: Sequence[str]) -> int:
             env=os.environ | {"ONESTOP_WALK": "all"},
             check=False,
         ).returncode
-    verdict, killed = soak(
-        chosen.cases or SMALL[0], SMALL[1] if chosen.kills is None else chosen.kills, chosen.seed
-    )
+    kills = SMALL[1] if chosen.kills is None else chosen.kills
+    verdict, killed = soak(chosen.cases or SMALL[0], kills, chosen.seed, chosen.delivery)
     found = report(verdict, killed, chosen.seed)
     if chosen.json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
@@ -59,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", type=int, help="applications in the soak")
     parser.add_argument("--kills", type=int, help="kills in the soak")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of victims and pauses")
+    parser.add_argument(
+        "--delivery",
+        choices=("rabbitmq", "database"),
+        default="rabbitmq",
+        help="the way that facts take in the soak",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 

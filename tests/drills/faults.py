@@ -3,23 +3,27 @@ mend themselves."""
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pika
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from deploy.services import SERVICES, subscriptions
 from shared.bus.topology import EXCHANGE, apply_topology, queue_name, routing_pattern
+from shared.db.engine import database_url
 from tests.drills.installation import Installation, Process
 
 Fault = Callable[[Installation, random.Random], None]
 
 
 def faults(h: Installation, chance: random.Random) -> dict[str, Callable[[], None]]:
-    """Name -> do it: those of the table, and for each process its death."""
-    found: dict[str, Callable[[], None]] = {name: partial(do, h, chance) for name, do in FAULTS.items()}
+    """Name -> do it: those of the tables that fit its delivery, and for each process its death."""
+    table = FAULTS | (OF_THE_BROKER if h.rabbitmq is not None else OF_THE_DATABASE)
+    found: dict[str, Callable[[], None]] = {name: partial(do, h, chance) for name, do in table.items()}
     for name, process in h.processes.items():
         found[name] = partial(_restart_process, process)
     return found
@@ -31,6 +35,7 @@ def _restart_process(process: Process) -> None:
 
 
 def _restart_broker(h: Installation, _: random.Random) -> None:
+    assert h.rabbitmq is not None
     h.rabbitmq.kill()
     h.rabbitmq.start()
 
@@ -57,25 +62,40 @@ def _lose_queue(h: Installation, chance: random.Random) -> None:
 
 
 def _let_facts_get_lost(h: Installation, chance: random.Random) -> None:
+    assert h.rabbitmq is not None
     threading.Event().wait(chance.uniform(0.2, 1.5))
     apply_topology(h.rabbitmq.admin_url, SERVICES, subscriptions())
+
+
+def _lose_messages(h: Installation, chance: random.Random) -> None:
+    subscriber = chance.choice(SERVICES)
+    engine = create_engine(database_url(h.settings, h.settings.db.admin_user), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {subscriber}.messages WHERE holder IS NULL"))
+    h.hostile.forget(subscriber)
 
 
 def _send_hostile_messages(h: Installation, chance: random.Random) -> None:
     h.hostile.send(h.settings, chance)
 
 
-FAULTS: Mapping[str, Fault] = {
-    "rabbitmq": _restart_broker,
+FAULTS: dict[str, Fault] = {
     "postgres": _restart_database,
+    "hostile messages": _send_hostile_messages,
+}
+OF_THE_BROKER: dict[str, Fault] = {
+    "rabbitmq": _restart_broker,
     "a binding": _lose_binding,
     "a queue": _lose_queue,
-    "hostile messages": _send_hostile_messages,
+}
+OF_THE_DATABASE: dict[str, Fault] = {
+    "waiting messages": _lose_messages,
 }
 
 
 @contextmanager
 def _channel(h: Installation) -> Iterator[Any]:
+    assert h.rabbitmq is not None
     connection = pika.BlockingConnection(pika.URLParameters(h.rabbitmq.admin_url))
     try:
         yield connection.channel()

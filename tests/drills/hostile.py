@@ -17,7 +17,8 @@ from deploy.services import SERVICES, subscriptions
 from shared.bus.frames import LARGEST_BYTES
 from shared.bus.topology import EXCHANGE, PARK_QUEUE, broker_url, user_name
 from shared.bus.wire import BATCH_CONTENT_TYPE, TYPES_HEADER
-from shared.db.engine import database_url
+from shared.db.engine import database_url, engine_for
+from shared.db.roles import app_role
 from shared.settings import Settings
 from tests.support.messages import FACT, hash_of, sound
 from tests.support.raw_amqp import RawPublisher, long, property_list, short, table, text_headers
@@ -59,7 +60,14 @@ class Hostile:
         speaker = chance.choice(SERVICES)
         hearing = [service for service, heard in subscriptions().items() if speaker in heard]
         url = broker_url(settings, speaker)
-        assert url is not None
+        if url is None:
+            self._deliver(settings, speaker, hearing, chance)
+        else:
+            self._publish(settings, speaker, hearing, chance, url)
+
+    def _publish(
+        self, settings: Settings, speaker: str, hearing: Sequence[str], chance: random.Random, url: str
+    ) -> None:
         publisher = RawPublisher(url)
         try:
             for parts, body, hashes in self._messages(settings, speaker, chance):
@@ -70,6 +78,24 @@ class Hostile:
                     self.confirmed |= found
         finally:
             publisher.close()
+
+    def _deliver(
+        self, settings: Settings, speaker: str, hearing: Sequence[str], chance: random.Random
+    ) -> None:
+        """Through the door in the database, which lets a service speak for itself only."""
+        bad = _elements(speaker, chance)
+        facts = [*_some_facts(settings, speaker), *bad]
+        chance.shuffle(facts)
+        engine = engine_for(settings, app_role(speaker), pool_size=0)
+        for service in hearing:
+            found = {(_hash_of_element(one), service) for one in bad}
+            self.attempted |= found
+            with engine.begin() as connection:
+                connection.execute(
+                    text(f"SELECT {service}.deliver(CAST(:body AS jsonb))"),
+                    {"body": json.dumps({"received_at": "2026-11-23T00:00:00Z", "events": facts})},
+                )
+            self.confirmed |= found
 
     def forget(self, service: str) -> None:
         """What was not yet taken out of its queue is gone with it."""
@@ -132,8 +158,28 @@ def _batch(
         "content-type": short(BATCH_CONTENT_TYPE.encode()),
         "headers": table(text_headers({TYPES_HEADER: types})),
     }
-    hashes = [hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest() for one in bad]
-    return parts, json.dumps(elements).encode(), hashes
+    return parts, json.dumps(elements).encode(), [_hash_of_element(one) for one in bad]
+
+
+def _elements(speaker: str, chance: random.Random) -> list[dict[str, Any]]:
+    """What its own speaker spoilt, one thing each."""
+    whole = FACT | {"source": f"/onestop/{speaker}", "id": _URN.rpartition(":")[2], "data": {}}
+    spoilt: list[dict[str, Any]] = [
+        {"id": _URN},
+        {"id": None},
+        {"sequence": "１"},
+        {"sequence": 1},
+        {"time": "yesterday"},
+        {"time": "9999-12-31T23:59:59-14:00"},
+        {"type": ["no", "text"]},
+        {"subject": "张三"},
+        {"traceparent": "somebody's name"},
+    ]
+    return [whole | one | {"n": chance.getrandbits(50)} for one in spoilt]
+
+
+def _hash_of_element(element: object) -> str:
+    return hashlib.sha256(json.dumps(element, sort_keys=True).encode()).hexdigest()
 
 
 def _some_facts(settings: Settings, speaker: str) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from deploy.catalogue import publish_matters
 from deploy.installation import free_ports
@@ -25,6 +26,8 @@ from deploy.standins.launch import SmsStandin
 from shared.catalogue.loader import BUILT_IN
 from shared.settings import Settings
 from tests.drills.hostile import Hostile
+
+Delivery = Literal["database", "rabbitmq"]
 
 ROOT = Path(__file__).parents[2]
 WORKERS = {"intake": 1, "materials": 1, "approval": 2, "notify": 1}
@@ -72,7 +75,8 @@ class Installation:
 
     folder: Path
     postgres: PostgresServer
-    rabbitmq: RabbitNode
+    rabbitmq: RabbitNode | None
+    """None: facts are handed on inside the database."""
     sms: SmsStandin
     settings: Settings
     url: str
@@ -96,28 +100,30 @@ class Installation:
 
 
 @contextmanager
-def installation() -> Iterator[Installation]:
-    """An installation on RabbitMQ in a scratch folder; nothing of it is left at the end."""
-    with tempfile.TemporaryDirectory(prefix="onestop-drill-") as scratch:
+def installation(delivery: Delivery) -> Iterator[Installation]:
+    """An installation in a scratch folder; nothing of it is left at the end."""
+    with tempfile.TemporaryDirectory(prefix="onestop-drill-") as scratch, ExitStack() as running:
         folder = Path(scratch)
         folder.chmod(0o711)
         init_secrets(folder / "secrets")
         postgres = PostgresServer(folder / "postgres" / "data", secrets_dir=folder / "secrets")
         postgres.data_dir.parent.mkdir(parents=True, mode=0o711)
-        rabbitmq = RabbitNode(folder / "rabbitmq", folder / "secrets")
-        sms = SmsStandin(folder / "sms")
-        try:
-            postgres.start()
+        running.callback(postgres.stop)
+        postgres.start()
+        rabbitmq = None
+        if delivery == "rabbitmq":
+            rabbitmq = RabbitNode(folder / "rabbitmq", folder / "secrets")
+            running.callback(rabbitmq.stop)
             rabbitmq.start()
-            sms.start()
-            yield _settle_in(folder, postgres, rabbitmq, sms)
-        finally:
-            sms.stop()
-            rabbitmq.stop()
-            postgres.stop()
+        sms = SmsStandin(folder / "sms")
+        running.callback(sms.stop)
+        sms.start()
+        yield _settle_in(folder, postgres, rabbitmq, sms)
 
 
-def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms: SmsStandin) -> Installation:
+def _settle_in(
+    folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode | None, sms: SmsStandin
+) -> Installation:
     names = [f"{service}.{n}" for service, count in WORKERS.items() for n in range(1, count + 1)]
     web_port, internal_port, *ports = free_ports(2 + len(names), set())
     url = f"http://127.0.0.1:{web_port}"
@@ -125,7 +131,6 @@ def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms
         "ONESTOP_ENVIRONMENT": "test",
         "ONESTOP_DB__HOST": postgres.host,
         "ONESTOP_DB__PORT": str(postgres.port),
-        "ONESTOP_BROKER_URL": rabbitmq.url,
         "ONESTOP_SECRETS_DIR": str(folder / "secrets"),
         "ONESTOP_WEB__PORT": str(web_port),
         "ONESTOP_WEB__COOKIE_SECURE": "false",
@@ -135,6 +140,8 @@ def _settle_in(folder: Path, postgres: PostgresServer, rabbitmq: RabbitNode, sms
         "ONESTOP_LOG_LEVEL": "WARNING",
         **sms.environment(),
     }
+    if rabbitmq is not None:
+        variables["ONESTOP_BROKER_URL"] = rabbitmq.url
     outer = {name: value for name, value in os.environ.items() if not name.startswith("ONESTOP_")}
     os.environ.clear()
     os.environ.update({**outer, **variables})

@@ -99,6 +99,8 @@ def _last(speaker: str) -> str:
 
 def waiting_messages(installation: Installation) -> dict[str, int]:
     """Queues that are not empty, with how many messages wait there."""
+    if installation.rabbitmq is None:
+        return {}
     return {q.name: q.messages for q in read_queues(installation.rabbitmq.admin_url, SERVICES) if q.messages}
 
 

@@ -15,7 +15,7 @@ from shared.bus.unit import unit_of
 from shared.context import build_context
 from tests.drills.driver import Applicant, Drivers, Ledger, applicants
 from tests.drills.faults import faults
-from tests.drills.installation import Installation, installation
+from tests.drills.installation import Delivery, Installation, installation
 from tests.drills.oracle import Books, Verdict, judge, waiting_messages
 
 PEOPLE = 200
@@ -26,10 +26,12 @@ _STILL_S = 300
 may go again; what got lost on its way is missed after two to three minutes."""
 
 
-def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
+def soak(
+    cases: int, kills: int, seed: int, delivery: Delivery = "rabbitmq"
+) -> tuple[Verdict, dict[str, int]]:
     """Run one; the verdict and how often each was killed."""
     chance = random.Random(seed)
-    with installation() as h:
+    with installation(delivery) as h:
         people = applicants(PEOPLE)
         _seed(h, people)
         ledger = Ledger(h.folder / "ledger.jsonl")
@@ -41,7 +43,7 @@ def soak(cases: int, kills: int, seed: int) -> tuple[Verdict, dict[str, int]]:
         drivers.end()
         # What they hold unacknowledged goes back to the queues when they are gone, and is seen there.
         codes = {name: process.stop() for name, process in h.processes.items()}
-        h.hostile.collect(h.rabbitmq.admin_url)
+        _collect(h)
         verdict = judge(h, ledger)
         verdict.notes["hostile"] = len(h.hostile.confirmed)
         verdict.notes["answers"] = drivers.errors[:5]
@@ -73,7 +75,7 @@ def _wait_until_quiet(h: Installation, ledger: Ledger, cases: int) -> None:
     waited = ticks = 0
     while waited < _STILL_S:
         h.keep_up()
-        h.hostile.collect(h.rabbitmq.admin_url)
+        _collect(h)
         # Facts whose acknowledgements died with the broker come once more when all else is done.
         now = (len(ledger.acknowledged), books.open_work() | waiting_messages(h))
         if now[0] >= cases and not now[1]:
@@ -83,6 +85,11 @@ def _wait_until_quiet(h: Installation, ledger: Ledger, cases: int) -> None:
         waited = 0 if now != before else waited + 1
         before, ticks = now, ticks + 1
         pause.wait(1.0)
+
+
+def _collect(h: Installation) -> None:
+    if h.rabbitmq is not None:
+        h.hostile.collect(h.rabbitmq.admin_url)
 
 
 def _seed(h: Installation, people: list[Applicant]) -> None:

@@ -207,13 +207,22 @@ class Installation:
         with self.admin.begin() as connection:
             return connection.execute(text(statement), values).rowcount
 
-    def make_due(self, service: str) -> int:
-        """Let every wait of a service's inbox be over, leases included; how many there were."""
+    def make_due(
+        self, service: str, states: Sequence[str] = ("retry", "not_yet", "claimed", "suspected")
+    ) -> int:
+        """Let every wait of a service's inbox be over, leases included unless `states` leaves them out; how
+        many there were. Rows are locked in the order in which workers lock them."""
         return self.change(
-            f"UPDATE {service}.inbox SET due_at = due_at - interval '1 day' "
-            "WHERE state IN ('retry', 'not_yet', 'claimed', 'suspected')"
-        ) + self.change(
-            f"UPDATE {service}.messages SET due_at = due_at - interval '1 day' WHERE holder IS NOT NULL"
+            f"WITH due AS MATERIALIZED (SELECT id FROM {service}.inbox WHERE state = ANY(:states) "
+            f"ORDER BY id FOR UPDATE) UPDATE {service}.inbox AS i SET due_at = due_at - interval '1 day' "
+            "FROM due WHERE i.id = due.id",
+            states=list(states),
+        ) + (
+            self.change(
+                f"UPDATE {service}.messages SET due_at = due_at - interval '1 day' WHERE holder IS NOT NULL"
+            )
+            if "claimed" in states
+            else 0
         )
 
     def states(self, service: str) -> dict[UUID, str]:

@@ -3,9 +3,11 @@ facts are that came again."""
 
 import threading
 from typing import Any
+from uuid import uuid4
 
 import psycopg2
 import pytest
+from sqlalchemy import text
 
 from deploy.services import part
 from shared import faults
@@ -17,7 +19,7 @@ from shared.bus.unit import Unit
 from shared.db.outages import DatabaseAway
 from shared.events.fact import Event
 from tests.integration.bus.history import Stage, Stored, ident, open_line
-from tests.support.installation import settle
+from tests.support.installation import settle, wait_for
 from tests.support.trouble import retry, trouble_of
 
 pytestmark = pytest.mark.parametrize("delivery", ["database"], indirect=True)
@@ -202,3 +204,32 @@ def test_the_relay_stands_still_while_a_fact_is_handled_alone(stage: Stage) -> N
     relaying.join(10)
     assert beside == [False]
     assert not relaying.is_alive(), "it goes on afterwards"
+
+
+@pytest.mark.parametrize("call", ["renew('{}', :ids, :by, '1 min')", "give_back(:by)"])
+def test_whoever_locks_rows_of_the_inbox_does_it_in_the_order_of_their_ids(stage: Stage, call: str) -> None:
+    """Else two that lock the same ones wait for each other."""
+    made, holder = stage.installation, uuid4()
+    low, high = sorted((uuid4(), uuid4()))
+    for one in (high, low):
+        made.change(
+            "INSERT INTO notify.inbox "
+            "(id, speaker, case_no, sequence, type, state, due_at, holder, received_at) "
+            "VALUES (:id, 'intake', 'a', 1, 't', 'claimed', clock_timestamp(), :by, clock_timestamp())",
+            id=one,
+            by=holder,
+        )
+
+    def go() -> None:
+        made.rows(f"SELECT * FROM notify.{call}", ids=[low, high], by=holder)
+
+    going = threading.Thread(target=go)
+    lock = text("SELECT 1 FROM notify.inbox WHERE id = :id FOR UPDATE NOWAIT")
+    with made.admin.begin() as other:
+        other.execute(lock, {"id": low})
+        going.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_for(lambda: made.value(waiting) == 1, "it waits for the lower one")
+        other.execute(lock, {"id": high})
+    going.join(10)
+    assert not going.is_alive()

@@ -163,9 +163,7 @@ def test_the_death_of_one_of_three_loses_nothing(stage: Stage, expected: list[st
 
     def only_claims_are_left() -> bool:
         # Retries and not-yets are over at once; what is claimed keeps its time.
-        stage.installation.change(
-            "UPDATE notify.inbox SET due_at = clock_timestamp() WHERE state IN ('retry', 'not_yet')"
-        )
+        stage.installation.make_due("notify", ["retry", "not_yet"])
         return handled(stage, facts) or _only_leases_left(stage)
 
     wait_for(only_claims_are_left, "all but the dead one's claims", 90, of=stage.installation)
