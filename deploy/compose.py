@@ -11,11 +11,13 @@ from deploy.registry import (
     SECRETS,
     STOP_GRACE_S,
     WEB_PORT,
+    WITNESS,
     Process,
     common_settings,
     processes,
 )
 from deploy.secret_files import BROKER, DEFINITIONS
+from deploy.services import SERVICES
 from shared.privacy.secret_files import ADMIN_PASSWORD, MIGRATE
 
 _HEAD = """\
@@ -56,7 +58,8 @@ def compose_document() -> dict[str, Any]:
         },
         # The broker is reached by those who speak and hear, and by no web process.
         "networks": {"default": {}, "facts": {}},
-        "volumes": {"postgres": {}, "rabbitmq": {}},
+        # A witness is never brought back together with the database.
+        "volumes": {"postgres": {}, "rabbitmq": {}, **{f"witness-{service}": {} for service in SERVICES}},
         "configs": {
             "gateway": {"content": _gateway_config()},
             "rabbitmq": {"content": f"load_definitions = {_DEFINITIONS}\n"},
@@ -86,7 +89,7 @@ def _process(process: Process) -> dict[str, Any]:
         "command": process.command,
         "environment": common_settings() | (_BROKER_URL if process.needs_broker else {}),
         "networks": ["default", "facts"] if process.needs_broker else ["default"],
-        "volumes": [_secrets_of(process.service)],
+        "volumes": [_secrets_of(process.service), _witness_of(process.service)],
         "expose": [str(port) for port in process.ports],
         "depends_on": needs,
         "healthcheck": _health(["CMD", "python", "-m", "deploy.probe", str(INTERNAL_PORT)]),
@@ -101,7 +104,8 @@ def _migrate() -> dict[str, Any]:
         "command": ["migrate"],
         "environment": common_settings() | _BROKER_URL | {"ONESTOP_DB__ADMIN_USER": ADMIN},
         "networks": ["default", "facts"],
-        "volumes": [_secrets_of(MIGRATE)],
+        # `docker compose run --rm migrate restored --service S` begins a new epoch.
+        "volumes": [_secrets_of(MIGRATE), *map(_witness_of, SERVICES)],
         "depends_on": {"postgres": {"condition": _HEALTHY}, "rabbitmq": {"condition": _HEALTHY}},
         "restart": "no",
     }
@@ -186,6 +190,10 @@ def _secrets_of(owner: str) -> dict[str, Any]:
     """The folder of one owner and no other. Not its files one by one: in a container that runs while a key is
     changed, those would stay the old ones."""
     return _bound(owner, owner)
+
+
+def _witness_of(service: str) -> str:
+    return f"witness-{service}:{WITNESS}/{service}"
 
 
 def _bound(source: str, target: str) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
         return
     if migrations.ok:
         yield _hints(settings)
+        yield _witnesses(settings)
         yield _trouble(settings)
 
 
@@ -175,6 +176,21 @@ def _hints(settings: "Settings") -> Finding:
     slow = f"not heard, {why}: each step of a case waits for up to a second"
     direct = "set ONESTOP_DB__DIRECT_HOST and ONESTOP_DB__DIRECT_PORT to PostgreSQL's own address"
     return Finding("hints", False if settings.db.direct_host else None, slow, direct)
+
+
+def _witnesses(settings: "Settings") -> Finding:
+    from deploy.restored import findings
+
+    if settings.witness_dir is None:
+        return Finding("witnesses", None, "none", "set ONESTOP_WITNESS_DIR: docs/runbook.md, restored")
+    wrong = findings(settings)
+    said = ", ".join(f"{service}: {code}" for service, code in sorted(wrong.items()))
+    return Finding(
+        "witnesses",
+        not wrong,
+        said or "the databases are what they saw",
+        "docs/runbook.md, restored" if wrong else "",
+    )
 
 
 def _trouble(settings: "Settings") -> Finding:

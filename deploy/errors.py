@@ -44,6 +44,15 @@ class SharedProcess(AppError):
     title_en = "In production each service has a process of its own"
 
 
+class NoWitnessDir(AppError):
+    """Without a witness nobody notices that a database was brought back from an older copy."""
+
+    code = "settings.no-witness-dir"
+    status = 500
+    title_zh = "未设置 ONESTOP_WITNESS_DIR"
+    title_en = "ONESTOP_WITNESS_DIR is not set"
+
+
 class OtherVersion(Conflict):
     """The data on disk were written by another major version of PostgreSQL."""
 

@@ -74,6 +74,7 @@ class Installation:
         # Those must be able to walk to their own folders.
         make_passable(self.data_dir) if os.geteuid() == 0 else make_private(self.data_dir)
         self.secrets_dir = self._make_secrets()
+        self.witness_dir = self._make_witnesses()
         self.postgres = self._private_postgres() if keeps_database() else None
         self.rabbitmq = self._private_node() if options.broker == "local" else None
         self.web_port = self._choose_port()
@@ -95,6 +96,7 @@ class Installation:
             "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, self.internal_url)),
         }
         found["ONESTOP_SECRETS_DIR"] = str(self.secrets_dir)
+        found["ONESTOP_WITNESS_DIR"] = str(self.witness_dir)
         if self.postgres is not None:
             found["ONESTOP_DB__HOST"] = self.postgres.host
             found["ONESTOP_DB__PORT"] = str(self.postgres.port)
@@ -203,6 +205,16 @@ class Installation:
             self._migrate_user.own_tree(root / MIGRATE)
             for service in SERVICES:
                 self._services_user.own_tree(root / service)
+        return root
+
+    def _make_witnesses(self) -> Path:
+        """The folder given, or our own, with one of its own for each service."""
+        given = self._outer.get("ONESTOP_WITNESS_DIR")
+        if given is not None:
+            return Path(given)
+        root = make_passable(self.data_dir / "witness")
+        for service in SERVICES:
+            make_private(root / service, self._services_user)
         return root
 
     def _check_given(self, root: Path) -> None:

@@ -28,6 +28,9 @@ _PATHS = {
 SECRETS = "/run/secrets"
 """Where a container finds the folders of its services."""
 
+WITNESS = "/var/lib/onestop/witness"
+"""Where a container finds the volumes of its services' witnesses."""
+
 Kind = Literal["web", "worker"]
 
 
@@ -83,4 +86,5 @@ def common_settings() -> dict[str, str]:
         "ONESTOP_WEB__INTERNAL_PORT": str(INTERNAL_PORT),
         "ONESTOP_WORKER__HEALTH_PORT": str(INTERNAL_PORT),
         "ONESTOP_SECRETS_DIR": SECRETS,
+        "ONESTOP_WITNESS_DIR": WITNESS,
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.errors import SharedProcess
+from deploy.errors import NoWitnessDir, SharedProcess
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -33,11 +33,22 @@ def load_settings(data_dir: Path | None = None) -> "Settings":
 
 
 def check_process(settings: "Settings", services: Sequence[str]) -> None:
-    """Raises SharedProcess where several services would live in one process of production untold."""
+    """Raises SharedProcess where several services would live in one process of production untold, and
+    NoWitnessDir where nothing of production would tell that its database is an older copy."""
     if settings.environment == "production" and len(services) > 1 and not settings.services_share_process:
         raise SharedProcess(
             f"{'、'.join(services)} 将在同一进程中运行；请用 --service 分开启动，"
             "或设置 ONESTOP_SERVICES_SHARE_PROCESS=true",
             f"{', '.join(services)} would live in one process: start each apart with --service, or set "
             "ONESTOP_SERVICES_SHARE_PROCESS=true",
+        )
+    check_witness(settings)
+
+
+def check_witness(settings: "Settings") -> None:
+    """Raises NoWitnessDir where production names no place for the witnesses of its databases."""
+    if settings.environment == "production" and settings.witness_dir is None:
+        raise NoWitnessDir(
+            "请设置 ONESTOP_WITNESS_DIR 为数据库卷及其备份之外的目录",
+            "set ONESTOP_WITNESS_DIR to a directory outside the database's volume and its copies",
         )

@@ -23,7 +23,7 @@ from shared.context import build_context
 from shared.db.writable import check_writable
 from shared.http.context import WebContext
 from shared.http.edge import install_edge, install_internal_edge
-from shared.http.health import Health
+from shared.http.health import Check, Health
 from shared.http.health_routes import alive_router, health_router
 from shared.http.internal import internal_router
 from shared.peers import Peers
@@ -50,7 +50,11 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
     answers: dict[str, dict[str, QuestionHandler]] = {}
     contexts = {
         service: build_context(
-            settings, service, Asker(settings, service, answers, MAY_ASK), people_wait=True
+            settings,
+            service,
+            Asker(settings, service, answers, MAY_ASK),
+            people_wait=True,
+            guarded=True,
         )
         for service in services
     }
@@ -69,7 +73,10 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
         app.include_router(part(service, "web").router(WebContext(context, pages, identity)))
         peers = Peers(load_json(settings, service, ASKERS))
         internal.include_router(internal_router(service, answers[service], MAY_ASK, peers))
-    checks = {f"{s}.database": partial(check_writable, c.engine, s) for s, c in contexts.items()}
+    checks: dict[str, Check] = {
+        f"{s}.database": partial(check_writable, c.engine, s) for s, c in contexts.items()
+    }
+    checks |= {f"{service}.witness": context.ready for service, context in contexts.items()}
     health = Health(checks)
     app.include_router(alive_router(health))
     internal.include_router(health_router(health))

@@ -52,7 +52,9 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     faults.plan_faults(settings.fault_plan)
     check_process(settings, services)
     exclusion = Exclusion(whole=len(services) > 1)
-    contexts = {service: build_context(settings, service, exclusion=exclusion) for service in services}
+    contexts = {
+        service: build_context(settings, service, exclusion=exclusion, guarded=True) for service in services
+    }
     runner = ServiceRunner({"onestop": contexts, "max_workers": 10})
     for service in services:
         runner.add_service(part(service, "worker").Worker)
@@ -114,6 +116,7 @@ def _checks(runner: ServiceRunner, contexts: dict[str, ServiceContext]) -> dict[
     checks: dict[str, Check] = {}
     for service, context in contexts.items():
         checks[f"{service}.database"] = partial(check_writable, context.engine, service)
+        checks[f"{service}.witness"] = context.ready
     for container in runner.containers:
         for entrypoint in container.entrypoints:
             if isinstance(entrypoint, Deliveries):

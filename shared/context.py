@@ -6,6 +6,7 @@ from shared.ask import Asker
 from shared.bus.context import ServiceContext
 from shared.bus.exclusion import Exclusion
 from shared.bus.hints import Hints
+from shared.bus.witness import FileWitness, Guard, Witness
 from shared.catalogue.published import Published
 from shared.db.engine import engine_for
 from shared.db.roles import app_role
@@ -22,18 +23,21 @@ def build_context(
     *,
     exclusion: Exclusion | None = None,
     people_wait: bool = False,
+    guarded: bool = False,
 ) -> ServiceContext:
     """The context of `service` in this process. Nothing connects before the first use.
 
     `asker` asks in the service's name; the default one asks over HTTP only. `exclusion` is the process's,
     where it holds several services. `people_wait` is for processes that answer requests: dead pooled
-    connections are replaced beforehand.
+    connections are replaced beforehand. `guarded` is for processes that do the service's work.
     """
     role = app_role(service)
     engine = engine_for(settings, role, people_wait=people_wait)
     keys = engine_for(settings, role, pool_size=0, people_wait=people_wait)
     vault = Vault(service, partial(load_master_keys, settings, service), DataKeyTable(keys))
     look_again_when_refused(engine, vault.keyring.look_again)
+    witness = witness_of(settings, service) if guarded else None
+    guard = Guard(service, engine, witness) if witness is not None else None
     return ServiceContext(
         service=service,
         settings=settings,
@@ -44,4 +48,10 @@ def build_context(
         matters=Published(engine),
         asker=asker or Asker(settings, service, {}, {}),
         exclusion=exclusion or Exclusion(),
+        guard=guard,
     )
+
+
+def witness_of(settings: Settings, service: str) -> Witness | None:
+    """Where the service's database has its witness; None where the settings name no place for one."""
+    return FileWitness(settings.witness_dir / service) if settings.witness_dir is not None else None

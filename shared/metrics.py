@@ -103,6 +103,12 @@ FACTS_NEVER_SAID = Gauge(
     ("service", "speaker"),
     registry=REGISTRY,
 )
+NOT_AS_WITNESSED = Gauge(
+    "onestop_not_as_witnessed",
+    "1 while the database is an older copy of itself, or its witness cannot be had: nothing is handled",
+    ("service",),
+    registry=REGISTRY,
+)
 BROKER_CONNECTED = Gauge(
     "onestop_broker_connected", "1 while connected to the broker", ("service",), registry=REGISTRY
 )

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
         description="directory with a folder of secrets for each service of this process",
         examples=["/etc/onestop/secrets"],
     )
+    witness_dir: Path | None = Field(
+        default=None,
+        description="directory outside the database's volume and its copies, with a folder a service, that "
+        "tells when the database was brought back from an older copy; must be set in production",
+        examples=["/var/lib/onestop/witness"],
+    )
     web: WebSettings = WebSettings()
     peers: dict[str, str] = Field(
         default={},

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from deploy.commands import cases, checks, documents, keys, local, matters, processes, trouble
+from deploy.commands import cases, checks, documents, keys, local, matters, processes, restored, trouble
 from deploy.output import explain, explain_usage
 
 app = typer.Typer(
@@ -14,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (local, processes, checks, documents):
+for module in (local, processes, checks, documents, restored):
     module.register(app)
 app.add_typer(cases.app, name="case")
 app.add_typer(trouble.app, name="trouble")

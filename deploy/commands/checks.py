@@ -7,7 +7,7 @@ import typer
 
 from deploy.commands.context import DataDir, Services, choose_services
 from deploy.output import FAILED, USAGE, Json, emit_json, emit_rows, say
-from deploy.settings import data_dir_of, load_settings
+from deploy.settings import check_witness, data_dir_of, load_settings
 
 config = typer.Typer(no_args_is_help=True, help="The settings in force.", rich_markup_mode=None)
 secrets = typer.Typer(no_args_is_help=True, help="The secret files.", rich_markup_mode=None)
@@ -52,6 +52,7 @@ def check(service: Services = None, data_dir: DataDir = None, json: Json = False
     if "notify" in services:
         part("notify", "channels").channel_settings(settings)
     check_secrets(settings, services, whole=service is None)
+    check_witness(settings)
     if json:
         emit_json({"ok": True})
     else:

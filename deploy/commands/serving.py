@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,13 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     )
     # uvicorn finishes what runs and then raises the signal again: an orderly end, told as one.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(0))
+    stopping = threading.Event()
+    for context in apps.public.state.contexts.values():
+        if context.guard is not None:
+            threading.Thread(target=context.guard.watch, args=(stopping,), daemon=True).start()
     server = uvicorn.Server(config)
     server.run([public, internal])
+    stopping.set()
     return 0 if server.started else 1
 
 

@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.intake import queries
 from services.intake.errors import NotAskedFor, NothingAsked, NotYourApplication
-from services.intake.models import Case, Contact, Person, TimelineEntry
-from services.intake.rules.case_number import compose_case_number
+from services.intake.models import CASE_SERIAL, Case, Contact, Person, TimelineEntry
+from services.intake.rules.case_number import SERIALS, compose_case_number
 from services.intake.rules.identity import normalise_id_number
 from services.intake.rules.query_code import new_query_code, query_digest
 from services.intake.rules.submission import NamedPerson, check_submission, named_people
@@ -152,7 +152,8 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
     if submission.submitter not in (None, refs["applicant"], agent):
         raise NotYourApplication
-    number = compose_case_number(matter.region, today, queries.next_serial(unit.session))
+    [serial] = unit.serials(CASE_SERIAL.name, 1)
+    number = compose_case_number(matter.region, today, serial % SERIALS)
     query_code = new_query_code()
     case = Case(
         number=number,

@@ -29,7 +29,7 @@ class Base(DeclarativeBase):
     metadata = MetaData(schema="intake")
 
 
-CASE_SERIAL = Sequence("case_serial", metadata=Base.metadata, minvalue=0, maxvalue=999_999, cycle=True)
+CASE_SERIAL = Sequence("case_serial", metadata=Base.metadata)
 
 
 class Person(Base):

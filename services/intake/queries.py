@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, text, tuple_
 from sqlalchemy.orm import Session, load_only
 
-from services.intake.models import CASE_SERIAL, Case, Contact, LookupMiss, Person, TimelineEntry
+from services.intake.models import Case, Contact, LookupMiss, Person, TimelineEntry
 from shared.db.locking import lock_rows
 from shared.db.merging import merged
 
@@ -26,11 +26,6 @@ def lock_person(session: Session, lookups: Sequence[bytes]) -> None:
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k")
-
-
-def next_serial(session: Session) -> int:
-    """The next serial of a case number; it cycles within a day's reach, and the number is unique besides."""
-    return int(session.execute(select(CASE_SERIAL.next_value())).scalar_one())
 
 
 def contact(session: Session, person_ref: UUID) -> Contact | None:

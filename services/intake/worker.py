@@ -1,8 +1,12 @@
 """What intake hears: everything, because the citizen's timeline shows everything."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 
-from services.intake import commands, retention, sealed
+from sqlalchemy import Connection
+
+from services.intake import commands, restored, retention, sealed
 from services.intake.commands import Views
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -21,6 +25,12 @@ class Worker(ServiceWorker):
     keeps = retention.RULES
     seals = sealed.SEALED
     linger_s = 0.25
+
+    @classmethod
+    def restored(cls, connection: Connection, at: datetime, lost_cases: Sequence[str]) -> dict[str, int]:
+        """Whatever the witness knows: no serial of a case that somebody has heard of is given out again."""
+        restored.skip_serials(connection, lost_cases)
+        return {}
 
     @_shows(materials.MaterialsMatched)
     def note_match(self, unit: Unit, event: Event, loaded: Views) -> None:

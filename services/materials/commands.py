@@ -16,6 +16,7 @@ from services.materials.errors import (
     UploadTypeNotAllowed,
 )
 from services.materials.models import (
+    CERTIFICATE_SERIAL,
     Case,
     Certificate,
     MaterialMatch,
@@ -169,7 +170,7 @@ def load_orders(unit: Unit, numbers: Collection[str], standings: Mapping[str, St
     cases = queries.lock_cases(unit.session, numbers)
     issued = queries.issued_for(unit.session, numbers)
     granted = [n for n, standing in standings.items() if standing.outcome == Decision.APPROVED]
-    serials = queries.next_serials(unit.session, len({*granted} & {*numbers} - issued))
+    serials = unit.serials(CERTIFICATE_SERIAL.name, len({*granted} & {*numbers} - issued))
     return Orders(cases, standings, issued, serials)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session, load_only
 
-from services.materials.models import CERTIFICATE_SERIAL, Case, Certificate, MaterialMatch, Upload
+from services.materials.models import Case, Certificate, MaterialMatch, Upload
 from shared.db.locking import lock_rows
 
 
@@ -34,14 +34,6 @@ def certificates_of(
     for certificate in session.scalars(_CERTIFICATES, {"holders": sorted(holders), "types": sorted(types)}):
         grouped.setdefault(certificate.holder, []).append(certificate)
     return grouped
-
-
-def next_serials(session: Session, count: int) -> list[int]:
-    """Serial numbers for certificates about to be issued."""
-    if not count:
-        return []
-    each = func.generate_series(1, count).table_valued("n")
-    return list(session.scalars(select(CERTIFICATE_SERIAL.next_value()).select_from(each)))
 
 
 def issued_for(session: Session, numbers: Collection[str]) -> set[str]:

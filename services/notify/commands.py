@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from services.notify import queries
 from services.notify.channels import set_up_channels
 from services.notify.models import Case, Delivery, InboxMessage
-from services.notify.rules.delivery import SETTLED, DeliveryState, Next
+from services.notify.rules.delivery import RESTORED, SETTLED, DeliveryState, Next
 from services.notify.rules.notices import IN_APP, NoticePlan, plan_notices
 from services.notify.templates import render_notice
 from shared import metrics
@@ -17,6 +17,7 @@ from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.events.approval import CaseAccepted
 from shared.events.fact import Event
+from shared.events.ids import said_at
 from shared.events.intake import CaseSubmitted, known_cases
 from shared.events.notify import NoticeSent
 from shared.legal_time import legal_day
@@ -93,6 +94,7 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
     # The id follows from fact, person, channel and template: the same intent is the same row, always.
     delivery_id = uuid5(NAMESPACE_URL, f"{event.id}/{plan.person}/{plan.channel}/{plan.template}")
     in_app = plan.channel == IN_APP
+    doubt = None if in_app else _told_before(unit, event)
     unit.append(
         Delivery,
         id=delivery_id,
@@ -104,10 +106,13 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
         template=plan.template,
         locale=case.locale,
         params=params,
-        state=DeliveryState.SENT if in_app else DeliveryState.PLANNED,
+        state=DeliveryState.SENT if in_app else DeliveryState.IN_DOUBT if doubt else DeliveryState.PLANNED,
+        reason=RESTORED if doubt else None,
         asked=0,
         sends=0,
         planned_at=unit.wall,
+        called_at=doubt[0] if doubt else None,
+        doubted_until=doubt[1] if doubt else None,
         sent_at=unit.wall if in_app else None,
     )
     if not in_app:
@@ -127,6 +132,15 @@ def _deliver(unit: Unit, event: Event, case: Case, plan: NoticePlan, params: dic
     )
     unit.after_commit(metrics.NOTIFICATIONS.labels(plan.channel, DeliveryState.SENT).inc)
     _say(unit, case, plan, DeliveryState.SENT)
+
+
+def _told_before(unit: Unit, event: Event) -> tuple[datetime, datetime] | None:
+    """Between which moments a fact may have been told before, if it may: the database was brought back from a
+    copy since it was said."""
+    guard = unit.context.guard
+    restored_at = guard.restored_at if guard is not None else None
+    said = datetime.fromtimestamp(said_at(event.id), UTC)
+    return None if restored_at is None or said > restored_at else (said, restored_at)
 
 
 def _say(unit: Unit, case: Case, told: NoticePlan | Delivery, status: DeliveryState) -> None:

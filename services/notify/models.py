@@ -56,6 +56,8 @@ class Delivery(Base):
     reason: Mapped[str | None] = mapped_column(String(300))
     planned_at: Mapped[datetime] = mapped_column(AwareDateTime)
     called_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    doubted_until: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    """It may have been sent until then by a life of the database of which only a copy is left."""
     sent_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
 
     __table_args__ = (

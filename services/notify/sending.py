@@ -4,7 +4,7 @@ epoch."""
 import random
 import time
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,8 @@ from shared.errors import AppError
 from shared.legal_time import legal_day
 
 _NOT_REACHED = timedelta(seconds=2)
+_MOST_DAYS = 16
+"""As long as facts can be said again."""
 PURPOSE = "telling the applicant about their case"
 
 
@@ -39,7 +41,8 @@ class Prepared:
     locale: str
     params: dict[str, str]
     ask: bool
-    sent_on: date
+    days: tuple[date, ...]
+    """On which it may have been sent."""
     deadline: float
     """On the monotonic clock: afterwards somebody else may hold the claim."""
 
@@ -69,7 +72,9 @@ class SendNotice:
             return Told(SendResult.UNKNOWN, delivery.reason or "died-while-sending")
         if not ask:
             delivery.state, delivery.called_at = DeliveryState.CLAIMED, unit.wall
+            delivery.doubted_until = None
             delivery.sends += 1
+        called_at = delivery.called_at or unit.wall
         return Prepared(
             delivery=delivery.id,
             recipient=delivery.recipient,
@@ -78,7 +83,7 @@ class SendNotice:
             locale=delivery.locale,
             params=dict(delivery.params),
             ask=ask,
-            sent_on=legal_day(delivery.called_at or unit.wall),
+            days=_days(called_at, delivery.doubted_until or called_at),
             deadline=time.monotonic() + LEASE.total_seconds() / 2,
         )
 
@@ -102,8 +107,19 @@ class SendNotice:
             prepared.delivery, address, prepared.template, prepared.params, prepared.locale, prepared.deadline
         )
         if prepared.ask:
-            return self._channel.ask(message, prepared.sent_on)
+            return self._ask(message, prepared)
         return self._channel.send(message)
+
+    def _ask(self, message: OutsideMessage, prepared: Prepared) -> Told:
+        """Of each day on which it may have been sent; it was never taken if it was on none of them."""
+        told = Told(SendResult.UNKNOWN, "no-time-to-ask")
+        for day in prepared.days:
+            if time.monotonic() >= prepared.deadline:
+                return Told(SendResult.UNKNOWN, "no-time-to-ask")
+            told = self._channel.ask(message, day)
+            if told.answer is not SendResult.NEVER_TAKEN:
+                break
+        return told
 
     def finish(self, unit: Unit, job: Job, answer: Any) -> Verdict:
         """Write the answer. An exception from the call may have come after the provider took it: a doubt."""
@@ -136,3 +152,10 @@ class SendNotice:
             return Again(unit.wall + then.after, then.reason or told.answer)
         # What was refused is settled, and what stays in doubt is the delivery's trouble, not the job's.
         return Done()
+
+
+def _days(first: datetime, last: datetime) -> tuple[date, ...]:
+    """From one moment to the other, as the provider counts them; the last ones, where they are many."""
+    begins, ends = legal_day(first), legal_day(max(first, last))
+    count = min((ends - begins).days, _MOST_DAYS - 1) + 1
+    return tuple(ends - timedelta(days=n) for n in reversed(range(count)))

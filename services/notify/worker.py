@@ -1,6 +1,11 @@
 """What notify hears, and the jobs it runs."""
 
-from services.notify import commands, retention, sealed, trouble
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from services.notify import commands, restored, retention, sealed, trouble
 from services.notify.channels import open_channels
 from services.notify.commands import Addressees
 from services.notify.sending import SendNotice
@@ -20,6 +25,11 @@ class Worker(ServiceWorker):
     keeps = retention.RULES
     seals = sealed.SEALED
     troubles = trouble.SOURCES
+
+    @classmethod
+    def restored(cls, connection: Connection, at: datetime, lost_cases: Sequence[str]) -> dict[str, int]:
+        """What the copy would send now may have been sent since: it is asked for first."""
+        return {"deliveries": restored.doubt_open_deliveries(connection, at)}
 
     @classmethod
     def jobs(cls, context: ServiceContext) -> dict[str, JobHandler]:

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from shared.ask import Asker
 from shared.bus.exclusion import Exclusion
 from shared.bus.hints import Hints
+from shared.bus.witness import Guard
 from shared.catalogue.published import Published
 from shared.privacy.vault import Vault
 from shared.settings import Settings
@@ -25,3 +26,10 @@ class ServiceContext:
     asker: Asker
     exclusion: Exclusion = field(default_factory=Exclusion)
     """The process's, where it holds several services."""
+    guard: Guard | None = None
+    """In a process that does the service's work: whether its database is what its witness saw."""
+
+    def ready(self) -> None:
+        """Raises NotAsWitnessed while nothing may be done with the database."""
+        if self.guard is not None:
+            self.guard.ready()

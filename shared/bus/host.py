@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import structlog
 from nameko.extensions import DependencyProvider, Entrypoint
 from nameko.timer import timer
+from sqlalchemy import Connection
 
 from shared.bus import retention, sealed
 from shared.bus.broker import TRANSPORT_ERRORS, BrokerPublisher
@@ -107,6 +108,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             step = partial(self._run_jobs, runner)
             self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, step)))
         self.ending.append(self._spawn(self._compare))
+        if context.guard is not None:
+            self.ending.append(self._spawn(partial(context.guard.watch, self.stopping)))
         if self.consumer is not None:
             self.ending.append(self._spawn(self.consumer.run_reader))
             self.draining.append(self._spawn(self.consumer.run_batches))
@@ -172,6 +175,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         def tried() -> None:
             # nameko writes a trace of whatever leaves a worker; an outage is told in one line by who repeats.
             try:
+                self.context.ready()
                 work()
             except DatabaseAway as error:
                 outcome.append(error)
@@ -194,6 +198,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             # Cleared before looking, so that a hint during the look causes another look.
             wake.clear()
             try:
+                self.context.ready()
                 then = step()
                 troubles = 0
             except (DatabaseAway, *TRANSPORT_ERRORS) as error:
@@ -279,6 +284,13 @@ class ServiceWorker:
     @classmethod
     def jobs(cls, context: ServiceContext) -> Mapping[str, JobHandler | TogetherHandler]:
         """Kind of job -> what runs it. A service without calls to the world and waits has none."""
+        return {}
+
+    @classmethod
+    def restored(cls, connection: Connection, at: datetime, lost_cases: Sequence[str]) -> Mapping[str, int]:
+        """What else is to be done when the database was brought back from a copy, in the transaction of
+        `onestop restored` at the moment `at`; how much was done, by kind. `lost_cases` are those that the
+        others know and this service does not."""
         return {}
 
     @Deliveries.decorator  # type: ignore[untyped-decorator]

@@ -58,6 +58,7 @@ def forget_old(context: ServiceContext, rules: Sequence[Rule], *, bites: int = B
 def forget(context: ServiceContext, rules: Sequence[Rule]) -> None:
     """The timer's side of `forget_old`: counts and logs what went; an outage is no reason to fail."""
     try:
+        context.ready()
         gone = forget_old(context, rules)
     except DatabaseAway as error:
         _log.warning("forgetting_repeats", service=context.service, error=kind_of(error))

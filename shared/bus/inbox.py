@@ -126,6 +126,7 @@ class Inbox:
 
         An outage leaves the claim with us: the next run goes on with it before anything else.
         """
+        self._context.ready()
         self._give_back_doubtful()
         finished = self._finish_claims()
         with self._exclusion.together():

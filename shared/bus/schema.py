@@ -28,6 +28,7 @@ FUNCTIONS = (
     "relay(integer)",
     "turn_outbox(timestamptz)",
     "fold_tallies(timestamptz)",
+    "stand()",
 )
 """What a service may call in its own schema; everybody else has `deliver` only."""
 

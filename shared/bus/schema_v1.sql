@@ -181,6 +181,32 @@ CREATE TABLE {schema}.idempotency_keys (
 );
 CREATE INDEX idempotency_keys_created ON {schema}.idempotency_keys (created_at);
 
+-- What the witness outside the database holds too (`shared/bus/witness.py`): where this is behind it, the
+-- database is an older copy. `reserved`: how far each serial may be given out; `seen`: where the sequences stood
+-- at this mark; `restored_at`: when the epoch began, if that was because the database was brought back.
+CREATE TABLE {schema}.witness (
+    one integer PRIMARY KEY CHECK (one = 1),
+    epoch uuid,
+    mark bigint NOT NULL,
+    reserved jsonb NOT NULL,
+    seen jsonb NOT NULL,
+    marked_at timestamptz NOT NULL,
+    restored_at timestamptz
+);
+INSERT INTO {schema}.witness VALUES (1, NULL, 0, '{}', '{}', 'epoch', NULL);
+-- What the others have heard of this service and it does not know any more, since it was brought back from a
+-- copy: the low eight bytes of the id, in hex, and the name of the fact where somebody knows it. `settled`: it
+-- was said again as it was, or people have looked at it.
+CREATE TABLE {schema}.lost_facts (
+    case_no varchar(50) NOT NULL,
+    sequence integer NOT NULL,
+    tail varchar(16) NOT NULL,
+    fact varchar(60),
+    found_at timestamptz NOT NULL,
+    settled boolean DEFAULT false NOT NULL,
+    PRIMARY KEY (case_no, sequence)
+);
+
 -- The id of the data key that a sealed value or a look-up stands under.
 CREATE FUNCTION {schema}.key_of(blob bytea) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -379,8 +405,12 @@ BEGIN
         ON CONFLICT (kind, key) DO NOTHING;
     END IF;
     IF said IS NOT NULL THEN
-        INSERT INTO {schema}.outbox (case_no, event, emitted_at, slot)
-        SELECT r.event->>'subject', r.event, at, {schema}.outbox_slot(at)
+        INSERT INTO {schema}.outbox (case_no, event, emitted_at, slot, again)
+        SELECT r.event->>'subject', r.event, at, {schema}.outbox_slot(at), EXISTS (
+            -- Counted as said when it was found to be lost.
+            SELECT 1 FROM {schema}.lost_facts AS l
+            WHERE l.case_no = r.event->>'subject' AND l.sequence = (r.event->>'sequence')::int
+        )
         FROM jsonb_array_elements(said) WITH ORDINALITY AS r(event, n) ORDER BY r.n;
     END IF;
 END $$;
@@ -618,3 +648,20 @@ BEGIN
     DELETE FROM {schema}.heard_tally WHERE added_at < at - interval '16 days';
 END $$;
 REVOKE ALL ON FUNCTION {schema}.fold_tallies(timestamptz) FROM PUBLIC;
+
+-- Where the database stands against its witness: the row, where the sequences stand that show that the service
+-- did something, and whether facts were ever lost. What it only heard it hears again anyway.
+CREATE FUNCTION {schema}.stand(
+    OUT epoch uuid, OUT mark bigint, OUT reserved jsonb, OUT seen jsonb, OUT given jsonb, OUT age_s float,
+    OUT restored_at timestamptz, OUT lost boolean
+) LANGUAGE sql AS $$
+    SELECT w.epoch, w.mark, w.reserved, w.seen, (
+        SELECT jsonb_object_agg(s.name, pg_sequence_last_value(format('{schema}.%I', s.name)::regclass))
+        FROM (
+            SELECT jsonb_object_keys(w.reserved) AS name
+            UNION VALUES ('outbox_id'), ('jobs_id_seq'), ('inbox_position_seq')
+        ) AS s
+    ), extract(epoch FROM clock_timestamp() - w.marked_at)::float, w.restored_at,
+    EXISTS (SELECT 1 FROM {schema}.lost_facts)
+    FROM {schema}.witness AS w
+$$;

@@ -10,13 +10,14 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Insert, Table, TextClause, insert, inspect, text
+from sqlalchemy import BigInteger, Connection, Insert, Table, TextClause, Uuid, insert, inspect, text
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from shared.bus.context import ServiceContext
 from shared.bus.gate import Gate, gate_json
 from shared.bus.hints import jobs_hint, outbox_hint
+from shared.bus.lost import LostFacts, lost_facts, settle, stand_in
 from shared.bus.wire import to_json
 from shared.clock import Moment, read_clock
 from shared.db.transaction import transaction
@@ -100,6 +101,7 @@ class Unit:
     _inbox: InboxChanges = field(default_factory=InboxChanges)
     _derived: Counter[tuple[UUID, str]] = field(default_factory=Counter)
     _rows: dict[type[DeclarativeBase], list[dict[str, Any]]] = field(default_factory=dict)
+    _lost: dict[str, LostFacts | None] = field(default_factory=dict)
     _committed: list[Callable[[], None]] = field(default_factory=list)
     _saved: tuple[int, int] = (0, 0)
     """How much of what was said and left is written."""
@@ -127,17 +129,16 @@ class Unit:
 
     def emit(self, case: CaseRow, fact: Fact) -> None:
         """Say a fact about a case. The caller holds the lock of the case row, which orders the facts."""
-        case.sequence = (case.sequence or 0) + 1
         cause = self.cause
-        event_id, follows = self._fact_id(fact), case.last_fact
-        case.last_fact = event_id
+        event_id = self._fact_id(fact)
+        sequence, follows = self._place(case, event_id)
         self._said.append(
             Event(
                 id=event_id,
                 speaker=self.context.service,
                 type=fact.type,
                 case=case.number,
-                sequence=case.sequence,
+                sequence=sequence,
                 time=self.legal,
                 fact=fact,
                 causation=cause.id if cause else None,
@@ -146,6 +147,49 @@ class Unit:
                 follows=follows,
             )
         )
+
+    def serials(self, sequence: str, count: int) -> list[int]:
+        """Numbers that nobody was ever given, of a sequence whose reserves the witness knows.
+
+        Raises NotAsWitnessed.
+        """
+        if not count:
+            return []
+        schema = self.context.service
+        rows = self.connection.execute(
+            text(
+                f"SELECT nextval('{schema}.{sequence}') AS serial, w.epoch, w.mark "
+                f"FROM {schema}.witness AS w, generate_series(1, :count)"
+            ).columns(serial=BigInteger, epoch=Uuid, mark=BigInteger),
+            {"count": count},
+        ).all()
+        guard = self.context.guard
+        return guard.take_serials(rows, sequence) if guard is not None else [row.serial for row in rows]
+
+    def _place(self, case: CaseRow, event_id: UUID) -> tuple[int, UUID | None]:
+        """The number of a fact among those about its case, and the fact before it."""
+        lost = self._lost_facts(case.number)
+        if lost is not None:
+            if (case.sequence or 0) < lost.last.sequence:
+                case.sequence, case.last_fact = lost.last.sequence, stand_in(lost.last.tail)
+            again = lost.again(event_id)
+            if again is not None:
+                again.settled = True
+                settle(self.connection, self.context.service, case.number, again.sequence)
+                return again.sequence, lost.before(again)
+            if self.cause is None:
+                lost.check_act()
+        follows, case.last_fact = case.last_fact, event_id
+        case.sequence = (case.sequence or 0) + 1
+        return case.sequence, follows
+
+    def _lost_facts(self, number: str) -> LostFacts | None:
+        guard = self.context.guard
+        if guard is None or not guard.has_lost(number):
+            return None
+        if number not in self._lost:
+            self._lost[number] = lost_facts(self.connection, self.context.service, number)
+        return self._lost[number]
 
     def _fact_id(self, fact: Fact) -> UUID:
         """Derived from the cause, so that whoever handles the same again says the same again."""
@@ -223,8 +267,10 @@ class Unit:
 def unit_of(context: ServiceContext, label: str) -> Iterator[Unit]:
     """One unit of work, saved and committed when the block ends without an exception.
 
-    `label` names its crash points, so every command and every batch has its own.
+    `label` names its crash points, so every command and every batch has its own. Raises NotAsWitnessed while
+    the database is an older copy of itself.
     """
+    context.ready()
     with transaction(context.engine, label) as connection:
         session = Session(bind=connection, autoflush=False, expire_on_commit=False)
         unit = Unit(context, connection, session, traceparent=current_traceparent())

@@ -31,6 +31,8 @@ class Outage(StrEnum):
     """A lock, a statement or an idle transaction took too long."""
     CONTENDED = "contended"
     """Deadlock or serialisation failure: the same again will do."""
+    NOT_AS_WITNESSED = "not-as-witnessed"
+    """It is an older copy of itself, as what stands outside it knows; see `shared.bus.witness`."""
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared import metrics
 from shared.db.outages import DatabaseAway
-from shared.errors import AppError
+from shared.errors import AppError, Unavailable
 
 Check = Callable[[], None]
 _BOUND_S = 1.0
@@ -92,7 +92,8 @@ class _Bounded:
         try:
             self._check()
         except DatabaseAway as error:
-            self._result = {"ok": False, "error": error.outage}
+            plain = error.code == Unavailable.code
+            self._result = {"ok": False, "error": error.outage if plain else error.code}
         except AppError as error:
             self._result = {"ok": False, "error": error.code}
         except Exception as error:

@@ -164,7 +164,7 @@ class Installation:
         that are here too."""
         if service not in self.contexts:
             asker = Asker(self.settings, service, self.answers, MAY_ASK)
-            context = build_context(self.settings, service, asker)
+            context = build_context(self.settings, service, asker, guarded=True)
             context.hints = Deaf(context.hints.engine)
             self.contexts[service] = context
             self.answers[service] = {
@@ -172,6 +172,14 @@ class Installation:
                 **comparison.answers(context),
             }
         return self.contexts[service]
+
+    def keep_witnesses(self) -> None:
+        """Let every database have its witness, in this process and in those that are started from now on."""
+        self.settings = self.settings.model_copy(update={"witness_dir": self.scratch / "witness"})
+        for context in self.contexts.values():
+            context.engine.dispose()
+            context.hints.engine.dispose()
+        self.contexts.clear()
 
     def set_up_channels(self, *names: str) -> None:
         """Let notify in this process plan deliveries by these channels, and by no others."""
@@ -368,6 +376,8 @@ class Installation:
                 "ONESTOP_DB__DIRECT_HOST": db.direct_host,
                 "ONESTOP_DB__DIRECT_PORT": str(db.direct_port),
             }
+        if self.settings.witness_dir is not None:
+            found["ONESTOP_WITNESS_DIR"] = str(self.settings.witness_dir)
         if self.settings.broker_url:
             found["ONESTOP_BROKER_URL"] = self.settings.broker_url
         return found

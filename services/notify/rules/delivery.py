@@ -13,6 +13,8 @@ MAX_SENDS = 24
 BELIEVED_AFTER = 5
 """The time-out counts as the first doubt; four times "we have nothing of it" after it are believed. What we
 stopped waiting for may still be taken within 45 s, so no denial is believed before."""
+RESTORED = "restored"
+"""Why a delivery is in doubt that was planned before the database was brought back from a copy."""
 _ASK_AFTER = (1.0, 3.0, 8.0, 33.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 _SEND_AFTER = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 _LONGEST_WAIT = 24 * 3600.0

@@ -35,6 +35,7 @@ def hall(
     """The hall, with two more matters, as browsers reach it: over TLS."""
     scratch = tmp_path_factory.mktemp("http")
     with make_installation(postgres, template_settings, scratch, None) as made:
+        made.keep_witnesses()
         publish_matters(made.settings, more_matters(scratch))
         settings = made.settings.model_copy(update={"dev_identity": True})
         apps = build(settings, SERVICES)

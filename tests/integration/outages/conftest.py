@@ -78,6 +78,7 @@ def open_proxied(
     try:
         with make_installation(postgres, template, scratch, broker_url, tablespace=tablespace) as made:
             postgres.psql(f"ALTER DATABASE {made.settings.db.name} RESET synchronous_commit")
+            made.keep_witnesses()
             if names is not None:
                 names.add(HOST)
             environment = {

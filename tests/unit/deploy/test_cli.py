@@ -89,6 +89,9 @@ def test_config_check_needs_the_secrets_of_the_services_named_only(
     monkeypatch.setenv("ONESTOP_DB__HOST", str(tmp_path))
     monkeypatch.setenv("ONESTOP_SECRETS_DIR", str(tmp_path / "secrets"))
     assert run(["secrets", "init"]) == 0
+    assert run(["config", "check"]) == 2
+    assert "ONESTOP_WITNESS_DIR" in capsys.readouterr().err
+    monkeypatch.setenv("ONESTOP_WITNESS_DIR", str(tmp_path / "witness"))
     assert run(["config", "check"]) == 0
     shutil.rmtree(tmp_path / "secrets" / "migrate")
     assert run(["config", "check"]) == 2

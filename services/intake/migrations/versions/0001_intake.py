@@ -14,7 +14,8 @@ def upgrade() -> None:
     op.execute(schema_v1("intake"))
     op.execute(
         """
-        CREATE SEQUENCE intake.case_serial MINVALUE 0 MAXVALUE 999999 START 0 CYCLE;
+        CREATE SEQUENCE intake.case_serial;
+        UPDATE intake.witness SET reserved = '{"case_serial": 0}';
         CREATE TABLE intake.persons (
             person_ref uuid PRIMARY KEY,
             id_lookup bytea NOT NULL UNIQUE,

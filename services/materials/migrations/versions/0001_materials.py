@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.execute(
         """
         CREATE SEQUENCE materials.certificate_serial;
+        UPDATE materials.witness SET reserved = '{"certificate_serial": 0}';
         CREATE TABLE materials.cases (
             number varchar(50) PRIMARY KEY,
             sequence integer NOT NULL,

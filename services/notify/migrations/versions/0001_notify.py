@@ -39,6 +39,7 @@ def upgrade() -> None:
             reason varchar(300),
             planned_at timestamptz NOT NULL,
             called_at timestamptz,
+            doubted_until timestamptz,
             sent_at timestamptz,
             UNIQUE (fact, recipient, channel, template)
         );

@@ -1,0 +1,382 @@
+"""`onestop restored`: after a service's database was brought back from an older copy, make it safe to go on.
+
+It reads, as the administrator, what the other services heard of this one: their schemas are there also while
+none of them answers, and all are of one moment. Then, in one transaction: serials jump past everything that
+was given out, sequences past everything that was heard, what is lost is noted, and a new epoch begins. The
+witness is told last. Killed anywhere, the next run does the same again and comes to the same end.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+
+from deploy.errors import NoWitnessDir
+from deploy.migrate import admin_engine
+from deploy.migrations import alone
+from deploy.services import SERVICES, part, subscriptions
+from shared.bus.topology import broker_url, queue_name, read_queues
+from shared.bus.witness import (
+    BLOCK,
+    Mark,
+    NotAsWitnessed,
+    Stand,
+    Witness,
+    WitnessMissing,
+    WitnessUnusable,
+    read_mark,
+    read_stand,
+    stand_of,
+)
+from shared.context import witness_of
+from shared.db.transaction import transaction
+from shared.errors import NotFound
+from shared.events.ids import new_id
+from shared.events.intake import CaseSubmitted, MaterialsSupplied
+from shared.privacy.secret_files import MIGRATE
+from shared.settings import Settings
+
+_log = structlog.get_logger()
+
+CAUGHT_UP_WITHIN_S = 30.0
+"""How long the others are given to handle what is on its way to them."""
+
+_UNKNOWN = "0" * 16
+
+
+class NothingLostOfCase(NotFound):
+    """No act on this case was lost."""
+
+    code = "case.nothing-lost"
+    title_zh = "该办件没有丢失的记录"
+    title_en = "Nothing was lost of this case"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """One fact that others have heard and the service does not know any more; `fact` names it where somebody
+    knows. `settled`: it was said again as it was, or somebody has looked."""
+
+    case: str
+    sequence: int
+    fact: str | None
+    settled: bool
+
+
+@dataclass(slots=True)
+class Restored:
+    """What was found and done. `differs`: there was something to do.
+
+    `serials`: name -> the first number that may have been given out after the copy, and the last that may.
+    `cases`: those that others have heard of and this service does not know. `done`: what the service did
+    besides, by kind. `on_the_way`: messages that the others had not handled yet.
+    """
+
+    service: str
+    differs: bool
+    serials: dict[str, tuple[int, int]] = field(default_factory=dict)
+    cases: list[str] = field(default_factory=list)
+    facts: list[Lost] = field(default_factory=list)
+    done: dict[str, int] = field(default_factory=dict)
+    on_the_way: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For output."""
+        counts = {"cases": len(self.cases), "facts": len(self.facts), **self.done}
+        return {**asdict(self), "counts": counts}
+
+
+def restored(settings: Settings, service: str) -> Restored:
+    """Make it safe to go on with this service's database, whatever became of it.
+
+    Raises NoWitnessDir, WitnessUnusable.
+    """
+    witness = place_of(settings, service)
+    admin = admin_engine(settings)
+    with alone(admin):
+        seen = witness.read()
+        on_the_way = 0
+        if _differs(admin, service, seen):
+            on_the_way = _wait_for_others(settings, service)
+        with transaction(admin, "restored") as connection:
+            # Nobody marks meanwhile, and everything that follows is of one moment.
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            connection.execute(text(f"LOCK TABLE {service}.witness, {service}.cases IN EXCLUSIVE MODE"))
+            found, mark = _bring_up(connection, service, seen)
+        if mark is not None:
+            witness.keep(mark, new_epoch=True)
+            _log.warning("restored", service=service, cases=len(found.cases), facts=len(found.facts))
+    found.on_the_way = on_the_way
+    return found
+
+
+def findings(settings: Settings) -> dict[str, str]:
+    """Service -> what is wrong with its database as its witness sees it, where something is: the code of
+    NotAsWitnessed or one of its kinds."""
+    admin = admin_engine(settings)
+    wrong: dict[str, str] = {}
+    for service in SERVICES:
+        try:
+            seen = place_of(settings, service).read()
+            with transaction(admin, "restored.look") as connection:
+                if is_older(_stand(connection, service), seen):
+                    wrong[service] = (NotAsWitnessed if seen is not None else WitnessMissing).code
+        except WitnessUnusable as error:
+            wrong[service] = error.code
+    return wrong
+
+
+def settle(settings: Settings, service: str, case: str) -> int:
+    """Somebody has looked at what was lost of a case: it may go on; how many facts that were.
+
+    Raises NothingLostOfCase.
+    """
+    with transaction(admin_engine(settings), "restored.settle") as connection:
+        settled = connection.execute(
+            text(f"UPDATE {service}.lost_facts SET settled = true WHERE case_no = :case AND NOT settled"),
+            {"case": case},
+        ).rowcount
+    if not settled:
+        raise NothingLostOfCase
+    return settled
+
+
+def place_of(settings: Settings, service: str) -> Witness:
+    """Where the service's witness is. Raises NoWitnessDir."""
+    found = witness_of(settings, service)
+    if found is None:
+        raise NoWitnessDir
+    return found
+
+
+def subscribers_of(service: str) -> list[str]:
+    """Who hears this service."""
+    return sorted(name for name, speakers in subscriptions().items() if service in speakers)
+
+
+def _differs(admin: Engine, service: str, seen: Mark | None) -> bool:
+    with transaction(admin, "restored.look") as connection:
+        return is_older(_stand(connection, service), seen)
+
+
+def is_older(stand: Stand, seen: Mark | None) -> bool:
+    """The database is behind its witness, or has none although something was done with it."""
+    if seen is None:
+        return not stand.untouched
+    return stand.mark is None or seen.is_beyond(stand.mark)
+
+
+def _stand(connection: Connection, service: str) -> Stand:
+    return read_stand(connection.execute(stand_of(service)).one())
+
+
+def _bring_up(connection: Connection, service: str, seen: Mark | None) -> tuple[Restored, Mark | None]:
+    stand = _stand(connection, service)
+    _note_lost(connection, service)
+    found = _report(connection, service)
+    found.differs = is_older(stand, seen) or any(not fact.settled for fact in found.facts)
+    newly = connection.execute(
+        text(f"SELECT count(*) FROM {service}.lost_facts WHERE found_at >= transaction_timestamp()")
+    ).scalar_one()
+    if not (is_older(stand, seen) or newly):
+        return found, None
+    _jump_sequences(connection, service)
+    _count_as_said(connection, service)
+    _hear_again(connection, service)
+    at = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    found.done = dict(part(service, "worker").Worker.restored(connection, at, found.cases))
+    return found, _begin_epoch(connection, found, stand, seen, at)
+
+
+def _begin_epoch(
+    connection: Connection, found: Restored, stand: Stand, seen: Mark | None, at: datetime
+) -> Mark:
+    service = found.service
+    reserved = {}
+    for name in stand.serials:
+        given = connection.execute(
+            text(f"SELECT COALESCE(pg_sequence_last_value('{service}.{name}'), 0)")
+        ).scalar_one()
+        before = stand.given.get(name) or 0
+        # Without a witness nobody knows how far they were: as far as a block would have let them go.
+        most = seen.reserved.get(name, 0) if seen is not None else before + BLOCK
+        jumped = max(given, stand.serials[name], most)
+        connection.execute(text(f"SELECT setval('{service}.{name}', :to)"), {"to": max(1, jumped)})
+        reserved[name] = jumped + BLOCK
+        if jumped > before:
+            found.serials[name] = (before + 1, jumped)
+    return read_mark(
+        connection.execute(
+            text(
+                f"UPDATE {service}.witness SET epoch = :epoch, mark = GREATEST(mark, :mark) + 1, "
+                "reserved = CAST(:reserved AS jsonb), marked_at = :at, restored_at = :at "
+                "RETURNING epoch, mark, reserved"
+            ),
+            {
+                "epoch": new_id(),
+                "mark": seen.number if seen is not None else 0,
+                "reserved": json.dumps(reserved),
+                "at": at,
+            },
+        ).one()
+    )
+
+
+def _note_lost(connection: Connection, service: str) -> None:
+    """What others heard beyond what the service knows to have said, fact by fact."""
+    heard = [
+        part_
+        for other in subscribers_of(service)
+        for part_ in (
+            "SELECT b.case_no, b.start + n AS sequence, substr(b.tails, n * 16 - 15, 16) AS tail, "
+            "NULL::text AS type FROM (SELECT g.case_no, (g.heard->:speaker->>0)::int AS start, "
+            "g.heard->:speaker->>1 AS tails, COALESCE(c.sequence, 0) AS known "
+            f"FROM {other}.gates AS g LEFT JOIN {service}.cases AS c ON c.number = g.case_no "
+            "WHERE jsonb_exists(g.heard, :speaker)) AS b, "
+            "generate_series(GREATEST(1, b.known - b.start + 1), length(b.tails) / 16) AS n",
+            "SELECT i.case_no, i.sequence, right(replace(i.id::text, '-', ''), 16), i.type "
+            f"FROM {other}.inbox AS i LEFT JOIN {service}.cases AS c ON c.number = i.case_no "
+            "WHERE i.speaker = :speaker AND i.sequence > COALESCE(c.sequence, 0)",
+            "SELECT e->>'subject', (e->>'sequence')::int, right(replace(e->>'id', '-', ''), 16), e->>'type' "
+            f"FROM {other}.messages AS m CROSS JOIN jsonb_array_elements(m.facts) AS e "
+            f"LEFT JOIN {service}.cases AS c ON c.number = e->>'subject' "
+            "WHERE m.speaker = :speaker AND (e->>'sequence')::int > COALESCE(c.sequence, 0)",
+        )
+    ]
+    connection.execute(
+        text(
+            f"WITH heard AS ({' UNION ALL '.join(heard)}), best AS (SELECT case_no, sequence, max(tail) AS "
+            "tail, split_part(max(type), '.', 3) AS fact FROM heard GROUP BY case_no, sequence), tops AS ("
+            "SELECT case_no, max(sequence) AS top FROM best GROUP BY case_no) "
+            f"INSERT INTO {service}.lost_facts (case_no, sequence, tail, fact, found_at) "
+            "SELECT t.case_no, n, COALESCE(b.tail, :unknown), NULLIF(b.fact, ''), transaction_timestamp() "
+            f"FROM tops AS t LEFT JOIN {service}.cases AS c ON c.number = t.case_no "
+            "CROSS JOIN LATERAL generate_series(COALESCE(c.sequence, 0) + 1, t.top) AS n "
+            "LEFT JOIN best AS b ON b.case_no = t.case_no AND b.sequence = n "
+            "ON CONFLICT (case_no, sequence) DO NOTHING"
+        ),
+        {"speaker": service, "unknown": _UNKNOWN},
+    )
+    _name(connection, service)
+
+
+def _name(connection: Connection, service: str) -> None:
+    """What the lost facts were, as far as somebody shows it: the citizen's timeline, in the order said."""
+    if service == CaseSubmitted.speaker:
+        connection.execute(
+            text(
+                f"UPDATE {service}.lost_facts SET fact = CASE sequence WHEN 1 THEN :first ELSE :later END "
+                "WHERE fact IS NULL"
+            ),
+            {"first": _kebab(CaseSubmitted.type), "later": _kebab(MaterialsSupplied.type)},
+        )
+        return
+    front = CaseSubmitted.speaker
+    connection.execute(
+        text(
+            f"UPDATE {service}.lost_facts AS l SET fact = t.fact FROM (SELECT case_no, fact, "
+            f"row_number() OVER (PARTITION BY case_no ORDER BY id) AS n FROM {front}.timeline "
+            f"WHERE service = :service AND case_no IN (SELECT case_no FROM {service}.lost_facts "
+            f"WHERE fact IS NULL)) AS t JOIN {front}.gates AS g ON g.case_no = t.case_no "
+            "WHERE l.fact IS NULL AND l.case_no = t.case_no "
+            "AND l.sequence = t.n + COALESCE((g.heard->:service->>0)::int, 0)"
+        ),
+        {"service": service},
+    )
+
+
+def _jump_sequences(connection: Connection, service: str) -> None:
+    """The next fact about a case is numbered after all that was heard, and follows the last of them."""
+    connection.execute(
+        text(
+            f"UPDATE {service}.cases AS c SET sequence = l.sequence, last_fact = CAST("
+            "'00000000-0000-7000-' || substr(l.tail, 1, 4) || '-' || substr(l.tail, 5) AS uuid) "
+            f"FROM (SELECT DISTINCT ON (case_no) case_no, sequence, tail FROM {service}.lost_facts "
+            "ORDER BY case_no, sequence DESC) AS l WHERE c.number = l.case_no AND c.sequence < l.sequence"
+        )
+    )
+
+
+def _count_as_said(connection: Connection, service: str) -> None:
+    """What was heard was said: it counts so, and is not counted again where it is handed on once more."""
+    others = subscribers_of(service)
+    gates = " UNION ALL ".join(
+        "SELECT case_no, (heard->:speaker->>0)::int + length(heard->:speaker->>1) / 16 AS last "
+        f"FROM {other}.gates WHERE jsonb_exists(heard, :speaker)"
+        for other in others
+    )
+    tallies = " UNION ALL ".join(
+        f"SELECT minute, sum(facts) AS facts, bit_xor(tails) AS tails FROM {other}.heard_tally "
+        "WHERE speaker = :speaker GROUP BY minute"
+        for other in others
+    )
+    values = {"speaker": service}
+    connection.execute(
+        text(
+            f"UPDATE {service}.outbox AS o SET again = true FROM ({gates}) AS g WHERE o.sent_at IS NULL "
+            "AND o.case_no = g.case_no AND (o.event->>'sequence')::int <= g.last"
+        ),
+        values,
+    )
+    connection.execute(
+        text(
+            f"INSERT INTO {service}.said_tally SELECT h.minute, h.facts - COALESCE(s.facts, 0), "
+            "h.tails # COALESCE(s.tails, 0), clock_timestamp() FROM (SELECT DISTINCT ON (minute) * "
+            f"FROM ({tallies}) AS all_of_them ORDER BY minute, facts DESC) AS h LEFT JOIN (SELECT minute, "
+            f"sum(facts) AS facts, bit_xor(tails) AS tails FROM {service}.said_tally GROUP BY minute) AS s "
+            "USING (minute) WHERE h.facts > COALESCE(s.facts, 0)"
+        ),
+        values,
+    )
+
+
+def _hear_again(connection: Connection, service: str) -> None:
+    """Speakers keep what this service has to hear once more; the comparison finds out what that is."""
+    for speaker in subscriptions()[service]:
+        connection.execute(
+            text(
+                f"UPDATE {speaker}.confirmations SET through = LEAST(through, COALESCE((SELECT compared_to "
+                f"FROM {service}.comparisons WHERE speaker = :speaker), '-infinity')) "
+                "WHERE subscriber = :service"
+            ),
+            {"speaker": speaker, "service": service},
+        )
+
+
+def _report(connection: Connection, service: str) -> Restored:
+    rows = connection.execute(
+        text(
+            f"SELECT l.case_no, l.sequence, l.fact, l.settled, c.number IS NULL AS gone "
+            f"FROM {service}.lost_facts AS l LEFT JOIN {service}.cases AS c ON c.number = l.case_no "
+            "ORDER BY l.case_no, l.sequence"
+        )
+    ).all()
+    return Restored(
+        service,
+        differs=False,
+        cases=[case for case, some in groupby(rows, key=lambda row: row.case_no) if next(some).gone],
+        facts=[Lost(row.case_no, row.sequence, row.fact, row.settled) for row in rows],
+    )
+
+
+def _wait_for_others(settings: Settings, service: str) -> int:
+    """Until the others have handled what is on its way to them, if they do; how many messages are left."""
+    url = broker_url(settings, MIGRATE)
+    if not url:
+        return 0
+    names = {queue_name(other) for other in subscribers_of(service)}
+    until = time.monotonic() + CAUGHT_UP_WITHIN_S
+    while True:
+        waiting = sum(queue.messages for queue in read_queues(url, SERVICES) if queue.name in names)
+        if not waiting or time.monotonic() > until:
+            return waiting
+        time.sleep(0.5)
+
+
+def _kebab(type_: str) -> str:
+    return type_.split(".")[2]

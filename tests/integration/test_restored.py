@@ -1,0 +1,398 @@
+"""A database that was brought back from an older copy: nobody gets a number that somebody has, what is lost
+is named before anything is done, and nobody is told twice."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from deploy.restored import NothingLostOfCase, Restored, restored, settle
+from deploy.services import SERVICES
+from deploy.web import build
+from services.approval import commands, queries
+from services.notify.rules.delivery import RESTORED
+from shared.bus.lost import ActsLost
+from shared.bus.unit import unit_of
+from shared.bus.witness import BLOCK, FileWitness, NotAsWitnessed, WitnessMissing
+from tests.support.copies import SchemaCopy, bring_back, take_copy
+from tests.support.hall import Hall, application, problem
+from tests.support.installation import Installation, db_installation, secrets_dir, template_settings
+from tests.support.restoring import alarms, compare, let_them_ask, parked
+from tests.support.tasks import officer
+
+__all__ = ["db_installation", "secrets_dir", "template_settings"]
+
+
+@pytest.fixture
+def made(db_installation: Installation) -> Installation:
+    """One that has begun."""
+    db_installation.keep_witnesses()
+    start(db_installation)
+    db_installation.change("UPDATE onestop.subscriptions SET since = since - interval '1 day'")
+    return db_installation
+
+
+@pytest.fixture
+def hall(made: Installation) -> Iterator[Hall]:
+    apps = build(made.settings.model_copy(update={"dev_identity": True}), SERVICES)
+    with TestClient(apps.public, "https://hall.test", raise_server_exceptions=False) as client:
+        yield Hall(made, client, TestClient(apps.internal, raise_server_exceptions=False))
+
+
+def start(made: Installation) -> None:
+    """All processes anew: nothing of what they knew is left."""
+    made.keep_witnesses()
+    let_them_ask(made)
+    for service in SERVICES:
+        guard = made.context(service).guard
+        assert guard is not None
+        guard.look()
+
+
+def a_second_passes(made: Installation) -> None:
+    """Every process looks."""
+    for service in SERVICES:
+        made.change(f"UPDATE {service}.witness SET marked_at = marked_at - interval '2 s'")
+        guard = made.context(service).guard
+        assert guard is not None
+        guard.look()
+
+
+def copies_of(made: Installation, *services: str) -> list[SchemaCopy]:
+    a_second_passes(made)
+    return [take_copy(made.admin, service) for service in services]
+
+
+def lose(made: Installation, copies: Sequence[SchemaCopy]) -> None:
+    """Bring the copies back while nothing runs."""
+    a_second_passes(made)
+    for copy in copies:
+        bring_back(made.admin, copy)
+    start(made)
+
+
+def is_ready(made: Installation, service: str) -> bool:
+    try:
+        made.context(service).ready()
+    except NotAsWitnessed:
+        return False
+    return True
+
+
+def mend(made: Installation, service: str) -> Restored:
+    assert not is_ready(made, service)
+    found = restored(made.settings, service)
+    a_second_passes(made)
+    assert is_ready(made, service)
+    return found
+
+
+def minutes_pass(made: Installation) -> None:
+    """As often as it takes: what is said again leads to what is said again."""
+    for _ in range(3):
+        compare(made)
+        made.pump()
+
+
+def serial(number: str) -> int:
+    return int(number[12:18])
+
+
+def heard(made: Installation, number: str) -> dict[str, Any]:
+    """What each service heard about a case, to the byte."""
+    return {
+        service: made.rows(f"SELECT heard FROM {service}.gates WHERE case_no = :n", n=number)
+        for service in SERVICES
+    }
+
+
+def test_a_stranger_does_not_get_the_number_of_a_case_that_was_lost(made: Installation) -> None:
+    kept = made.submit(made.citizen()).number
+    copies = copies_of(made, "intake")
+    lost = [made.submit(made.citizen()).number for _ in range(3)]
+    made.pump()
+    lose(made, copies)
+
+    with pytest.raises(NotAsWitnessed):
+        made.submit(made.citizen())
+    found = mend(made, "intake")
+    new = [made.submit(made.citizen()).number for _ in range(3)]
+
+    assert found.cases == sorted(lost)
+    assert [(fact.case, fact.fact) for fact in found.facts] == [(n, "case-submitted") for n in sorted(lost)]
+    first, last = found.serials["case_serial"]
+    assert serial(kept) < first <= min(map(serial, lost))
+    assert max(map(serial, lost)) <= last < min(map(serial, new))
+    made.pump()
+    for number in new:
+        made.decide(number)
+    made.pump()
+    assert made.value("SELECT count(*) FROM intake.cases WHERE outcome = 'approved'") == len(new)
+    assert parked(made) == []
+
+
+def test_a_whole_installation_that_was_brought_back_has_its_witness_only(made: Installation) -> None:
+    made.submit(made.citizen())
+    copies = copies_of(made, *SERVICES)
+    lost = [made.submit(made.citizen()).number for _ in range(2)]
+    made.pump()
+    lose(made, copies)
+    assert [is_ready(made, service) for service in SERVICES] == [False] * len(SERVICES)
+
+    found = {service: mend(made, service) for service in SERVICES}
+
+    assert all(one.cases == [] for one in found.values()), "nobody is left who has heard of them"
+    first, last = found["intake"].serials["case_serial"]
+    assert first <= min(map(serial, lost)) <= max(map(serial, lost)) <= last
+    new = made.submit(made.citizen()).number
+    assert serial(new) > last
+    made.pump()
+    made.decide(new)
+    made.pump()
+    assert made.has_heard_all(new)
+
+
+def test_meanwhile_the_doors_say_503_and_readyz_says_why(hall: Hall) -> None:
+    made = hall.installation
+    who, headers = hall.citizen()
+    assert hall.apply(headers, application(who)).status_code == 201
+    copies = copies_of(made, "intake")
+    assert hall.apply(headers, application(who)).status_code == 201
+    a_second_passes(made)
+    guard = hall.client.app.state.contexts["intake"].guard  # type: ignore[attr-defined]
+    guard.look()
+    bring_back(made.admin, copies[0])
+
+    # Nobody has looked since: the statement that takes the serial tells all the same.
+    taken = hall.apply(headers, application(who))
+    assert problem(taken) == (503, "database.restored")
+    assert int(taken.headers["Retry-After"]) > 0
+    assert problem(hall.client.get("/api/v1/cases", headers=headers)) == (503, "database.restored")
+    ready = hall.internal.get("/readyz")
+    assert ready.status_code == 503
+    components = ready.json()["components"]
+    assert components["intake.witness"] == {"ok": False, "error": "database.restored"}
+    assert components["notify.witness"]["ok"] is True
+
+    restored(made.settings, "intake")
+    guard.look()
+    assert hall.apply(headers, application(who)).status_code == 201
+    assert hall.internal.get("/readyz").status_code == 200
+
+
+def test_a_worker_handles_and_hands_on_nothing_meanwhile(made: Installation) -> None:
+    made.submit(made.citizen())
+    copies = copies_of(made, "approval")
+    made.pump()
+    lose(made, copies)
+    made.submit(made.citizen())
+    made.relay("intake").run_once()
+    before = made.value("SELECT count(*) FROM approval.outbox")
+    with pytest.raises(NotAsWitnessed):
+        made.inbox("approval").run_batch(100)
+    assert made.value("SELECT count(*) FROM approval.outbox") == before
+    assert made.value("SELECT count(*) FROM approval.messages WHERE holder IS NOT NULL") == 0
+
+
+@pytest.mark.parametrize("victim", ["materials", "approval", "notify"])
+def test_what_a_service_did_because_of_facts_it_does_and_says_again(made: Installation, victim: str) -> None:
+    number = made.submit(made.citizen()).number
+    copies = copies_of(made, victim)
+    made.pump()
+    later = made.submit(made.citizen()).number
+    made.pump()
+    before = {case: heard(made, case) for case in (number, later)}
+    timeline = made.rows("SELECT case_no, service, fact FROM intake.timeline ORDER BY id")
+    lose(made, copies)
+
+    found = mend(made, victim)
+    assert {fact.case for fact in found.facts} == {number, later}
+    assert None not in {fact.fact for fact in found.facts}
+    minutes_pass(made)
+
+    assert {case: heard(made, case) for case in (number, later)} == before
+    assert made.rows("SELECT case_no, service, fact FROM intake.timeline ORDER BY id") == timeline
+    assert all(fact.settled for fact in restored(made.settings, victim).facts)
+    assert (parked(made), alarms(made)) == ([], {})
+    for case in (number, later):
+        made.decide(case)
+    made.pump()
+    assert made.has_heard_all(later)
+    assert made.value("SELECT count(*) FROM intake.cases WHERE outcome = 'approved'") == 2
+    told = made.rows("SELECT case_no, title FROM notify.inbox_messages GROUP BY 1, 2 HAVING count(*) > 1")
+    assert told == []
+
+
+def test_an_act_that_nobody_was_told_of_is_done_anew_under_a_new_number(made: Installation) -> None:
+    number = made.submit(made.citizen()).number
+    made.pump()
+    copies = copies_of(made, "approval")
+    claim(made, number)
+    made.pump()
+    lose(made, copies)
+
+    found = mend(made, "approval")
+    assert [(fact.case, fact.fact) for fact in found.facts] == [(number, "task-claimed")]
+    made.decide(number)
+    made.pump()
+
+    assert parked(made) == []
+    assert made.value("SELECT state FROM intake.cases") == "approved"
+    minutes_pass(made)
+    assert alarms(made) == {}
+
+
+def test_a_decision_that_was_lost_is_not_taken_again_before_somebody_has_looked(made: Installation) -> None:
+    number = made.submit(made.citizen()).number
+    made.pump()
+    copies = copies_of(made, "approval")
+    made.decide(number)
+    made.pump()
+    lose(made, copies)
+
+    found = mend(made, "approval")
+    names = [fact.fact for fact in found.facts]
+    assert names[:3] == ["task-claimed", "step-passed", "case-routed"]
+    assert "case-decided" in names
+    with pytest.raises(ActsLost) as refused:
+        made.decide(number)
+    assert "2 step-passed" not in str(refused.value.members), "it is numbered as it was"
+    assert any("case-decided" in str(one) for one in refused.value.members["lost"])  # type: ignore[attr-defined]
+    assert made.value("SELECT count(*) FROM materials.certificates WHERE case_no = :n", n=number) == 1
+
+    with pytest.raises(NothingLostOfCase):
+        settle(made.settings, "approval", "330106261123000001X")
+    assert settle(made.settings, "approval", number) == len(names)
+    a_second_passes(made)
+    claim(made, number)
+    made.pump()
+    assert parked(made) == []
+
+
+def test_a_notice_that_may_have_been_sent_is_asked_for_first(made: Installation) -> None:
+    made.set_up_channels("sms")
+    open_one = made.submit(made.citizen()).number
+    made.pump()
+    copies = copies_of(made, "notify")
+    heard_since = made.submit(made.citizen()).number
+    made.pump()
+    lose(made, copies)
+    made.set_up_channels("sms")
+
+    found = mend(made, "notify")
+    assert found.done == {"deliveries": 2}
+    minutes_pass(made)
+    late = made.submit(made.citizen()).number
+    made.pump()
+
+    deliveries = made.rows(
+        "SELECT case_no, state, reason, doubted_until IS NOT NULL AS doubted FROM notify.deliveries "
+        "WHERE channel = 'sms'"
+    )
+    assert {tuple(row) for row in deliveries} == {
+        (open_one, "in_doubt", RESTORED, True),
+        (heard_since, "in_doubt", RESTORED, True),
+        (late, "planned", None, False),
+    }
+
+
+def test_without_its_witness_a_database_that_was_used_is_not_trusted(made: Installation) -> None:
+    used = made.submit(made.citizen()).number
+    made.pump()
+    witness = FileWitness(made.settings.witness_dir / "intake")  # type: ignore[operator]
+    witness.path.unlink()
+    start(made)
+
+    with pytest.raises(WitnessMissing):
+        made.submit(made.citizen())
+    assert not witness.path.exists()
+    found = mend(made, "intake")
+    assert (found.cases, found.facts) == ([], [])
+    assert serial(made.submit(made.citizen()).number) > serial(used)
+
+
+def test_where_the_witness_is_lost_too_the_others_know_how_far_numbers_went(made: Installation) -> None:
+    made.submit(made.citizen())
+    copies = copies_of(made, "intake")
+    made.value("SELECT setval('intake.case_serial', :far)", far=7 * BLOCK)
+    lost = made.submit(made.citizen()).number
+    made.pump()
+    lose(made, copies)
+    FileWitness(made.settings.witness_dir / "intake").path.unlink()  # type: ignore[operator]
+    start(made)
+
+    assert mend(made, "intake").cases == [lost]
+    assert serial(made.submit(made.citizen()).number) > serial(lost)
+
+
+def test_killed_between_database_and_witness_it_is_run_again(
+    made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = copies_of(made, "intake")
+    lost = made.submit(made.citizen()).number
+    made.pump()
+    lose(made, copies)
+
+    def die(*_: Any, **__: Any) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileWitness, "keep", die)
+        with pytest.raises(InterruptedError):
+            restored(made.settings, "intake")
+    start(made)
+    assert mend(made, "intake").cases == [lost], "it is still named"
+    assert serial(made.submit(made.citizen()).number) > serial(lost)
+    again = restored(made.settings, "intake")
+    assert again.cases == [lost]
+    a_second_passes(made)
+    assert is_ready(made, "intake"), "running it once more does no harm"
+
+
+def test_killed_between_database_and_witness_a_mark_is_no_restore(
+    made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any, **__: Any) -> None:
+        raise InterruptedError
+
+    made.submit(made.citizen())
+    with monkeypatch.context() as patch:
+        patch.setattr(FileWitness, "keep", die)
+        with pytest.raises(InterruptedError):
+            a_second_passes(made)
+    start(made)
+    assert all(is_ready(made, service) for service in SERVICES)
+
+
+def test_a_block_is_witnessed_before_its_first_serial_is_used(
+    made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = made.context("intake")
+    assert context.guard is not None
+    kept: list[int] = []
+    keep = FileWitness.keep
+
+    def count(self: FileWitness, mark: Any, *, new_epoch: bool = False) -> None:
+        keep(self, mark, new_epoch=new_epoch)
+        kept.append(mark.reserved["case_serial"])
+
+    monkeypatch.setattr(FileWitness, "keep", count)
+    taken = []
+    for _ in range(30):
+        with unit_of(context, "test.serials") as unit:
+            taken += unit.serials("case_serial", BLOCK // 10)
+        seen = context.guard.witness.read()
+        assert seen is not None
+        assert taken[-1] <= seen.reserved["case_serial"]
+    assert taken == sorted(set(taken))
+    assert len(kept) <= len(taken) // BLOCK + 1
+
+
+def claim(made: Installation, number: str) -> None:
+    """An officer takes the open task of a case."""
+    task_id = made.value("SELECT id FROM approval.tasks WHERE case_no = :n AND state = 'open'", n=number)
+    with unit_of(made.context("approval"), "test.claim") as unit:
+        found = queries.lock_task(unit.session, task_id)
+        assert found is not None
+        commands.claim_task(unit, *found, officer("officer-1"))
