@@ -9,7 +9,7 @@ import pytest
 
 from deploy import rabbitmq
 from deploy.errors import AlreadyRunning, NotInstalled, NotStarted
-from deploy.processes import is_alive
+from deploy.processes import is_alive, wait_until
 from deploy.rabbitmq import RabbitNode
 from tests.support.servers import scratch_folder
 from tests.unit.deploy.orphans import pids_left_by
@@ -116,7 +116,7 @@ class TestNode:
         monkeypatch.setattr(rabbitmq, "STOP_S", 0.2)
         with pytest.raises(AlreadyRunning):
             RabbitNode(node.data_dir, node.secrets_dir).start()
-        assert node.is_ready()
+        assert wait_until(node.is_ready, 30)
 
     def test_nothing_outlives_a_killed_parent(self, scratch: Path, server_secrets: Path) -> None:
         pids, left = pids_left_by(_START_AND_DIE, str(scratch / "node"), str(server_secrets))
