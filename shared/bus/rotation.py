@@ -162,6 +162,17 @@ def key_status(context: ServiceContext, tables: Sequence[SealedTable]) -> list[K
     return found
 
 
+def rotating_since(context: ServiceContext) -> datetime | None:
+    """When the rotation began that is not over; None when all is sealed under one key."""
+    statement = text(
+        f"SELECT created_at FROM {context.service}.data_keys WHERE state = 'active' "
+        f"AND EXISTS (SELECT FROM {context.service}.data_keys WHERE state = 'retiring')"
+    )
+    with transaction(context.engine, "keys.since") as connection:
+        found: datetime | None = connection.execute(statement).scalar_one_or_none()
+        return found
+
+
 def _retiring(context: ServiceContext) -> list[int]:
     with transaction(context.engine, "keys.retiring") as connection:
         found = connection.execute(

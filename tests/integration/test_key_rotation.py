@@ -29,6 +29,7 @@ from shared.http.again import runs_again
 from shared.privacy.keys import KeyState, VaultError
 from tests.support.giving import command, give_commands_to, logging_as_before
 from tests.support.installation import (
+    GAP,
     Installation,
     db_installation,
     delivery,
@@ -38,6 +39,7 @@ from tests.support.installation import (
     template_settings,
     wait_for,
 )
+from tests.support.journey import Journey, open_hall
 from tests.support.sealing import everything, fill_and_seal, guards_of, key_states, open_all
 
 __all__ = [
@@ -329,6 +331,44 @@ def points_of_a_rotation(made: Installation) -> list[str]:
     finally:
         faults.trace_points(None)
     return [name for name in seen if name.startswith("keys.")]
+
+
+def test_people_notice_nothing(db_installation: Installation) -> None:
+    """The process that answers them has missed the rotation."""
+    made = db_installation
+    who = made.citizen(GAP)
+    with open_hall(made) as client:
+        for key in (1, 2, 3):
+            journey = Journey(who, client.request, made.pump)
+            journey.run()
+            assert journey.repeated == 0
+            for service in ("intake", "materials"):
+                assert rotate(made, service).retired == [key]
+    assert made.value("SELECT count(*) FROM intake.persons") == 1
+
+
+def test_doctor_names_a_key_that_does_not_go(
+    db_installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = db_installation
+    fill_and_seal(made)
+    rotate(made, "intake")
+    give_commands_to(made, monkeypatch)
+    capsys.readouterr()
+
+    def keys() -> tuple[str, str]:
+        run(["doctor", "--json"])
+        checks = json.loads(capsys.readouterr().out)["checks"]
+        [found] = [check for check in checks if check["check"] == "keys"]
+        return found["level"], found["found"]
+
+    assert keys() == ("ok", "every data key opens")
+    made.change("UPDATE intake.data_keys SET created_at = created_at - interval '3 days'")
+    level, told = keys()
+    assert (level, told.partition(":")[0]) == ("warn", "intake")
+    made.change("UPDATE notify.data_keys SET wrapped = set_byte(wrapped, 20, 255 - get_byte(wrapped, 20))")
+    level, told = keys()
+    assert (level, "data key 1 of notify was not wrapped" in told) == ("fail", True)
 
 
 @pytest.mark.slow
