@@ -157,7 +157,7 @@ def test_each_command_meets_a_deadlock_once(db_installation: Installation) -> No
         undisturbed = Journey(who, client.request, db_installation.pump)
         passed = {point for point in trace(undisturbed) if point.endswith(".commit.before")}
         # The first process of an installation makes the data keys.
-        points = passed - {"keys.add.commit.before"}
+        points = passed - {"keys.activate.commit.before"}
         expected = all_of(db_installation, undisturbed)
     # A process that has not read keys and matters yet.
     with open_hall(db_installation) as client:
