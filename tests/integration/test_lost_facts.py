@@ -6,12 +6,9 @@ from datetime import timedelta
 import pika
 import pytest
 
-from deploy.asks import MAY_ASK
 from deploy.migrate import admin_engine
 from deploy.services import SERVICES
 from deploy.subscribing import subscribed
-from shared.ask import Asker, QuestionHandler
-from shared.bus import comparison
 from shared.bus.comparison import EVERY, SETTLE, Comparison, Found
 from shared.bus.topology import EXCHANGE, apply_topology, queue_name, routing_pattern
 from tests.integration.bus.history import open_line
@@ -32,11 +29,8 @@ SPEAKER, SUBSCRIBER = "intake", "notify"
 @pytest.fixture
 def made(installation: Installation) -> Installation:
     """Every service of the test's process can ask the others."""
-    answers: dict[str, dict[str, QuestionHandler]] = {}
     for service in SERVICES:
-        context = installation.context(service)
-        context.asker = Asker(installation.settings, service, answers, MAY_ASK)
-        answers[service] = comparison.answers(context)
+        installation.context(service)
     installation.change("UPDATE onestop.subscriptions SET since = since - interval '1 day'")
     return installation
 
