@@ -36,6 +36,7 @@ from shared.privacy.secret_files import BROKER_PASSWORD, MIGRATE, read_private
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 START_S = 90.0
 STOP_S = 25.0
+PORTS_S = 5.0
 NODE = "onestop@localhost"
 
 _LOG_BYTES = 10 * 1024 * 1024
@@ -234,7 +235,8 @@ class RabbitNode:
         """Replace ports that somebody took while the node was down; `url` is what it will be started with."""
         me = self._me()
         ports = (me.amqp_port, me.dist_port, me.epmd_port)
-        if all(port_is_free(port) for port in ports):
+        # A killed node lets go of them a little after its last process has left the process table.
+        if wait_until(lambda: all(port_is_free(port) for port in ports), PORTS_S):
             return
         spare = [port for port in _distinct_ports(6) if port not in ports]
         kept = [port if port_is_free(port) else spare.pop() for port in ports]

@@ -128,3 +128,22 @@ def test_what_to_install_is_said_when_it_is_missing(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(rabbitmq, "SCRIPTS", tmp_path)
     with pytest.raises(NotInstalled, match="apt-get install -y rabbitmq-server"):
         RabbitNode(tmp_path / "node", tmp_path).start()
+
+
+def test_a_port_that_a_dying_node_still_holds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = RabbitNode(tmp_path / "node", tmp_path)
+    url, answers = node.url, iter((False, False))
+    monkeypatch.setattr(rabbitmq, "port_is_free", lambda port: next(answers, True))
+    node.settle_ports()
+    assert node.url == url
+
+
+def test_a_port_that_somebody_took_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = RabbitNode(tmp_path / "node", tmp_path)
+    taken = node.port
+    monkeypatch.setattr(rabbitmq, "PORTS_S", 0.0)
+    monkeypatch.setattr(rabbitmq, "port_is_free", lambda port: port != taken)
+    node.settle_ports()
+    assert node.port != taken
