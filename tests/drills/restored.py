@@ -1,6 +1,6 @@
 """Each service in turn is brought back from an older copy while the others go on, then all of them at once:
 no number is given out twice, every difference is named, nobody is told twice, and what was not lost comes to
-its end. Real processes, a real broker and our SMS gateway. Run by `make drill`.
+its end. Real processes, a real broker and our SMS gateway: `python -m pytest tests/drills/restored.py`.
 """
 
 import json
@@ -31,7 +31,7 @@ from tests.support.installation import (
     wait_for,
 )
 from tests.support.restoring import alarms, compare, let_them_ask, parked
-from tests.support.system import System, open_system, start_system
+from tests.support.system import System, start_system
 
 __all__ = ["delivery", "secrets_dir", "template_settings"]
 
@@ -52,16 +52,17 @@ class Drill:
         """All processes; the citizen is the same each time."""
         let_them_ask(self.made)
         environment = self.sms.environment() | {"ONESTOP_LOG_LEVEL": "WARNING"}
+        system = start_system(self.made, environment, before=self.system, asking=True)
+        self.system = system
         if ready:
-            self.system = open_system(self.made, environment)
-        else:
-            self.system = start_system(self.made, environment, before=self.system)
-        return self.system
+            wait_for(system.all_ready, "ready", 60.0, of=self.made)
+        return system
 
     def stop(self) -> None:
         """In order; what this process knew of the databases is forgotten."""
         assert self.system is not None
         self.system.stop_within(40)
+        self.system.client.close()
         self.made.keep_witnesses()
 
     def apply(self, count: int = EACH) -> list[str]:

@@ -1,5 +1,6 @@
 """An installation with all its processes, somebody who applies over HTTP, and a look at how it all ends."""
 
+import json
 import os
 import socket
 import subprocess
@@ -231,14 +232,19 @@ def start_system(
     wrap: Sequence[str] = (),
     *,
     before: System | None = None,
+    asking: bool = False,
 ) -> System:
     """Start everything. `environment` is added to the installation's; `wrap` stands before each command.
 
     `before` is the system that ran here before: its citizen goes on; nothing else is made.
+    `asking`: the processes know where to ask one another.
     """
     extra = {**made.environment(), **(environment or {})}
     port, *health_ports = free_ports(2 + len(WORKERS), set())
     ports = {"ONESTOP_WEB__PORT": str(port), "ONESTOP_WEB__INTERNAL_PORT": str(health_ports[0])}
+    if asking:
+        peer = f"http://127.0.0.1:{health_ports[0]}"
+        extra["ONESTOP_PEERS"] = json.dumps(dict.fromkeys(SERVICES, peer))
     web = _start(made, "web", ["web"], extra | ports, wrap)
     workers = [
         _start(
