@@ -7,8 +7,9 @@ from uuid import UUID
 
 from services.intake import queries, view
 from services.intake.errors import CaseNotFound, TooManyLookups
-from services.intake.models import Case, LookupMiss, PersonRead
+from services.intake.models import Case, ConsentRequest, LookupMiss, PersonRead
 from services.intake.rules.query_code import fits
+from services.intake.rules.submission import APPLICANT
 from shared.auth.principal import Principal
 from shared.bus.unit import Unit
 from shared.errors import BadRequest
@@ -33,6 +34,12 @@ def lock_own_case(unit: Unit, number: str, citizen: Principal) -> Case:
     return _if_own(queries.lock_cases(unit.session, {number}).get(number), citizen)
 
 
+def role_of(unit: Unit, case: Case, citizen: Principal) -> str:
+    """What somebody whose case it is is called in it."""
+    policy = unit.context.matters.get(case.matter, case.matter_version).agent
+    return APPLICANT if policy is None or citizen.person_ref == case.applicant else policy.role
+
+
 def own_cases(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
     """A page of a citizen's cases, the newest first, and the cursor of the next. Raises CursorInvalid."""
     assert citizen.person_ref is not None
@@ -42,6 +49,30 @@ def own_cases(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int)
     matters = unit.context.matters.get_all({(case.matter, case.matter_version) for case in page.lines})
     lines = [view.case_line(case, matters[case.matter, case.matter_version]) for case in page.lines]
     return {"cases": lines, "next": page.next}
+
+
+def lock_for_consent(unit: Unit, number: str, citizen: Principal) -> tuple[Case, ConsentRequest]:
+    """A case and what it asks of this holder, both locked.
+
+    Raises CaseNotFound where it asks nothing of them.
+    """
+    assert citizen.person_ref is not None
+    case = queries.lock_cases(unit.session, {number}).get(number)
+    request = queries.lock_consent_request(unit.session, number, citizen.person_ref)
+    if case is None or request is None:
+        raise CaseNotFound
+    return case, request
+
+
+def open_consents(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of what waits for this holder's consent, and the cursor of the next. Raises CursorInvalid."""
+    assert citizen.person_ref is not None
+    after = read_cursor(cursor, moment, plain) if cursor else None
+    found = queries.open_consent_requests(unit.session, citizen.person_ref, after=after, limit=limit)
+    page = page_of(found, limit, lambda request: (request.asked_at, request.case_no))
+    matters = unit.context.matters.get_all({(line.matter, line.matter_version) for line in page.lines})
+    lines = [view.consent_line(line, matters[line.matter, line.matter_version]) for line in page.lines]
+    return {"consents": lines, "next": page.next}
 
 
 def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None:

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 from sqlalchemy.dialects.postgresql import insert
 
 from services.intake import queries
-from services.intake.errors import NotAskedFor, NothingAsked, NotYourApplication
-from services.intake.models import CASE_SERIAL, Case, Contact, Person, TimelineEntry
+from services.intake.errors import ConsentNotNeeded, NotAskedFor, NothingAsked, NotYourApplication
+from services.intake.models import CASE_SERIAL, Case, ConsentRequest, Contact, Person, TimelineEntry
 from services.intake.rules.case_number import SERIALS, compose_case_number
 from services.intake.rules.identity import normalise_id_number
 from services.intake.rules.query_code import new_query_code, query_digest
@@ -28,10 +28,13 @@ from shared.events.approval import (
     StepPassed,
 )
 from shared.events.fact import Event
-from shared.events.intake import CaseSubmitted, MaterialsSupplied
+from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, MaterialsSupplied
 from shared.events.materials import CertificateIssued, MaterialsMatched
 from shared.events.notify import NoticeSent
 from shared.legal_time import legal_day
+
+WAITS_FOR_CONSENT = frozenset(("submitted", "correction_required"))
+"""States in which somebody's certificates can still be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,11 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
     if submission.submitter not in (None, refs["applicant"], agent):
         raise NotYourApplication
+    facts = matter.facts_of(form)
+    agreed = matter.consented(form)
+    consents = {
+        role: ConsentBasis.OWN for role, ref in refs.items() if agreed and ref == submission.submitter
+    }
     [serial] = unit.serials(CASE_SERIAL.name, 1)
     number = compose_case_number(matter.region, today, serial % SERIALS)
     query_code = new_query_code()
@@ -169,7 +177,8 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
             json.dumps(form, ensure_ascii=False), table="cases", row=number, column="sealed_form"
         ),
         query_digest=query_digest(number, query_code),
-        facts=matter.facts_of(form),
+        facts=facts,
+        consents={role: basis.value for role, basis in consents.items()},
         state="submitted",
         asked=[],
         supplied=[],
@@ -186,15 +195,58 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         applicant=refs["applicant"],
         holders={role: ref for role, ref in refs.items() if role in matter.holders},
         facts=case.facts,
-        consented=matter.consented(form),
+        consents=consents,
         uploads=dict(submission.uploads),
         channel=submission.channel,
         locale=matter.language_of(form) or submission.locale,
         received_at=unit.legal,
     )
+    _ask_for_consent(unit, case, matter, refs)
     unit.emit(case, fact)
     _tell(unit, case, "intake", "case-submitted", {"channel": submission.channel})
     return Receipt(number, query_code, unit.legal.isoformat())
+
+
+def _ask_for_consent(unit: Unit, case: Case, matter: Matter, refs: Mapping[str, UUID]) -> None:
+    """Remember whose consent the case could use: whose certificates it looks for without their having agreed.
+
+    Nothing here depends on whether they are known, can be reached or hold anything.
+    """
+    waiting: dict[UUID, list[str]] = {}
+    for role in sorted(matter.roles_read(case.facts) - case.consents.keys()):
+        if role in refs:
+            waiting.setdefault(refs[role], []).append(role)
+    for holder, roles in sorted(waiting.items()):
+        unit.append(
+            ConsentRequest,
+            case_no=case.number,
+            holder=holder,
+            roles=roles,
+            matter=case.matter,
+            matter_version=case.matter_version,
+            facts=case.facts,
+            asked_at=unit.legal,
+        )
+
+
+def give_consent(
+    unit: Unit, case: Case, request: ConsentRequest, basis: ConsentBasis, recorded_by: str
+) -> None:
+    """A holder agrees that their certificates are read for this case. Agreeing again changes nothing.
+
+    Case and request are locked. Raises ConsentNotNeeded once the case goes on without.
+    """
+    if request.given_at is not None:
+        return
+    if case.state not in WAITS_FOR_CONSENT:
+        raise ConsentNotNeeded
+    request.given_at, request.basis, request.recorded_by = unit.legal, basis, recorded_by
+    case.consents = {**case.consents, **dict.fromkeys(request.roles, basis.value)}
+    unit.emit(
+        case,
+        ConsentGiven(holder=request.holder, roles=request.roles, basis=basis, given_at=unit.legal),
+    )
+    _tell(unit, case, "intake", "consent-given", {"roles": request.roles})
 
 
 def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> None:

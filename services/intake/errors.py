@@ -21,6 +21,12 @@ class AgentNotAllowed(Invalid):
     title_en = "Nobody may act for this applicant in this matter"
 
 
+class ConsentNotNeeded(Conflict):
+    code = "case.consent-not-needed"
+    title_zh = "该办件现在不需要您的同意"
+    title_en = "This case does not need your consent now"
+
+
 class NothingAsked(Conflict):
     code = "case.nothing-asked"
     title_zh = "当前没有需要补正的材料"

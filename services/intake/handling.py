@@ -17,6 +17,7 @@ from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
 from shared.catalogue.matter import Matter
 from shared.errors import FieldError
+from shared.events.intake import ConsentBasis
 from shared.http.body import Body
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint
@@ -113,6 +114,26 @@ def my_cases(context: WebContext, citizen: Principal, *, cursor: str | None, lim
         return access.own_cases(unit, citizen, cursor=cursor, limit=limit)
 
 
+def open_consents(
+    context: WebContext, citizen: Principal, *, cursor: str | None, limit: int
+) -> dict[str, Any]:
+    """A page of what waits for one's own consent, the oldest first. Raises CursorInvalid."""
+    with unit_of(context.service, "consents.mine") as unit:
+        return access.open_consents(unit, citizen, cursor=cursor, limit=limit)
+
+
+def give_consent(context: WebContext, citizen: Principal, number: str) -> dict[str, Any]:
+    """Agree that one's own certificates are read for this case; agreeing again changes nothing.
+
+    Raises CaseNotFound where the case asks nothing of this person, and as the command does.
+    """
+    with unit_of(context.service, "case.consent") as unit:
+        case, request = access.lock_for_consent(unit, number, citizen)
+        commands.give_consent(unit, case, request, ConsentBasis.OWN, citizen.subject)
+        assert request.given_at is not None
+        return {"number": number, "given_at": request.given_at.isoformat()}
+
+
 def read_case(context: WebContext, number: str, citizen: Principal, *, cursor: str | None = None) -> Shown:
     """One's own case; `cursor` is of its timeline.
 
@@ -120,7 +141,8 @@ def read_case(context: WebContext, number: str, citizen: Principal, *, cursor: s
     """
     with unit_of(context.service, "case.read") as unit:
         case = access.own_case(unit, number, citizen)
-        shown = Shown(view.case_view(unit, case, cursor), legal_day(unit.legal))
+        role = access.role_of(unit, case, citizen)
+        shown = Shown(view.case_view(unit, case, role, cursor), legal_day(unit.legal))
     return _with_reasons(context, shown)
 
 
@@ -129,8 +151,10 @@ def read_timeline(
 ) -> dict[str, Any]:
     """A page of what happened in one's own case, the newest first. Raises CaseNotFound, CursorInvalid."""
     with unit_of(context.service, "case.timeline") as unit:
-        page = view.timeline_page(unit, access.own_case(unit, number, citizen), cursor, limit)
-    return {"timeline": [view.timeline_line(entry) for entry in page.lines], "next": page.next}
+        case = access.own_case(unit, number, citizen)
+        page = view.timeline_page(unit, case, cursor, limit)
+        entries = view.shown_to(access.role_of(unit, case, citizen), page.lines)
+    return {"timeline": [view.timeline_line(entry) for entry in entries], "next": page.next}
 
 
 def look_up(context: WebContext, request: Request, number: str, query_code: str) -> Shown:
@@ -140,7 +164,7 @@ def look_up(context: WebContext, request: Request, number: str, query_code: str)
     """
     with unit_of(context.service, "case.lookup") as unit:
         found = access.look_up(unit, number, query_code, _asker_of(request))
-        shown = Shown(view.case_view(unit, found), legal_day(unit.legal)) if found is not None else None
+        shown = Shown(view.case_view(unit, found, None), legal_day(unit.legal)) if found else None
     if shown is None:
         # After the miss was committed, not inside its transaction.
         raise CaseNotFound(

@@ -88,6 +88,8 @@ class Case(CaseRow, Base):
     query_digest: Mapped[bytes] = mapped_column(LargeBinary)
     """See `rules.query_code`."""
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    consents: Mapped[dict[str, str]] = mapped_column(JSONB)
+    """Holder role -> how that holder's consent is proven."""
     state: Mapped[str] = mapped_column(String(40))
     stage: Mapped[str | None] = mapped_column(String(60))
     department: Mapped[str | None] = mapped_column(String(60))
@@ -108,6 +110,37 @@ class Case(CaseRow, Base):
     __table_args__ = (
         Index("cases_applicant", "applicant", "received_at", "number"),
         Index("cases_agent", "agent", "received_at", "number", postgresql_where=text("agent IS NOT NULL")),
+    )
+
+
+class ConsentRequest(Base):
+    """A holder whose certificates a case looks for and who has not agreed when it was submitted.
+
+    Once they have, it is the record of it: who, when, and by what it is proven.
+    """
+
+    __tablename__ = "consent_requests"
+
+    case_no: Mapped[str] = mapped_column(String(50), primary_key=True)
+    holder: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    roles: Mapped[list[str]] = mapped_column(JSONB)
+    matter: Mapped[str] = mapped_column(String(100))
+    matter_version: Mapped[int] = mapped_column(Integer)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    asked_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    given_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    basis: Mapped[str | None] = mapped_column(String(20))
+    recorded_by: Mapped[str | None] = mapped_column(String(100))
+    """Subject of whoever gave it, or of the counter that saw the authority."""
+
+    __table_args__ = (
+        Index(
+            "consent_requests_open",
+            "holder",
+            "asked_at",
+            "case_no",
+            postgresql_where=text("given_at IS NULL"),
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, text, tuple_
 from sqlalchemy.orm import Session, load_only
 
-from services.intake.models import Case, Contact, LookupMiss, Person, TimelineEntry
+from services.intake.models import Case, ConsentRequest, Contact, LookupMiss, Person, TimelineEntry
 from shared.db.locking import lock_rows
 from shared.db.merging import merged
 
@@ -81,6 +81,23 @@ def cases_of(
 
 def _parts_of(person_ref: UUID) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return Case.applicant == person_ref, Case.agent == person_ref
+
+
+def lock_consent_request(session: Session, number: str, holder: UUID) -> ConsentRequest | None:
+    """What a case asks of this holder, locked."""
+    return session.get(ConsentRequest, (number, holder), with_for_update=True)
+
+
+def open_consent_requests(
+    session: Session, holder: UUID, *, after: tuple[datetime, str] | None, limit: int
+) -> list[ConsentRequest]:
+    """What waits for this holder's consent, the oldest first, a page and one."""
+    key = tuple_(ConsentRequest.asked_at, ConsentRequest.case_no)
+    found = select(ConsentRequest).where(ConsentRequest.holder == holder, ConsentRequest.given_at.is_(None))
+    if after is not None:
+        found = found.where(key > after)
+    page = found.order_by(ConsentRequest.asked_at, ConsentRequest.case_no).limit(limit + 1)
+    return list(session.scalars(page))
 
 
 def timeline(

@@ -1,29 +1,31 @@
 """The citizen's view of a case, for API and page alike."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from services.intake import queries
-from services.intake.models import Case, TimelineEntry
+from services.intake.models import Case, ConsentRequest, TimelineEntry
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
 from shared.paging import Page, moment, page_of, read_cursor, row_id
 
-_NEGATIVE = "denied"
+_NEGATIVE, _IN_APP = "denied", "inbox"
 
 
 TIMELINE = 100
 """Entries that come with a case; earlier ones have pages of their own."""
 
 
-def case_view(unit: Unit, case: Case, cursor: str | None = None) -> dict[str, Any]:
-    """Everything the citizen may see except what other services own (reasons, checklist).
+def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = None) -> dict[str, Any]:
+    """Everything that whoever has this role may see, except what other services own (reasons, checklist);
+    no role is that of somebody who knows number and code.
 
     `timeline` is its newest part, or what was before the `cursor`; the oldest entry comes first.
     """
     matter = unit.context.matters.get(case.matter, case.matter_version)
     page = timeline_page(unit, case, cursor, TIMELINE)
-    entries = page.lines[::-1]
+    entries = shown_to(role, page.lines[::-1])
     return {
         **case_line(case, matter),
         "accepted_at": _iso(case.accepted_at),
@@ -80,6 +82,24 @@ def case_line(case: Case, matter: Matter) -> dict[str, Any]:
     }
 
 
+def consent_line(request: ConsentRequest, matter: Matter) -> dict[str, Any]:
+    """What a case asks of a holder: which materials would be met by their certificates."""
+    materials = [
+        {"material": member.code, "name_zh": member.names.zh, "name_en": member.names.en}
+        for requirement in matter.requirements(request.facts)
+        for member in requirement.members
+        if member.shareable and member.holder_role in request.roles
+    ]
+    return {
+        "number": request.case_no,
+        "matter": request.matter,
+        "matter_zh": matter.names.zh,
+        "matter_en": matter.names.en,
+        "materials": materials,
+        "asked_at": _iso(request.asked_at),
+    }
+
+
 def timeline_page(unit: Unit, case: Case, cursor: str | None, limit: int) -> Page[TimelineEntry]:
     """What happened in a case before the cursor, the newest first. Raises CursorInvalid."""
     before = read_cursor(cursor, moment, row_id) if cursor else None
@@ -90,6 +110,15 @@ def timeline_page(unit: Unit, case: Case, cursor: str | None, limit: int) -> Pag
 def timeline_line(entry: TimelineEntry) -> dict[str, Any]:
     """One fact: when, who said it, what."""
     return {"at": _iso(entry.at), "service": entry.service, "fact": entry.fact, "details": entry.details}
+
+
+def shown_to(role: str | None, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+    """Without how others were told outside of this hall: it would say whether they can be reached so."""
+    return [
+        entry
+        for entry in entries
+        if entry.fact != "notice-sent" or entry.details["channel"] == _IN_APP or entry.details["to"] == role
+    ]
 
 
 def notified(entries: list[TimelineEntry]) -> list[dict[str, Any]]:

@@ -99,6 +99,17 @@ def router(context: WebContext) -> APIRouter:
         answer = handling.supply(context, citizen, require_key(idempotency_key), number, body.uploads)
         return JSONResponse(answer.body, answer.status)
 
+    @api.get("/consents")
+    def my_consents(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+        """Cases that would use one's own certificates and wait for one's consent, the oldest first."""
+        return handling.open_consents(context, citizen, cursor=cursor, limit=limit)
+
+    @api.post("/cases/{number}/consent")
+    def give_consent(number: str, citizen: Citizen) -> dict[str, Any]:
+        """Agree that one's own certificates are read for this case. Agreeing again changes nothing, so no
+        Idempotency-Key is needed."""
+        return handling.give_consent(context, citizen, number)
+
     @api.get("/matters/{code}")
     def read_matter(code: str) -> dict[str, Any]:
         """A matter as published: conditions, form, materials, limits, remedies. No log-in."""

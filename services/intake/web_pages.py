@@ -104,7 +104,15 @@ def _case_pages(context: WebContext) -> APIRouter:
     def my_cases(request: Request, citizen: Citizen, cursor: Cursor = None) -> Response:
         """One's own cases."""
         found = handling.my_cases(context, citizen, cursor=cursor, limit=_CASES)
-        return page(context.pages, request, "my_cases.html", {**found, "cursor": cursor})
+        waiting = handling.open_consents(context, citizen, cursor=None, limit=_CASES) if not cursor else {}
+        values = {**found, "cursor": cursor, "consents": waiting.get("consents", [])}
+        return page(context.pages, request, "my_cases.html", values)
+
+    @router.post("/cases/{number}/consent")
+    def consent(number: str, citizen: Citizen) -> Response:
+        """Agree that one's own certificates are read for a case."""
+        handling.give_consent(context, citizen, number)
+        return RedirectResponse("/cases", 303)
 
     @router.get("/cases/{number}")
     def read_case(request: Request, number: str, citizen: Citizen, cursor: Cursor = None) -> Response:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from math import ceil
 from uuid import UUID, uuid5
 
@@ -50,7 +50,7 @@ from shared.catalogue.matter import Matter
 from shared.events.approval import CaseDecided, Decision
 from shared.events.fact import Event
 from shared.events.ids import new_id
-from shared.events.intake import CaseSubmitted, MaterialsSupplied, known_cases
+from shared.events.intake import CaseSubmitted, ConsentGiven, MaterialsSupplied, known_cases
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
 from shared.legal_time import legal_day
 
@@ -76,19 +76,21 @@ class Checklists:
 def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
     """Lock the cases of the batch, then read the certificates that are to be matched, and no others."""
     cases = queries.lock_cases(unit.session, known_cases(events))
-    holders: set[UUID] = set()
-    types: set[str] = set()
-    supplied = {event.case for event in events if isinstance(event.fact, MaterialsSupplied)}
-    matched: list[Case | CaseSubmitted] = [cases[number] for number in supplied if number in cases]
+    again = {event.case for event in events if isinstance(event.fact, MaterialsSupplied | ConsentGiven)}
+    matched: list[Case | CaseSubmitted] = [cases[number] for number in again if number in cases]
     matched += [event.fact for event in events if isinstance(event.fact, CaseSubmitted)]
-    for case in matched:
-        if case.consented:
-            holders |= {UUID(str(ref)) for ref in case.holders.values()}
-            types |= unit.context.matters.get(case.matter, case.matter_version).certificate_types(case.facts)
+    holders = {UUID(str(case.holders[role])) for case in matched for role in case.consents}
+    # Whose consent is in this batch: it is noted before anything of theirs is matched.
+    holders |= {event.fact.holder for event in events if isinstance(event.fact, ConsentGiven)}
+    types = {
+        wanted
+        for case in matched
+        for wanted in unit.context.matters.get(case.matter, case.matter_version).certificate_types(case.facts)
+    }
     return Checklists(
         cases=cases,
         certificates=queries.certificates_of(unit.session, holders, types),
-        found=_found(unit, supplied),
+        found=_found(unit, again),
         uploads=queries.lock_uploads(unit.session, _brought(events)),
     )
 
@@ -104,7 +106,7 @@ def match_materials(unit: Unit, event: Event, loaded: Checklists) -> None:
         matter_version=fact.matter_version,
         holders={role: str(ref) for role, ref in fact.holders.items()},
         facts=fact.facts,
-        consented=fact.consented,
+        consents=dict(fact.consents),
         uploads={code: str(upload) for code, upload in fact.uploads.items()},
         round=1,
         gaps=[],
@@ -113,8 +115,7 @@ def match_materials(unit: Unit, event: Event, loaded: Checklists) -> None:
     unit.session.add(case)
     loaded.cases[case.number] = case
     _take(loaded, case, fact.uploads)
-    if case.consented:
-        _grant(unit, case)
+    _grant(unit, case, {UUID(case.holders[role]): basis for role, basis in case.consents.items()})
     result = _match(unit, case, loaded)
     case.gaps = list(result.gaps)
     _record(unit, case, result)
@@ -133,7 +134,26 @@ def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
         return
     case.uploads = case.uploads | {code: str(upload) for code, upload in fact.uploads.items()}
     _take(loaded, case, fact.uploads)
-    case.last_received_at = fact.supplied_at
+    _match_anew(unit, case, loaded, fact.supplied_at)
+
+
+def match_after_consent(unit: Unit, event: Event, loaded: Checklists) -> None:
+    """A holder agreed: note the grant, and look at their certificates if something is still missing."""
+    fact = event.fact
+    assert isinstance(fact, ConsentGiven)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet(CaseSubmitted)
+    if case.consents.keys() >= set(fact.roles):
+        return
+    case.consents = {**case.consents, **dict.fromkeys(fact.roles, fact.basis.value)}
+    _grant(unit, case, {fact.holder: fact.basis})
+    if case.gaps:
+        _match_anew(unit, case, loaded, fact.given_at)
+
+
+def _match_anew(unit: Unit, case: Case, loaded: Checklists, at: datetime) -> None:
+    case.last_received_at = at
     result = keep_met(_match(unit, case, loaded), loaded.found.get(case.number, {}))
     case.gaps = list(result.gaps)
     if result.gaps:
@@ -378,19 +398,21 @@ def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:
         holders={role: UUID(ref) for role, ref in case.holders.items()},
         certificates=views,
         uploads={code: UUID(upload) for code, upload in case.uploads.items()},
-        consented=case.consented,
+        consents=case.consents,
         # As things stood when the citizen acted, however long the fact was on its way.
         on=legal_day(case.last_received_at),
     )
 
 
 def _read_certificates(unit: Unit, case: Case, matter: Matter, loaded: Checklists) -> list[Certificate]:
-    """The certificates that the matter may look at, each reading noted; none without consent."""
-    if not case.consented:
-        return []
-    wanted = matter.certificate_types(case.facts)
+    """The certificates that the matter may look at, each reading noted; nobody's without their consent."""
     found = []
-    for holder in sorted({UUID(ref) for ref in case.holders.values()}):
+    wanted_of: dict[UUID, set[str]] = {}
+    for role in case.consents:
+        wanted_of.setdefault(UUID(case.holders[role]), set()).update(
+            matter.certificate_types_of(role, case.facts)
+        )
+    for holder, wanted in sorted(wanted_of.items()):
         for certificate in loaded.certificates.get(holder, ()):
             if certificate.type_code not in wanted:
                 continue
@@ -411,8 +433,8 @@ def _note_use(unit: Unit, certificate: Certificate, number: str, reader: str, pu
     )
 
 
-def _grant(unit: Unit, case: Case) -> None:
-    for holder in sorted({UUID(ref) for ref in case.holders.values()}):
+def _grant(unit: Unit, case: Case, holders: Mapping[UUID, str]) -> None:
+    for holder, basis in sorted(holders.items()):
         unit.append(
             UseGrant,
             id=grant_id(case.number, holder),
@@ -420,6 +442,7 @@ def _grant(unit: Unit, case: Case) -> None:
             holder=holder,
             matter=case.matter,
             purpose=PURPOSE,
+            basis=basis,
             granted_at=unit.legal,
         )
 
@@ -448,8 +471,7 @@ def _record(unit: Unit, case: Case, result: MatchResult) -> None:
         MaterialsMatched(
             round=case.round,
             outcomes=[
-                MatchedMaterial(material=o.material, outcome=o.outcome, source=o.source)
-                for o in result.outcomes
+                MatchedMaterial(material=o.material, outcome=o.told, source=o.source) for o in result.outcomes
             ],
             gaps=case.gaps,
             matched_at=unit.legal,

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Date,
     Identity,
     Index,
@@ -42,7 +41,8 @@ class Case(CaseRow, Base):
     matter_version: Mapped[int] = mapped_column(Integer)
     holders: Mapped[dict[str, str]] = mapped_column(JSONB)
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    consented: Mapped[bool] = mapped_column(Boolean)
+    consents: Mapped[dict[str, str]] = mapped_column(JSONB)
+    """Holder role -> how the consent is proven."""
     uploads: Mapped[dict[str, str]] = mapped_column(JSONB)
     round: Mapped[int] = mapped_column(Integer)
     gaps: Mapped[list[str]] = mapped_column(JSONB)
@@ -100,6 +100,8 @@ class UseGrant(Base):
     holder: Mapped[UUID] = mapped_column(Uuid)
     matter: Mapped[str] = mapped_column(String(100))
     purpose: Mapped[str] = mapped_column(String(60))
+    basis: Mapped[str] = mapped_column(String(20))
+    """How the holder's consent is proven: `shared.events.intake.ConsentBasis`."""
     granted_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
     __table_args__ = (Index("use_grants_case", "case_no"), {"info": APPEND_ONLY})

@@ -34,6 +34,11 @@ class Worker(ServiceWorker):
         """Match again with what the citizen supplied."""
         commands.match_again(unit, event, loaded)
 
+    @hears(intake.ConsentGiven, load=commands.load_checklists)
+    def match_after_consent(self, unit: Unit, event: Event, loaded: Checklists) -> None:
+        """Look at the certificates of a holder who has agreed."""
+        commands.match_after_consent(unit, event, loaded)
+
     @hears(approval.CaseDecided, load=commands.load_checklists)
     def order_certificate(self, unit: Unit, event: Event, loaded: Checklists) -> None:
         """Order the result certificate of an approved case."""

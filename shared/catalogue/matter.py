@@ -1,6 +1,6 @@
 """The matter: everything one service item says about itself, in the terms of GB/T 39046—2020."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -253,7 +253,7 @@ class Matter(Part):
     form: dict[str, Any]
     """JSON Schema 2020-12 of the form. Free text says whether it is personal: x-personal."""
     consent: Pointer
-    """The form field in which the applicant agrees that certificates are fetched."""
+    """The form field in which whoever applies agrees that their own certificates are fetched."""
     language: Pointer | None = None
     """The form field that says in which language notices come: zh-CN or en."""
     facts: dict[Code, FactSource] = Field(default_factory=dict)
@@ -284,7 +284,7 @@ class Matter(Part):
         return {name: _fact(source, form) for name, source in self.facts.items()}
 
     def consented(self, form: Mapping[str, Any]) -> bool:
-        """Whether the applicant agreed that certificates are fetched."""
+        """Whether whoever applied agreed that their own certificates are fetched."""
         return follow(form, self.consent) is True
 
     def requirements(self, facts: Mapping[str, Scalar] | None = None) -> tuple[Requirement, ...]:
@@ -319,13 +319,24 @@ class Matter(Part):
 
     def certificate_types(self, facts: Mapping[str, Scalar] | None = None) -> frozenset[str]:
         """The certificates that may be looked at; with facts, only those that this case needs."""
+        return frozenset(wanted for member in self._shareable(facts) for wanted in member.certificate_types)
+
+    def certificate_types_of(self, role: str, facts: Mapping[str, Scalar]) -> frozenset[str]:
+        """Those of them that are looked for with the holder of this role."""
         return frozenset(
             wanted
-            for requirement in self.requirements(facts)
-            for member in requirement.members
-            if member.shareable
+            for member in self._shareable(facts)
+            if member.holder_role == role
             for wanted in member.certificate_types
         )
+
+    def roles_read(self, facts: Mapping[str, Scalar]) -> frozenset[str]:
+        """The holder roles whose certificates this case looks for."""
+        return frozenset(member.holder_role for member in self._shareable(facts))
+
+    def _shareable(self, facts: Mapping[str, Scalar] | None) -> Iterator[Material]:
+        for requirement in self.requirements(facts):
+            yield from (member for member in requirement.members if member.shareable)
 
     def language_of(self, form: Mapping[str, Any]) -> str | None:
         """The language that a valid form asks notices in; None when it does not say."""

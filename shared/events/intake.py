@@ -1,12 +1,22 @@
-"""What intake says: a citizen applied, or supplied what was asked for."""
+"""What intake says: a citizen applied, supplied what was asked for, or agreed that certificates are read."""
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from pydantic import Field
 
 from shared.events.fact import Event, Fact
+
+
+class ConsentBasis(StrEnum):
+    """By what a holder's consent is proven. A one-time code proves a phone and is none of them."""
+
+    OWN = "own"
+    """Given by the holder, under their own verified log-in."""
+    PROXY = "proxy"
+    """Given by whoever acts for the holder, whose authority (guardianship, 委托书) a counter has seen."""
 
 
 class CaseSubmitted(Fact):
@@ -21,8 +31,8 @@ class CaseSubmitted(Fact):
     """Whose certificates may be asked for: holder role -> person_ref."""
     facts: dict[str, str | int | float | bool | None]
     """The non-identifying answers that the matter declares under `facts:`."""
-    consented: bool
-    """The applicant agreed that certificates are fetched for this case."""
+    consents: dict[str, ConsentBasis]
+    """Whose certificates may be read for this case by now: holder role -> how consent is proven."""
     uploads: dict[str, UUID] = Field(default_factory=dict)
     """Material code -> upload, for what the applicant attached."""
     channel: str
@@ -35,6 +45,16 @@ class MaterialsSupplied(Fact):
 
     uploads: dict[str, UUID]
     supplied_at: datetime
+
+
+class ConsentGiven(Fact):
+    """A holder agreed, after the application, that their certificates are read for this case."""
+
+    holder: UUID
+    roles: list[str]
+    """All roles that this holder has in the case."""
+    basis: ConsentBasis
+    given_at: datetime
 
 
 def known_cases(events: Iterable[Event]) -> set[str]:

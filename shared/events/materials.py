@@ -9,7 +9,11 @@ from shared.events.fact import Fact
 
 
 class MatchedMaterial(BaseModel):
-    """How one required material stands; `outcome` is a code of services.materials.rules.matching."""
+    """How one required material stands.
+
+    `outcome` is `matched` or `self_provided` when it is met, else `needs_consent` or `self_provide`: what its
+    holder has or has not is told to nobody.
+    """
 
     material: str
     outcome: str

@@ -74,6 +74,7 @@ def submit(unit: Unit, matter: Matter, n: int) -> str:
         "ground": "employment",
         "fetch_consent": True,
     }
+    person = register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE))
     return submit_case(
         unit,
         Submission(
@@ -83,7 +84,7 @@ def submit(unit: Unit, matter: Matter, n: int) -> str:
             channel="web",
             client="bench",
             locale="zh-CN",
-            submitter=None,
+            submitter=person,
         ),
     ).number
 

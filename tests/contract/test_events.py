@@ -33,6 +33,8 @@ CODES = frozenset(
         ("CaseSubmitted", "uploads"),
         ("CaseSubmitted", "channel"),
         ("CaseSubmitted", "locale"),
+        ("CaseSubmitted", "consents"),
+        ("ConsentGiven", "roles"),
         ("MaterialsSupplied", "uploads"),
         ("MatchedMaterial", "material"),
         ("MatchedMaterial", "outcome"),

@@ -348,7 +348,7 @@ def send_strays(system: System) -> None:
         "applicant": who.id_number,
         "holders": {who.name: who.address},
         "facts": {who.name: [who.address], who.phone: who.reason, who.email: who.email},
-        "consented": True,
+        "consents": {who.name: who.address},
         "channel": who.address,
         "received_at": who.phone,
     }

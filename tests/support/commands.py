@@ -48,7 +48,7 @@ def submitted(applicant: UUID, **changed: Any) -> CaseSubmitted:
         "applicant": applicant,
         "holders": {"applicant": applicant},
         "facts": {"ground": "employment", "residence_kind": "rented", "has_agent": False},
-        "consented": True,
+        "consents": {"applicant": "own"},
         "channel": "web",
         "received_at": RECEIVED,
     }

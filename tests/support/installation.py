@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -307,7 +307,8 @@ class Installation:
             submitter=None,
         )
         with unit_of(context, "case.submit") as unit:
-            return intake.submit_case(unit, submission)
+            person = intake.register_person(unit, NamedPerson(who.name, who.id_number, who.phone))
+            return intake.submit_case(unit, replace(submission, submitter=person))
 
     def supply(self, number: str, *materials: str) -> None:
         """Supply uploads for what was asked for."""

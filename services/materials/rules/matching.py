@@ -4,7 +4,7 @@ Sharing comes first (国令716 art. 7): a certificate of trust level A or B (国
 and the right person's; else what the citizen uploaded; else it is a gap.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -36,6 +36,16 @@ class MatchOutcome(StrEnum):
     SELF_PROVIDED = "self_provided"
     SELF_PROVIDE = "self_provide"
 
+
+TOLD = frozenset(
+    (
+        MatchOutcome.MATCHED,
+        MatchOutcome.SELF_PROVIDED,
+        MatchOutcome.NEEDS_CONSENT,
+        MatchOutcome.SELF_PROVIDE,
+    )
+)
+"""What facts say. Why a certificate did not meet a material would tell others what its holder has."""
 
 # The reason to tell of a group is that of the member nearest to being met.
 _TELLING = (
@@ -77,6 +87,11 @@ class MaterialOutcome:
         """Whether nothing is missing here."""
         return self.source is not None
 
+    @property
+    def told(self) -> MatchOutcome:
+        """What others may know: met, waiting for the holder's consent, or please bring it."""
+        return self.outcome if self.outcome in TOLD else MatchOutcome.SELF_PROVIDE
+
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
@@ -92,7 +107,7 @@ class _Given:
     holders: Mapping[str, UUID]
     certificates: Sequence[CertificateView]
     uploads: Mapping[str, UUID]
-    consented: bool
+    consents: Collection[str]
     on: date
 
 
@@ -103,11 +118,14 @@ def match(
     holders: Mapping[str, UUID],
     certificates: Iterable[CertificateView],
     uploads: Mapping[str, UUID],
-    consented: bool,
+    consents: Collection[str],
     on: date,
 ) -> MatchResult:
-    """Match every material of a matter. The same input in any order of certificates gives the same result."""
-    given = _Given(holders, _by_preference(certificates), uploads, consented, on)
+    """Match every material of a matter. The same input in any order of certificates gives the same result.
+
+    `consents` are the roles whose holders agreed; certificates of the others are as if there were none.
+    """
+    given = _Given(holders, _by_preference(certificates), uploads, consents, on)
     outcomes: list[MaterialOutcome] = []
     gaps: list[str] = []
     for requirement in matter.requirements(facts):
@@ -159,7 +177,7 @@ def _outcome(name: str, members: Sequence[Material], given: _Given) -> MaterialO
 
 def _certificate_for(material: Material, given: _Given) -> CertificateView | None:
     holder = given.holders.get(material.holder_role)
-    if holder is None or not given.consented:
+    if holder is None or material.holder_role not in given.consents:
         return None
     wanted = _shared_types(material)
     return next(
@@ -183,7 +201,7 @@ def _reason(material: Material, given: _Given) -> MatchOutcome:
     wanted = _shared_types(material)
     if not wanted:
         return MatchOutcome.SELF_PROVIDE
-    if not given.consented:
+    if material.holder_role not in given.consents:
         return MatchOutcome.NEEDS_CONSENT
     holder = given.holders.get(material.holder_role)
     of_type = [c for c in given.certificates if c.type_code in wanted]

@@ -1,7 +1,22 @@
 """Certificates are read with consent only, and every reading is on record."""
 
-from tests.support.hall import Hall, application
-from tests.support.installation import HELD
+import re
+from uuid import uuid4
+
+from tests.support.agents import GRANNY, acted_for, born, under_review_by_agent
+from tests.support.hall import (
+    NOWHERE,
+    WITHOUT_LEASE,
+    Hall,
+    Headers,
+    application,
+    hidden_field,
+    problem,
+    same,
+    session,
+    untouched,
+)
+from tests.support.installation import HELD, Citizen
 
 
 def test_no_consent_no_reading(fresh_hall: Hall) -> None:
@@ -23,3 +38,136 @@ def test_every_certificate_read_leaves_a_grant_and_a_use(fresh_hall: Hall) -> No
     grants = fresh_hall.installation.rows("SELECT id FROM materials.use_grants WHERE case_no = :n", **of_case)
     assert len(uses) == len(HELD)
     assert {use.grant for use in uses} == {grant.id for grant in grants}
+
+
+DISABLED = tuple([*HELD, "disability_certificate"])
+
+
+def acted_for_disabled(hall: Hall, holds: tuple[str, ...] | None) -> tuple[Citizen, Headers, Headers, str]:
+    """An agent names somebody as disabled: who it is, both log-ins, and the case. With None the state has
+    never heard of them before."""
+    agent, agents = hall.citizen()
+    if holds is None:
+        who = Citizen("从未来过", born(1985, int(uuid4().int % 900) + 50), "13900000009")
+    else:
+        who = hall.installation.citizen(holds)
+    named = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
+    sent = acted_for(named, agent, "disabled")
+    number = hall.apply(agents, sent).json()["number"]
+    hall.installation.pump()
+    return who, agents, hall.log_in(who), number
+
+
+def _without_ones_own(page: str) -> list[str]:
+    """Without the name of whoever looks, the time, and what is new on each page."""
+    own = r'<span class="os-header__who">.*?</span>|\d{2}:\d{2}|(?:value|datetime)="[^"]*"'
+    return re.sub(own, "", page).splitlines()
+
+
+def test_nobody_learns_what_a_stranger_holds(hall: Hall) -> None:
+    """The same answers whether the one who is named holds all, nothing, or was never heard of."""
+    seen = []
+    for holds in (DISABLED, ("id_card",), None):
+        _, agents, _, number = acted_for_disabled(hall, holds)
+        case = hall.case(agents, number)
+        page = hall.client.get(f"/cases/{number}", headers={**session(agents), "Accept": "text/html"}).text
+        seen.append(
+            (
+                [(m["material"], m["outcome"], m["source"]) for m in case["materials"]],
+                case["asked"],
+                case["state"],
+                [(line["service"], line["fact"], line["details"]) for line in case["timeline"]],
+                case["notified"],
+                _without_ones_own(page.replace(number, "")),
+            )
+        )
+        applicant = hall.installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
+        read = hall.installation.value(
+            "SELECT count(*) FROM materials.use_records u "
+            "JOIN materials.certificates c ON c.id = u.certificate "
+            "WHERE u.case_no = :n AND c.holder = :h",
+            n=number,
+            h=applicant,
+        )
+        assert read == 0
+        assert (
+            hall.installation.rows(
+                "SELECT 1 FROM materials.use_grants WHERE case_no = :n AND holder = :h", n=number, h=applicant
+            )
+            == []
+        )
+    for other in seen[1:]:
+        assert seen[0][:-1] == other[:-1]
+        assert [a for a, b in zip(seen[0][-1], other[-1], strict=True) if a != b] == []
+    outcomes = {material: outcome for material, outcome, _ in seen[0][0]}
+    assert outcomes["disability_certificate"] == outcomes["id_card"] == "needs_consent"
+    assert outcomes["agent_id_card"] == "matched", "whoever applies agrees for themselves"
+
+
+def test_the_case_goes_on_when_its_holder_agrees(hall: Hall) -> None:
+    _, agents, headers, number = acted_for_disabled(hall, DISABLED)
+    (asked,) = hall.client.get("/api/v1/consents", headers=headers).json()["consents"]
+    assert asked["number"] == number
+    assert "disability_certificate" in {material["material"] for material in asked["materials"]}
+    assert "agent_id_card" not in {material["material"] for material in asked["materials"]}
+    for _ in range(2):
+        assert hall.client.post(f"/api/v1/cases/{number}/consent", headers=headers).status_code == 200
+    hall.installation.pump()
+    case = hall.case(agents, number)
+    assert case["state"] == "under_review", case["materials"]
+    assert hall.client.get("/api/v1/consents", headers=headers).json()["consents"] == []
+    holder = hall.installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
+    (grant,) = hall.installation.rows(
+        "SELECT id, basis FROM materials.use_grants WHERE case_no = :n AND holder = :h", n=number, h=holder
+    )
+    assert grant.basis == "own"
+    record = hall.installation.rows("SELECT * FROM intake.consent_requests WHERE case_no = :n", n=number)[0]
+    assert (record.basis, record.recorded_by) == ("own", str(holder))
+    assert record.given_at is not None
+    # Nothing was asked twice.
+    assert [line["fact"] for line in case["timeline"]].count("correction-required") == 1
+
+
+def test_what_a_holder_lacks_is_brought_and_nobody_is_told_why(hall: Hall) -> None:
+    _, agents, headers, number = acted_for_disabled(hall, (*WITHOUT_LEASE, "disability_certificate"))
+    told = hall.case(agents, number)["asked"]
+    assert hall.client.post(f"/api/v1/cases/{number}/consent", headers=headers).status_code == 200
+    hall.installation.pump()
+    case = hall.case(agents, number)
+    assert (case["state"], case["asked"]) == ("correction_required", told)
+    assert {m["outcome"] for m in case["materials"]} <= {"matched", "needs_consent", "self_provide"}
+
+
+def test_only_the_holder_agrees(hall: Hall) -> None:
+    _, agents, _, number = acted_for_disabled(hall, DISABLED)
+    _, strangers = hall.citizen()
+    with untouched(hall):
+        answers = [
+            hall.client.post(f"/api/v1/cases/{name}/consent", headers=headers)
+            for name, headers in ((number, agents), (number, strangers), (NOWHERE, strangers))
+        ]
+    for answer in answers:
+        assert problem(answer) == (404, "case.not-found")
+    same(answers[1], answers[2], but={number: NOWHERE})
+
+
+def test_a_holder_agrees_on_the_page(hall: Hall) -> None:
+    _, agents, headers, number = acted_for_disabled(hall, DISABLED)
+    cookie = session(headers)
+    page = hall.client.get("/cases", headers={**cookie, "Accept": "text/html"})
+    assert number in page.text
+    token = hidden_field(hall, "/cases", cookie)
+    done = hall.client.post(
+        f"/cases/{number}/consent", headers=cookie, data={"csrf_token": token}, follow_redirects=False
+    )
+    assert done.status_code == 303
+    hall.installation.pump()
+    assert hall.case(agents, number)["state"] == "under_review"
+
+
+def test_agreeing_late_is_told(hall: Hall) -> None:
+    """The agent brought everything meanwhile."""
+    number, _ = under_review_by_agent(hall)
+    applicant = hall.log_in(Citizen(GRANNY["name"], GRANNY["id_number"], GRANNY["phone"]))
+    answer = hall.client.post(f"/api/v1/cases/{number}/consent", headers=applicant)
+    assert problem(answer) == (409, "case.consent-not-needed")

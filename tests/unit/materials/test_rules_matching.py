@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -57,7 +57,7 @@ def run(item: Matter, *certificates: CertificateView, **more: Any) -> MatchResul
         "holders": HOLDERS,
         "certificates": certificates,
         "uploads": {},
-        "consented": True,
+        "consents": HOLDERS,
         "on": TODAY,
     }
     return match(item, **(values | more))
@@ -104,7 +104,7 @@ def test_first_and_last_day_of_validity_count() -> None:
 
 
 def test_without_consent_nothing_is_looked_at() -> None:
-    result = run(matter(ID_CARD), certificate(), consented=False)
+    result = run(matter(ID_CARD), certificate(), consents=())
     assert (result.outcomes[0].outcome, result.gaps) == (MatchOutcome.NEEDS_CONSENT, ("id_card",))
 
 
@@ -214,9 +214,9 @@ def applies(item: Material, facts: Mapping[str, Any]) -> bool:
     return True
 
 
-def may_use(item: Material, view: CertificateView, consented: bool) -> bool:
+def may_use(item: Material, view: CertificateView, consents: Collection[str]) -> bool:
     return not (
-        not consented
+        item.holder_role not in consents
         or item.source == "self_provide"
         or view.type_code not in item.certificate_types
         or view.holder_ref != HOLDERS.get(item.holder_role)
@@ -233,7 +233,7 @@ def may_use(item: Material, view: CertificateView, consented: bool) -> bool:
     certificates_strategy,
     uploads_strategy,
     facts_strategy,
-    st.sampled_from([True, True, True, False]),
+    st.sampled_from([tuple(HOLDERS), ("applicant",), ("landlord",), ()]),
     st.randoms(use_true_random=False),
 )
 def test_never_a_wrong_match_and_gaps_are_complete(
@@ -241,14 +241,14 @@ def test_never_a_wrong_match_and_gaps_are_complete(
     certificates: list[CertificateView],
     uploads: dict[str, UUID],
     facts: dict[str, Any],
-    consented: bool,
+    consents: tuple[str, ...],
     shuffle: random.Random,
 ) -> None:
     item = matter(*materials)
     values: dict[str, Any] = {
         "facts": facts,
         "uploads": uploads,
-        "consented": consented,
+        "consents": consents,
     }
     result = run(item, *certificates, **values)
 
@@ -263,7 +263,7 @@ def test_never_a_wrong_match_and_gaps_are_complete(
             continue
         members = [m for m in materials if applies(m, facts) and outcome.material == (m.one_of or m.code)]
         if outcome.certificate is not None:
-            assert any(may_use(m, by_id[outcome.certificate], consented) for m in members)
+            assert any(may_use(m, by_id[outcome.certificate], consents) for m in members)
             assert is_valid(by_id[outcome.certificate], TODAY)
         else:
             assert any(m.source != "share" and m.code in uploads for m in members)
@@ -276,7 +276,7 @@ def test_never_a_wrong_match_and_gaps_are_complete(
         name
         for name, members in wanted.items()
         if any(m.necessity != "optional" for m in members)
-        and not any(may_use(m, c, consented) for m in members for c in certificates)
+        and not any(may_use(m, c, consents) for m in members for c in certificates)
         and not any(m.source != "share" and m.code in uploads for m in members)
     ]
     assert sorted(result.gaps) == sorted(gaps)

@@ -75,7 +75,7 @@ def case(**changes: Any) -> dict[str, Any]:
             for code, outcome in (
                 ("id_card", "matched"),
                 ("photo", "self_provided"),
-                ("residence_proof", "not_found"),
+                ("residence_proof", "self_provide"),
             )
         ],
         "timeline": [
@@ -170,6 +170,21 @@ def denied_case() -> dict[str, Any]:
     )
 
 
+def consent() -> dict[str, Any]:
+    """What a case asks of somebody who did not file it."""
+    return {
+        "number": NUMBER,
+        "matter": "residence_permit.apply",
+        "matter_zh": "居住证申领",
+        "matter_en": "Residence permit application",
+        "materials": [
+            {"material": "id_card", "name_zh": "居民身份证", "name_en": "Resident identity card"},
+            {"material": "photo", "name_zh": "本人相片", "name_en": "Photograph of the applicant"},
+        ],
+        "asked_at": "2026-11-23T01:15:03+00:00",
+    }
+
+
 def task(**changes: Any) -> dict[str, Any]:
     """The deciding task, claimed by officer-1."""
     base: dict[str, Any] = {
@@ -243,6 +258,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         {**task(state="open", officer=None, claimed_at=None, step="verify"), "light": "green"},
         {**task(due_at=None), "light": None},
     ]
+    no_cases: dict[str, Any] = {"cases": [], "next": None, "consents": []}
     return {
         "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
         "case-asked": ("case.html", {**citizen, "case": asked_case()}, CITIZEN),
@@ -280,11 +296,16 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         ),
         "my-cases": (
             "my_cases.html",
-            {"cases": [case(), asked_case(), denied_case()], "next": "abc=", "cursor": None},
+            {
+                "cases": [case(), asked_case(), denied_case()],
+                "next": "abc=",
+                "cursor": None,
+                "consents": [consent()],
+            },
             CITIZEN,
         ),
-        "my-cases-none": ("my_cases.html", {"cases": [], "next": None, "cursor": None}, CITIZEN),
-        "my-cases-no-more": ("my_cases.html", {"cases": [], "next": None, "cursor": "abc="}, CITIZEN),
+        "my-cases-none": ("my_cases.html", {**no_cases, "cursor": None}, CITIZEN),
+        "my-cases-no-more": ("my_cases.html", {**no_cases, "cursor": "abc="}, CITIZEN),
         "home": ("home.html", {"matters": [found], "next": "abc="}, None),
         "home-officer": ("home.html", {"matters": [], "next": None}, OFFICER),
         "lookup": ("lookup.html", {"problem": None, "number": ""}, None),

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from services.approval.commands import StepResult, TaskState
 from services.approval.rules.limits import GREEN, RED, YELLOW
 from services.approval.rules.transitions import State
-from services.materials.rules.matching import MatchOutcome
+from services.materials.rules.matching import TOLD, MatchOutcome
 from services.notify.channels import channel_names
 from services.notify.rules.delivery import DeliveryState
 from services.notify.rules.notices import IN_APP
@@ -259,7 +259,7 @@ CODES = {
     "fact": {cls.type.split(".")[2] for cls in fact_classes()},
     "service": set(speakers()),
     "outcome": set(StepResult),
-    "material": set(MatchOutcome),
+    "material": set(TOLD),
     "desk_material": set(MatchOutcome),
     "notice_status": set(DeliveryState),
     "notice_channel": {IN_APP, *channel_names()},

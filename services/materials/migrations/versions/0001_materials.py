@@ -24,7 +24,7 @@ def upgrade() -> None:
             matter_version integer NOT NULL,
             holders jsonb NOT NULL,
             facts jsonb NOT NULL,
-            consented boolean NOT NULL,
+            consents jsonb NOT NULL,
             uploads jsonb NOT NULL,
             round integer NOT NULL,
             gaps jsonb NOT NULL,
@@ -62,6 +62,7 @@ def upgrade() -> None:
             holder uuid NOT NULL,
             matter varchar(100) NOT NULL,
             purpose varchar(60) NOT NULL,
+            basis varchar(20) NOT NULL,
             granted_at timestamptz NOT NULL
         );
         CREATE INDEX use_grants_case ON materials.use_grants (case_no);

@@ -47,7 +47,7 @@ def test_the_case_its_timeline_and_its_fact_say_the_same(made: Installation) -> 
     assert (case.state, case.sequence, case.agent, case.channel) == ("submitted", 1, None, "counter")
     assert (fact.applicant, fact.region, fact.facts) == (case.applicant, case.region, case.facts)
     assert fact.holders == {"applicant": case.applicant}
-    assert (fact.consented, fact.uploads, fact.locale) == (True, {"lease_contract": upload}, "en")
+    assert (fact.consents, fact.uploads, fact.locale) == ({}, {"lease_contract": upload}, "en")
     assert fact.received_at == case.received_at
     (entry,) = rows(made, "intake.timeline", case_no=receipt.number)
     assert (entry.service, entry.fact, entry.details) == ("intake", "case-submitted", {"channel": "counter"})

@@ -47,7 +47,7 @@ def test_each_look_is_on_record_with_who_and_why(made: Installation, number: str
 
 def test_a_case_without_certificates_has_none_to_lose(made: Installation) -> None:
     found = new_number()
-    event = event_of(submitted(person_of(made), consented=False), found)
+    event = event_of(submitted(person_of(made), consents={}), found)
     handle(made, "materials", load_checklists, match_materials, event)
     assert look(made, found) == []
     assert look(made, new_number()) == []

@@ -54,7 +54,7 @@ def test_every_look_leaves_a_use_under_the_grant_of_this_case(made: Installation
 
 
 def test_without_consent_nothing_is_looked_at(made: Installation) -> None:
-    number = match(made, person_of(made), consented=False)
+    number = match(made, person_of(made), consents={})
     fact = only(made, number)
     assert {outcome.outcome for outcome in fact.outcomes} == {"needs_consent"}
     assert fact.gaps == ASKED
