@@ -131,15 +131,18 @@ def queue_lengths(session: Session, at: datetime, most: int) -> list[QueueLength
 
 
 _DECISIONS = (
-    select(Case, Task.outcome)
+    select(Case, Task.outcome, Task.finished_at)
     .outerjoin(Task, and_(Task.case_no == Case.number, Task.decides, ~TASK_OPEN))
     .where(Case.number.in_(bindparam("numbers", expanding=True)))
 )
 
 
-def decisions_of(session: Session, numbers: Collection[str]) -> list[tuple[Case, str | None]]:
-    """Those of these cases that exist, each with the outcome of its deciding step if that is done."""
-    return [(row[0], row[1]) for row in session.execute(_DECISIONS, {"numbers": sorted(numbers)})]
+def decisions_of(
+    session: Session, numbers: Collection[str]
+) -> list[tuple[Case, str | None, datetime | None]]:
+    """Those of these cases that exist, each with the outcome of its deciding step and when that was, if it is
+    done."""
+    return [(row[0], row[1], row[2]) for row in session.execute(_DECISIONS, {"numbers": sorted(numbers)})]
 
 
 def reasons_of(session: Session, number: str) -> list[Task]:

@@ -123,16 +123,17 @@ def reasons(unit: Unit, number: str) -> list[dict[str, Any]]:
 
 
 def standings(unit: Unit, numbers: Collection[str]) -> dict[str, dict[str, Any]]:
-    """How each of these cases stands, for who acts on a decision: its matter, the outcome (None before the
-    decision), and the type of certificate that was granted. A case that is not here is left out."""
+    """How each of these cases stands, for who acts on a decision: its matter, the outcome, its
+    moment (both None before it), and the type of certificate that was granted. Unknown cases are left out."""
     found = {}
-    for case, outcome in queries.decisions_of(unit.session, numbers):
+    for case, outcome, decided_at in queries.decisions_of(unit.session, numbers):
         matter = unit.context.matters.get(case.matter, case.matter_version)
         granted = matter.result if outcome == Decision.APPROVED else None
         found[case.number] = {
             "matter": case.matter,
             "matter_version": case.matter_version,
             "outcome": outcome,
+            "decided_at": _iso(decided_at),
             "result": granted.certificate_type if granted is not None else None,
         }
     return found

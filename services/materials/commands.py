@@ -203,13 +203,12 @@ def issue_certificate(unit: Unit, number: str, loaded: Orders) -> None:
         return
     case = loaded.cases[number]
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    check_standing(matter, loaded.standings.get(number))
+    decided_on = check_standing(matter, loaded.standings.get(number))
     assert matter.result is not None
-    issued_on = legal_day(unit.legal)
-    valid_from, valid_until = validity(matter.result, issued_on)
+    valid_from, valid_until = validity(matter.result, decided_on)
     certificate = Certificate(
         id=new_id(),
-        identifier=certificate_identifier(matter, issued_on, loaded.serials.pop()),
+        identifier=certificate_identifier(matter, decided_on, loaded.serials.pop()),
         type_code=matter.result.certificate_type,
         holder=UUID(case.holders["applicant"]),
         issuer=matter.department,

@@ -7,7 +7,7 @@ decides. Many cases go into one question.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.materials import commands
@@ -16,6 +16,7 @@ from shared.ask import Asker
 from shared.bus.jobs import Again, Done, GiveUp, Job, Verdict
 from shared.bus.unit import Unit
 from shared.errors import AppError
+from shared.legal_time import legal_day
 
 _AWAY = timedelta(seconds=2)
 
@@ -46,7 +47,13 @@ class IssueCertificates:
         except AppError as error:
             return NotAnswered(error.code)
         return {
-            number: Standing(one["matter"], one["matter_version"], one["outcome"], one["result"])
+            number: Standing(
+                one["matter"],
+                one["matter_version"],
+                one["outcome"],
+                one["result"],
+                legal_day(datetime.fromisoformat(one["decided_at"])) if one["decided_at"] else None,
+            )
             for number, one in standings.items()
         }
 

@@ -23,6 +23,8 @@ class Standing:
     matter_version: int
     outcome: str | None
     result: str | None
+    decided_on: date | None
+    """The legal day of the decision: its certificate is of that day, however late it is issued."""
 
 
 class Refusal(StrEnum):
@@ -43,8 +45,11 @@ class IssueRefused(Exception):
         self.refusal = refusal
 
 
-def check_standing(matter: Matter, standing: Standing | None) -> None:
-    """Raises IssueRefused unless approval granted the result of exactly this matter."""
+def check_standing(matter: Matter, standing: Standing | None) -> date:
+    """The day of the decision.
+
+    Raises IssueRefused unless approval granted the result of exactly this matter.
+    """
     if standing is None:
         raise IssueRefused(Refusal.UNKNOWN_CASE)
     if standing.outcome is None:
@@ -54,6 +59,9 @@ def check_standing(matter: Matter, standing: Standing | None) -> None:
     ours = (matter.code, matter.version, matter.result.certificate_type if matter.result else None)
     if ours[2] is None or ours != (standing.matter, standing.matter_version, standing.result):
         raise IssueRefused(Refusal.OTHER_RESULT)
+    if standing.decided_on is None:
+        raise IssueRefused(Refusal.NOT_DECIDED)
+    return standing.decided_on
 
 
 def certificate_identifier(matter: Matter, on: date, serial: int) -> str:

@@ -85,7 +85,7 @@ def test_validity(months: int | None, on: date, until: date | None) -> None:
     assert validity(result(months), on) == (on, until)
 
 
-GRANTED = Standing("test.matter", 3, "approved", "residence_permit")
+GRANTED = Standing("test.matter", 3, "approved", "residence_permit", date(2026, 11, 20))
 
 
 def of_version_3(ends_with: ResultCertificate | None) -> Matter:
@@ -93,7 +93,7 @@ def of_version_3(ends_with: ResultCertificate | None) -> Matter:
 
 
 def test_what_was_granted_so_may_be_issued() -> None:
-    check_standing(of_version_3(result()), GRANTED)
+    assert check_standing(of_version_3(result()), GRANTED) == GRANTED.decided_on
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,7 @@ def test_what_was_granted_so_may_be_issued() -> None:
     [
         (None, Refusal.UNKNOWN_CASE),
         (replace(GRANTED, outcome=None, result=None), Refusal.NOT_DECIDED),
+        (replace(GRANTED, decided_on=None), Refusal.NOT_DECIDED),
         (replace(GRANTED, outcome="denied", result=None), Refusal.DENIED),
         (replace(GRANTED, outcome="of the future"), Refusal.DENIED),
         (replace(GRANTED, matter="another.matter"), Refusal.OTHER_RESULT),

@@ -1,6 +1,7 @@
 """A case that approval granted ends with a certificate of its own, and no other one does."""
 
 from dataclasses import replace
+from datetime import date
 from uuid import UUID
 
 import pytest
@@ -23,7 +24,8 @@ from tests.support.commands import (
 )
 from tests.support.installation import MATTER, Installation
 
-GRANTED = Standing(MATTER, 1, "approved", "residence_permit")
+DECIDED_ON = date(2026, 11, 20)
+GRANTED = Standing(MATTER, 1, "approved", "residence_permit", DECIDED_ON)
 
 
 def opened(made: Installation, applicant: UUID) -> str:
@@ -51,7 +53,9 @@ def test_the_certificate_is_the_applicants_and_said(made: Installation) -> None:
     assert (fact.certificate, fact.certificate_type) == (certificate.id, result.certificate_type)
     assert (certificate.holder, certificate.type_code) == (applicant, result.certificate_type)
     assert (certificate.state, certificate.trust_level) == ("normal", "A")
-    assert (certificate.valid_from, certificate.valid_until) == validity(result, legal_day(fact.issued_at))
+    assert (certificate.valid_from, certificate.valid_until) == validity(result, DECIDED_ON)
+    assert legal_day(fact.issued_at) > DECIDED_ON
+    assert f".{DECIDED_ON:%Y%m%d}" in certificate.identifier
 
 
 def test_no_identifier_is_given_twice(made: Installation) -> None:
