@@ -38,7 +38,7 @@ _TRANSACTION_SQL = re.compile(
     r"\s*(?:begin|commit|start\s+transaction|savepoint\s+\w+)\s*;?\s*", re.IGNORECASE
 )
 _SETTINGS = "shared/settings.py"
-_DOORS = "shared/http/again.py"
+_DOORS = "shared/http/doors.py"
 _ENVIRONMENT = {"environ", "environb", "getenv", "putenv"}
 # These are written so that this file does not hold what it looks for.
 _VERSION_COLUMN = "version_id" + "_col"

@@ -13,6 +13,8 @@ from deploy.services import SERVICES
 WEB_PORT = 8600
 INTERNAL_PORT = 8601
 """/internal, /readyz and /metrics, of web processes and workers alike; the gateway leads nobody there."""
+KEEP_ALIVE_S = 5
+"""How long a connection waits for its next request."""
 STOP_GRACE_S = 40
 """Longer than `worker.drain_s` (25), so that nothing in flight is cut off."""
 FRONT = "intake"

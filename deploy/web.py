@@ -14,7 +14,7 @@ from deploy.pages import environment, render_problem, static_folder
 from deploy.secret_files import SIGNER
 from deploy.services import part
 from shared import faults
-from shared.ask import Asker, QuestionHandler
+from shared.ask import Asker, Question
 from shared.auth.deps import Authenticator
 from shared.auth.identity import DevIdentity
 from shared.auth.tokens import TokenReader, Tokens
@@ -47,7 +47,7 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
     app, internal = (
         FastAPI(title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None) for _ in range(2)
     )
-    answers: dict[str, dict[str, QuestionHandler]] = {}
+    answers: dict[str, dict[str, Question]] = {}
     contexts = {
         service: build_context(
             settings,
@@ -72,7 +72,11 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
     for service, context in contexts.items():
         app.include_router(part(service, "web").router(WebContext(context, pages, identity)))
         peers = Peers(load_json(settings, service, ASKERS))
-        internal.include_router(internal_router(service, answers[service], MAY_ASK, peers))
+        internal.include_router(
+            internal_router(
+                service, answers[service], MAY_ASK, peers, most_file_bytes=settings.web.max_upload_bytes
+            )
+        )
     checks: dict[str, Check] = {
         f"{s}.database": partial(check_writable, c.engine, s) for s, c in contexts.items()
     }

@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 BITE = 1000
-"""Rows that one transaction removes at most."""
+"""Rows that one transaction removes at most, unless the rule says fewer."""
 
 
 class Stays(StrEnum):
@@ -22,6 +22,7 @@ class Stays(StrEnum):
     UNTIL_HANDLED = "until it is handled"
     WITH_THE_CASE = "as long as the case"
     WITH_THE_PERSON = "as long as the person is known"
+    WITH_ANOTHER_ROW = "as long as the row that it is part of"
     WITH_THE_RELEASE = "as long as the installation: it does not grow with cases"
 
 
@@ -31,7 +32,8 @@ class Rule:
 
     For a time: `age` after the moment in the column `since`, those only for which `which` (SQL) is true;
     `which_in_words` says the same to people. `bytes_a_case`: what a case leaves here for good, with its part
-    of the indexes.
+    of the indexes. `part_of` is the table whose rows take these along. `bite`: rows that one transaction
+    removes at most.
     """
 
     table: str
@@ -42,13 +44,22 @@ class Rule:
     which: str = "true"
     which_in_words: str = ""
     bytes_a_case: int = 0
+    part_of: str = ""
+    bite: int = BITE
 
 
 def for_a_time(
-    table: str, age: timedelta, *, since: str, why: str, which: str = "true", which_in_words: str = ""
+    table: str,
+    age: timedelta,
+    *,
+    since: str,
+    why: str,
+    which: str = "true",
+    which_in_words: str = "",
+    bite: int = BITE,
 ) -> Rule:
     """Rows that go `age` after the moment in the column `since`; an index holds these rows in its order."""
-    return Rule(table, Stays.FOR_A_TIME, why, since, age, which, which_in_words)
+    return Rule(table, Stays.FOR_A_TIME, why, since, age, which, which_in_words, bite=bite)
 
 
 def with_the_case(table: str, bytes_a_case: int, why: str) -> Rule:
@@ -59,6 +70,11 @@ def with_the_case(table: str, bytes_a_case: int, why: str) -> Rule:
 def until_handled(table: str, why: str) -> Rule:
     """Rows that whoever handles them removes."""
     return Rule(table, Stays.UNTIL_HANDLED, why)
+
+
+def with_another_row(table: str, part_of: str, why: str) -> Rule:
+    """Rows that the database removes together with the row of another table that they are part of."""
+    return Rule(table, Stays.WITH_ANOTHER_ROW, why, part_of=part_of)
 
 
 def with_the_person(table: str, why: str) -> Rule:

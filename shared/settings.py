@@ -6,7 +6,9 @@ secret has a default, and no `.env` is read unless somebody exports it.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -65,6 +67,16 @@ class DbSettings(Section):
     connect_timeout_s: int = Field(default=2, ge=1, le=60, description="seconds to wait for a connection")
 
 
+Network = IPv4Network | IPv6Network
+
+
+class ForwardedBy(StrEnum):
+    """How proxies say who sent a request. One only: the other may have come from the client."""
+
+    X_FORWARDED_FOR = "X-Forwarded-For"
+    FORWARDED = "Forwarded"
+
+
 class WebSettings(Section):
     """The HTTP edge."""
 
@@ -76,7 +88,30 @@ class WebSettings(Section):
     internal_port: int = Field(
         default=8601, ge=0, le=65535, description="port of /internal, /readyz and /metrics"
     )
-    max_upload_bytes: int = Field(default=10 * MIB, ge=1, description="largest request body, in bytes")
+    max_upload_bytes: int = Field(
+        default=10 * MIB, ge=1, description="largest request body with files, in bytes; others take 64 kB"
+    )
+    hosts: tuple[str, ...] = Field(
+        default=("localhost", "127.0.0.1", "[::1]"),
+        min_length=1,
+        description="names that browsers may know us by, as in the Host header, without a port",
+        examples=['["hall.example.org"]'],
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        description="networks of the proxies in front, which are believed about who sent a request; none by "
+        "default",
+        examples=['["10.1.2.0/24"]'],
+    )
+    forwarded_by: ForwardedBy = Field(
+        default=ForwardedBy.X_FORWARDED_FOR,
+        description="the header in which those proxies say it: the one that they write themselves",
+    )
+    connections_per_network: int = Field(
+        default=100,
+        ge=1,
+        description="open connections of one IPv4 address or IPv6 /64; those of trusted proxies do not count",
+    )
     cookie_secure: bool = Field(
         default=True, description="false only where browsers come without TLS (demo, tests)"
     )
@@ -116,14 +151,24 @@ class _EnvironmentWithFiles(EnvSettingsSource):
                 plain[target] = _contents(name, path or "")
         _refuse_misspelt(plain, settings_cls.model_fields)
         self._channels: dict[str, dict[str, str | None]] = {}
+        self._bare: set[str] = set()
         for name in [name for name in plain if name.startswith(f"{prefix}channels__")]:
             channel, _, setting = name.removeprefix(f"{prefix}channels__").partition("__")
             self._channels.setdefault(channel, {})[setting] = plain.pop(name)
+            if name in ours:
+                self._bare.add(f"{channel}.{setting}")
+        self._channels_are_bare = f"{prefix}channels" in ours
         self.env_vars = plain
 
     def __call__(self) -> dict[str, Any]:
         """All that is set."""
-        return super().__call__() | ({"channels": self._channels} if self._channels else {})
+        found = super().__call__()
+        if self._channels_are_bare and isinstance(found.get("channels"), dict):
+            for channel, own in found["channels"].items():
+                self._bare |= {f"{channel}.{setting}" for setting in own}
+        if self._channels:
+            found["channels"] = self._channels
+        return found | ({"bare_channel_settings": frozenset(self._bare)} if self._bare else {})
 
 
 class Settings(BaseSettings):
@@ -176,6 +221,11 @@ class Settings(BaseSettings):
         default={},
         description="settings of the channels of notify, by channel",
         examples=['{"sms":{"endpoint":"…"}}'],
+    )
+    bare_channel_settings: frozenset[str] = Field(
+        default=frozenset(),
+        exclude=True,
+        description="which of these stood in the environment itself; never set",
     )
     worker: WorkerSettings = WorkerSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -256,12 +306,16 @@ def _unreadable(error: UnreadableVariable) -> str:
 
 
 def read_sections(
-    classes: Mapping[str, type[Section]], given: Mapping[str, Mapping[str, SecretStr]], under: str
+    classes: Mapping[str, type[Section]],
+    given: Mapping[str, Mapping[str, SecretStr]],
+    under: str,
+    bare: Collection[str] = (),
 ) -> dict[str, Section]:
     """Sections whose classes only their owner knows, read from texts such as `settings.channels` holds.
 
-    `under` is the field of Settings that they stand in. Raises SettingsError with one message that names all
-    their broken variables.
+    `under` is the field of Settings that they stand in. `bare` are those (section and field, with a dot) that
+    stood in the environment itself, where the system shows them to whoever may look at the process: no secret
+    may. Raises SettingsError with one message that names all their broken variables.
     """
     read: dict[str, Section] = {}
     broken: list[str] = []
@@ -270,6 +324,11 @@ def read_sections(
             variable = f"{PREFIX}{under}__{name}".upper()
             broken.append(f"  {variable}: there is no such section; known here: {', '.join(sorted(classes))}")
             continue
+        broken += [
+            f"  {PREFIX}{under}__{name}__{key}".upper() + f": a secret; give it as ..._{key.upper()}_FILE"
+            for key in texts
+            if f"{name}.{key}" in bare and _is_secret(classes[name].model_fields.get(key))
+        ]
         values = {key: text.get_secret_value() for key, text in texts.items()}
         try:
             read[name] = classes[name].model_validate(values)
@@ -310,6 +369,12 @@ def _what_is_right(root: type[BaseModel], path: list[str], variable: str) -> str
     example = field.examples[0] if field.examples else field.get_default()
     shown = f", for example {variable}={example}" if isinstance(example, str | int | float) else ""
     return f"; expected: {field.description}{shown}"
+
+
+def _is_secret(field: FieldInfo | None) -> bool:
+    if field is None:
+        return False
+    return SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
 
 
 def _section_of(field: FieldInfo) -> type[BaseModel] | None:

@@ -22,8 +22,10 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     """
     import uvicorn
 
+    from deploy.registry import KEEP_ALIVE_S
     from deploy.settings import check_process
     from deploy.web import build
+    from shared.http.connections import Crowd, patient_protocol
     from shared.log import configure
 
     check_process(settings, services)
@@ -31,8 +33,14 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     web = settings.web
     apps = build(settings, services)
     public, internal = _listen(web.host, web.port), _listen(web.internal_host, web.internal_port)
+    crowd = Crowd(web.connections_per_network, public.getsockname()[1], web.trusted_proxies)
     config = uvicorn.Config(
         ByPort(apps.public, apps.internal, internal.getsockname()[1]),
+        http=patient_protocol(crowd),
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        # Who sent a request is told by `ForwardedMiddleware`, which asks whom it may believe.
+        proxy_headers=False,
         # Our own configuration of logging stands; access lines hold raw paths.
         log_config=None,
         access_log=False,

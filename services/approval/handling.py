@@ -1,6 +1,5 @@
 """What an officer does to a task, for API and pages alike: look, lock, command."""
 
-from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,6 +8,7 @@ from services.approval import commands, queries, view
 from services.approval.commands import StepResult
 from services.approval.errors import TaskNotFound
 from services.approval.models import Case, Task
+from shared.ask import FileAnswer
 from shared.auth.principal import Principal
 from shared.bus.unit import Unit, unit_of
 from shared.http.context import WebContext
@@ -56,8 +56,7 @@ def decide(
 class CaseFile:
     """A file of a case, and what to call it."""
 
-    content: bytes
-    media_type: str
+    file: FileAnswer
     name: str
     plain_name: str
 
@@ -71,18 +70,19 @@ def read_upload(context: WebContext, task_id: UUID, upload_id: UUID, officer: Pr
         case = found[1]
         number, matter = case.number, unit.context.matters.get(case.matter, case.matter_version)
     reading = {"case": number, "reader": officer.subject, "purpose": view.PURPOSE}
-    read = context.service.asker.ask("materials", "read_upload", {"upload": str(upload_id), **reading})
-    material: str = read["material"]
+    read = context.service.asker.fetch("materials", "read_upload", {"upload": str(upload_id), **reading})
     return CaseFile(
-        content=b64decode(read["content"]),
-        media_type=read["media_type"],
-        name=f"{number}-{matter.material(material).names.zh}",
-        plain_name=f"{number}-{material}",
+        file=read,
+        name=f"{number}-{matter.material(read.name).names.zh}",
+        plain_name=f"{number}-{read.name}",
     )
 
 
 def _lock(unit: Unit, task_id: UUID, officer: Principal) -> tuple[Task, Case]:
-    found = queries.lock_task(unit.session, task_id)
-    if found is None or not officer.works_for(found[0].department):
+    # Looked at before it is locked: who has no business with a task must not wait for those who have, which
+    # would tell them that it is there, and that somebody is at it. The department of a task never changes.
+    department = queries.department_of(unit.session, task_id)
+    found = queries.lock_task(unit.session, task_id) if department and officer.works_for(department) else None
+    if found is None:
         raise TaskNotFound
     return found

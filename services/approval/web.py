@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, Strict
 
 from services.approval import handling, view
 from services.approval.commands import LONGEST_REASON, StepResult
@@ -14,9 +14,9 @@ from shared.auth.deps import Officer
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.errors import BadRequest
-from shared.http.again import doors
 from shared.http.body import Body, cleaned
 from shared.http.context import WebContext
+from shared.http.doors import doors
 from shared.http.etag import etag_of
 from shared.http.paging import Cursor, Limit
 
@@ -26,7 +26,7 @@ MOST_STANDINGS = 100
 class Decision(Body):
     """How a step ends. `reason` is required to deny, at most 2,000 characters."""
 
-    outcome: StepResult
+    outcome: Annotated[StepResult, Strict(False)]
     reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)] = ""
 
 

@@ -13,8 +13,8 @@ from shared.auth.deps import Officer
 from shared.auth.principal import Principal
 from shared.bus.unit import unit_of
 from shared.errors import AppError, FieldError, Invalid
-from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.doors import doors
 from shared.http.downloads import attachment
 from shared.http.paging import Cursor
 from shared.http.problems import Problem, problem_of
@@ -80,7 +80,7 @@ def page_router(context: WebContext) -> APIRouter:
     def open_upload(task_id: UUID, upload_id: UUID, officer: Officer) -> Response:
         """A file of the case; the reading is noted by materials."""
         found = handling.read_upload(context, task_id, upload_id, officer)
-        return attachment(found.content, found.media_type, name=found.name, plain_name=found.plain_name)
+        return attachment(found.file, name=found.name, plain_name=found.plain_name)
 
     return router
 

@@ -11,16 +11,17 @@ from pydantic import Field
 
 from services.intake import access, commands, view
 from services.intake.commands import Submission
-from services.intake.errors import CaseNotFound, UploadNotYours, UploadTypeWrong
+from services.intake.errors import CaseNotFound, NothingAsked, UploadNotYours, UploadTypeWrong
 from shared.auth.principal import Principal
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
 from shared.catalogue.matter import Matter
 from shared.errors import FieldError
 from shared.events.intake import ConsentBasis
-from shared.http.body import Body
+from shared.http.body import Body, Uuid
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint
+from shared.http.networks import network_of
 from shared.legal_time import legal_day
 
 Code = Annotated[str, Field(min_length=1, max_length=100)]
@@ -35,7 +36,7 @@ class CaseForm(Body):
     matter: Code
     version: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     form: dict[str, Any]
-    uploads: Annotated[dict[str, UUID], Field(default_factory=dict, max_length=50)]
+    uploads: Annotated[dict[str, Uuid], Field(default_factory=dict, max_length=50)]
     channel: Code = "web"
     client: Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z._-]*$")] = "onestop-web"
     locale: Annotated[str, Field(pattern="^(zh-CN|en)$")] = "zh-CN"
@@ -106,6 +107,13 @@ def supply(
             fingerprint("POST", f"/api/v1/cases/{number}/supplements", said.encode()),
             make,
         )
+
+
+def check_asked(context: WebContext, number: str, citizen: Principal) -> None:
+    """Whether this citizen may send files for the case. Raises CaseNotFound and NothingAsked."""
+    with unit_of(context.service, "case.look") as unit:
+        if not access.own_case(unit, number, citizen).asked:
+            raise NothingAsked
 
 
 def my_cases(context: WebContext, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
@@ -183,8 +191,8 @@ def _with_reasons(context: WebContext, shown: Shown) -> Shown:
 
 
 def _asker_of(request: Request) -> str:
-    """Who looks up without a log-in, as far as we can tell them apart."""
-    return request.client.host if request.client else "unknown"
+    """Who looks up without a log-in, as far as we can tell them apart: the network they come from."""
+    return network_of(request.client.host if request.client else "")
 
 
 def _check_uploads(

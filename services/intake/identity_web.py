@@ -14,9 +14,9 @@ from shared.auth.deps import authenticator
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import unit_of
 from shared.errors import FieldError, Invalid
-from shared.http.again import doors
 from shared.http.body import Body
 from shared.http.context import WebContext
+from shared.http.doors import doors
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
 from shared.http.validation import field_errors

@@ -15,9 +15,9 @@ from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
-from shared.http.again import doors
-from shared.http.body import Body
+from shared.http.body import Body, Uuid
 from shared.http.context import WebContext
+from shared.http.doors import doors
 from shared.http.idempotency import require_key
 from shared.http.paging import Cursor, Limit
 
@@ -32,7 +32,7 @@ class LookUp(Body):
 class Supply(Body):
     """What a correction notice asked for: material code -> upload id."""
 
-    uploads: Annotated[dict[str, UUID], Field(min_length=1, max_length=50)]
+    uploads: Annotated[dict[str, Uuid], Field(min_length=1, max_length=50)]
 
 
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:

@@ -1,14 +1,14 @@
 """The pages of intake, rendered on the server; every one works without JavaScript."""
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
 from services.intake import handling
@@ -19,17 +19,20 @@ from shared.auth.deps import Citizen, authenticator
 from shared.auth.principal import Principal
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import AppError, FieldError, Invalid
-from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.doors import doors, in_turn, takes
 from shared.http.idempotency import FIELD, require_key
 from shared.http.paging import Cursor
 from shared.http.preferences import preferences_router
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
+from shared.http.request_body import SealedUpload
 from shared.paging import page_of, plain, read_cursor
+from shared.privacy.sealed_file import SealedFile
 
 _MISSING = ("field.missing", "请选择文件。", "Choose a file.")
 _MATTERS, _CASES = 20, 20
+_MOST_FILES = 50
 # What is wrong with a file, not with us; anything else is no fault of the form.
 _FAULTS_OF_FILES = frozenset((413, 415, 422))
 
@@ -120,13 +123,19 @@ def _case_pages(context: WebContext) -> APIRouter:
         shown = handling.read_case(context, number, citizen, cursor=cursor)
         return _case_page(context, request, shown, can_supply=True)
 
+    async def may_supply(request: Request) -> None:
+        citizen = authenticator(request).sender_of(request)
+        check = partial(handling.check_asked, context, request.path_params["number"], citizen)
+        await run_in_threadpool(check)
+
     @router.post("/cases/{number}/supply")
+    @takes(context.service.settings.web.max_upload_bytes, files=_MOST_FILES, admission=may_supply)
     async def supply(request: Request, number: str, citizen: Citizen) -> Response:
         """Everything that was asked for, in one go."""
         form = await request.form()
-        sent = await _files_of(form)
+        sent = _files_of(form)
         key = require_key(_text(form, FIELD))
-        return await run_in_threadpool(_supply, context, request, citizen, number, (key, sent))
+        return await in_turn(partial(_supply, context, request, citizen, number, (key, sent)))
 
     return router
 
@@ -137,18 +146,17 @@ class SentFile:
 
     material: str
     name: str
-    content: bytes
+    content: SealedFile
 
 
-async def _files_of(form: FormData) -> dict[str, SentFile]:
+def _files_of(form: FormData) -> dict[str, SentFile]:
     """By what was asked for. A field without a file is as good as no field."""
     found = {}
     for field, value in form.items():
-        if isinstance(value, UploadFile) and field.startswith("file.") and value.filename:
+        if isinstance(value, SealedUpload) and field.startswith("file.") and value.filename:
             asked = field.removeprefix("file.")
             material = _text(form, f"as.{asked}") or asked
-            await value.seek(0)
-            found[asked] = SentFile(material, value.filename, await value.read())
+            found[asked] = SentFile(material, value.filename, value.sealed)
     return found
 
 
@@ -191,11 +199,9 @@ def _keep(
     uploads: dict[str, UUID] = {}
     for code in asked if not wrong else ():
         file = sent[code]
-        content = {"content": b64encode(file.content).decode(), "name": file.name}
+        brought = {"owner": str(citizen.person_ref), "name": file.name}
         try:
-            kept = context.service.asker.ask(
-                "materials", "keep_upload", {"owner": str(citizen.person_ref), **content}
-            )
+            kept = context.service.asker.hand_over("materials", "keep_upload", brought, file.content)
         except AppError as error:
             if error.status not in _FAULTS_OF_FILES:
                 raise

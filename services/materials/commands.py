@@ -1,11 +1,12 @@
 """Use cases of materials: match, match again after a supply, order and issue, keep an upload."""
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from math import ceil
 from uuid import UUID, uuid5
+
+from sqlalchemy import insert
 
 from services.materials import queries
 from services.materials.errors import (
@@ -13,6 +14,7 @@ from services.materials.errors import (
     UploadLocked,
     UploadNotFound,
     UploadsUntaken,
+    UploadTooManyPixels,
     UploadTypeNotAllowed,
 )
 from services.materials.models import (
@@ -21,6 +23,7 @@ from services.materials.models import (
     Certificate,
     MaterialMatch,
     Upload,
+    UploadPiece,
     UploadRead,
     UseGrant,
     UseRecord,
@@ -42,7 +45,7 @@ from services.materials.rules.matching import (
     keep_met,
     match,
 )
-from services.materials.rules.media import is_locked, media_type_of
+from services.materials.rules.media import MOST_PIXELS, Media, is_locked, media_of
 from shared import metrics
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
@@ -53,6 +56,7 @@ from shared.events.ids import new_id
 from shared.events.intake import CaseSubmitted, ConsentGiven, MaterialsSupplied, known_cases
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
 from shared.legal_time import legal_day
+from shared.privacy.sealed_file import SealedFile
 
 ISSUE_JOB = "materials.issue"
 PURPOSE = "matching the materials of a case"
@@ -228,40 +232,54 @@ def issue_certificate(unit: Unit, number: str, loaded: Orders) -> None:
     )
 
 
-def keep_upload(unit: Unit, owner: UUID, name: str, content: bytes) -> Upload:
-    """Keep a citizen's file, sealed, under a generated id. The type is read from the content, not the name.
+def keep_upload(unit: Unit, owner: UUID, name: str, file: SealedFile) -> Upload:
+    """Keep a citizen's file, sealed piece by piece, under a generated id. The type is read from the content,
+    not the name.
 
-    Raises UploadEmpty, UploadTypeNotAllowed, UploadLocked, and UploadsUntaken for whoever would keep more
-    than MOST_UNTAKEN files or MOST_UNTAKEN_BYTES that no case took.
+    Raises UploadEmpty, UploadTypeNotAllowed, UploadLocked, UploadTooManyPixels, and UploadsUntaken for
+    whoever would keep more than MOST_UNTAKEN files or MOST_UNTAKEN_BYTES that no case took.
     """
-    if not content:
-        raise UploadEmpty
-    media_type = media_type_of(content)
-    if media_type is None:
-        raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
-    if is_locked(content):
-        raise UploadLocked(
-            "请去掉打开密码后重新上传。", "Please take the password off and upload the file again."
-        )
-    _check_quota(unit, owner, len(content))
-    upload_id = new_id()
+    media = _check_content(file)
+    _check_quota(unit, owner, file.size)
+    vault, upload_id = unit.context.vault, new_id()
     # A browser may say any alphabet for the name, and some hold characters that no other can write.
     kept_name = name[:255].encode(errors="replace").decode()
     upload = Upload(
         id=upload_id,
         owner=owner,
-        sealed_name=unit.context.vault.seal(kept_name, table="uploads", row=upload_id, column="sealed_name"),
-        media_type=media_type,
-        size=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        sealed_content=unit.context.vault.seal(
-            content, table="uploads", row=upload_id, column="sealed_content"
-        ),
+        sealed_name=vault.seal(kept_name, table="uploads", row=upload_id, column="sealed_name"),
+        media_type=media.type,
+        size=file.size,
+        sealed_sha256=vault.seal(file.sha256, table="uploads", row=upload_id, column="sealed_sha256"),
         uploaded_at=unit.wall,
         held_at=unit.wall,
     )
     unit.session.add(upload)
+    unit.session.flush()
+    for number, piece in enumerate(file.pieces()):
+        sealed = vault.seal(piece, table="upload_pieces", row=f"{upload_id}/{number}", column="sealed")
+        # Not through the session, which would keep them all until the end.
+        unit.connection.execute(insert(UploadPiece).values(upload=upload_id, number=number, sealed=sealed))
     return upload
+
+
+def _check_content(file: SealedFile) -> Media:
+    if not file.size:
+        raise UploadEmpty
+    media = media_of(file.pieces())
+    if media is None:
+        raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
+    if media.is_encrypted and is_locked(file.opened()):
+        raise UploadLocked(
+            "请去掉打开密码后重新上传。", "Please take the password off and upload the file again."
+        )
+    if media.pixels > MOST_PIXELS:
+        millions = MOST_PIXELS // 1_000_000
+        raise UploadTooManyPixels(
+            f"图片最多 {millions * 100} 万像素，请缩小后再上传。",
+            f"At most {millions} million pixels; please make the picture smaller.",
+        )
+    return media
 
 
 def _check_quota(unit: Unit, owner: UUID, size: int) -> None:
@@ -337,8 +355,7 @@ def lost_certificates(unit: Unit, number: str, reader: str, purpose: str) -> lis
 class ReadUpload:
     """A file of a case, and as which material it was brought."""
 
-    content: bytes
-    media_type: str
+    upload: Upload
     material: str
 
 
@@ -354,10 +371,7 @@ def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: 
     unit.session.add(
         UploadRead(upload=upload_id, case_no=number, reader=reader, purpose=purpose, read_at=unit.legal)
     )
-    content = unit.context.vault.open_bytes(
-        upload.sealed_content, table="uploads", row=upload_id, column="sealed_content"
-    )
-    return ReadUpload(content, upload.media_type, material)
+    return ReadUpload(upload, material)
 
 
 def _brought(events: Sequence[Event]) -> set[UUID]:

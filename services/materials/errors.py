@@ -15,6 +15,12 @@ class UploadTypeNotAllowed(Invalid):
     title_en = "This type of file is not accepted"
 
 
+class UploadTooManyPixels(Invalid):
+    code = "upload.too-many-pixels"
+    title_zh = "图片像素过多"
+    title_en = "The picture has too many pixels"
+
+
 class UploadEmpty(Invalid):
     code = "upload.empty"
     title_zh = "文件为空"

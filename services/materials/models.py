@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     Date,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -128,7 +129,7 @@ class UseRecord(Base):
 
 
 class Upload(Base):
-    """A file that a citizen gave, sealed, under a generated name."""
+    """A file that a citizen gave, under a generated name; its content lies in pieces."""
 
     __tablename__ = "uploads"
 
@@ -137,8 +138,7 @@ class Upload(Base):
     sealed_name: Mapped[bytes] = mapped_column(LargeBinary)
     media_type: Mapped[str] = mapped_column(String(60))
     size: Mapped[int] = mapped_column(Integer)
-    sha256: Mapped[str] = mapped_column(String(64))
-    sealed_content: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_sha256: Mapped[bytes] = mapped_column(LargeBinary)
     uploaded_at: Mapped[datetime] = mapped_column(AwareDateTime)
     held_at: Mapped[datetime] = mapped_column(AwareDateTime)
     """When it was given, or last named in an application: it waits from here on to be taken."""
@@ -149,6 +149,16 @@ class Upload(Base):
         Index("uploads_untaken", "owner", postgresql_where=text("case_no IS NULL")),
         Index("uploads_held", "held_at", postgresql_where=text("case_no IS NULL")),
     )
+
+
+class UploadPiece(Base):
+    """A part of a file, sealed by itself: nobody ever holds the whole."""
+
+    __tablename__ = "upload_pieces"
+
+    upload: Mapped[UUID] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class UploadRead(Base):

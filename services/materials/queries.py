@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session, load_only
 
-from services.materials.models import Case, Certificate, MaterialMatch, Upload
+from services.materials.models import Case, Certificate, MaterialMatch, Upload, UploadPiece
 from shared.db.locking import lock_rows
 
 
@@ -79,8 +79,14 @@ def upload(session: Session, upload_id: UUID) -> Upload | None:
     return session.get(Upload, upload_id)
 
 
+def upload_piece(session: Session, upload_id: UUID, number: int) -> bytes | None:
+    """One piece of a file, sealed; None after the last one."""
+    wanted = select(UploadPiece.sealed).where(UploadPiece.upload == upload_id, UploadPiece.number == number)
+    return session.execute(wanted).scalar_one_or_none()
+
+
 def lock_uploads(session: Session, ids: Collection[UUID]) -> dict[UUID, Upload]:
-    """The uploads that exist, locked in order, without what is in them."""
+    """The uploads that exist, locked in order."""
     if not ids:
         return {}
     wanted = select(Upload).options(load_only(*_LABEL, raiseload=True)).where(Upload.id.in_(sorted(ids)))

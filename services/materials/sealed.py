@@ -2,4 +2,7 @@
 
 from shared.privacy.sealed import SealedTable
 
-SEALED = (SealedTable("uploads", ("id",), ("sealed_name", "sealed_content")),)
+SEALED = (
+    SealedTable("uploads", ("id",), ("sealed_name", "sealed_sha256")),
+    SealedTable("upload_pieces", ("upload", "number"), ("sealed",)),
+)

@@ -1,26 +1,28 @@
 """The HTTP doors of materials: uploads, and what the other services may ask."""
 
-from base64 import b64decode, b64encode
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, UploadFile
+from fastapi import APIRouter, Header, Request, UploadFile
 from starlette.responses import JSONResponse, Response
 
-from services.materials import commands, queries
+from services.materials import commands, handling, queries
 from services.materials.errors import UploadNotFound
-from shared.ask import Params, QuestionHandler
+from services.materials.models import Upload
+from shared.ask import FileAnswer, GivesFile, Params, Question, TakesFile
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
-from shared.bus.idempotency import answer_once
+from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
-from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.doors import doors, in_turn, takes
 from shared.http.downloads import attachment
 from shared.http.idempotency import fingerprint, require_key
+from shared.http.request_body import sealed_file_of
+from shared.privacy.sealed_file import SealedFile
 
 
-def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
+def answers(context: ServiceContext) -> dict[str, Question]:
     """What the other services may ask materials."""
 
     def checklist(params: Params) -> Params:
@@ -35,25 +37,18 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
             owned = commands.hold_uploads(unit, UUID(params["owner"]), ids)
             return {"uploads": {str(upload): media_type for upload, media_type in owned.items()}}
 
-    def keep_upload(params: Params) -> Params:
-        """Keep a file that came through a page of another service; base64 content."""
+    def keep_upload(params: Params, file: SealedFile) -> Params:
+        """Keep a file that came through a page of another service."""
         with unit_of(context, "materials.keep_upload") as unit:
-            kept = commands.keep_upload(
-                unit, UUID(params["owner"]), params["name"], b64decode(params["content"], validate=True)
-            )
-            return {"id": str(kept.id)}
+            return {"id": str(commands.keep_upload(unit, UUID(params["owner"]), params["name"], file).id)}
 
-    def read_upload(params: Params) -> Params:
+    def read_upload(params: Params) -> FileAnswer:
         """One upload of a case, for whoever handles it; the reading is noted by materials."""
         with unit_of(context, "materials.read_upload") as unit:
             read = commands.read_upload(
                 unit, UUID(params["upload"]), params["case"], params["reader"], params["purpose"]
             )
-            return {
-                "content": b64encode(read.content).decode(),
-                "media_type": read.media_type,
-                "material": read.material,
-            }
+        return handling.file_of(context, read.upload, read.material)
 
     def still_valid(params: Params) -> Params:
         """Which certificates matched for a case are not valid any more on the day of asking; it is a use."""
@@ -64,8 +59,8 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     return {
         "checklist": checklist,
         "uploads_owned": uploads_owned,
-        "keep_upload": keep_upload,
-        "read_upload": read_upload,
+        "keep_upload": TakesFile(keep_upload),
+        "read_upload": GivesFile(read_upload),
         "still_valid": still_valid,
     }
 
@@ -74,8 +69,12 @@ def router(context: WebContext) -> APIRouter:
     """All doors of materials."""
     api = doors("/api/v1", ["materials"])
 
+    async def has_key(request: Request) -> None:
+        require_key(request.headers.get("idempotency-key"))
+
     @api.post("/uploads", status_code=201)
-    def upload(
+    @takes(context.service.settings.web.max_upload_bytes, files=1, admission=has_key)
+    async def upload(
         citizen: Citizen,
         file: UploadFile,
         idempotency_key: Annotated[str | None, Header()] = None,
@@ -83,18 +82,22 @@ def router(context: WebContext) -> APIRouter:
         """Give a file (PDF, JPEG, PNG); its id is what a submission or a supply names."""
         key = require_key(idempotency_key)
         owner = owner_of(citizen)
-        file.file.seek(0)
-        content = file.file.read()
+        content = sealed_file_of(file)
         name = file.filename or ""
 
-        with unit_of(context.service, "upload") as unit:
-            answer = answer_once(
-                unit,
-                citizen.subject,
-                key,
-                fingerprint("POST", "/api/v1/uploads", name.encode(errors="replace") + b"\0" + content),
-                lambda: (201, _receipt(commands.keep_upload(unit, owner, name, content))),
-            )
+        said = fingerprint("POST", "/api/v1/uploads", f"{content.sha256}/{name}".encode(errors="replace"))
+
+        def store() -> StoredResponse:
+            with unit_of(context.service, "upload") as unit:
+                return answer_once(
+                    unit,
+                    citizen.subject,
+                    key,
+                    said,
+                    lambda: (201, _receipt(commands.keep_upload(unit, owner, name, content), content)),
+                )
+
+        answer = await in_turn(store)
         return JSONResponse(answer.body, answer.status)
 
     @api.get("/uploads/{upload_id}")
@@ -104,12 +107,8 @@ def router(context: WebContext) -> APIRouter:
             found = queries.upload(unit.session, upload_id)
             if found is None or found.owner != citizen.person_ref:
                 raise UploadNotFound
-            content = context.service.vault.open_bytes(
-                found.sealed_content, table="uploads", row=upload_id, column="sealed_content"
-            )
-            return attachment(
-                content, found.media_type, name=f"附件-{upload_id}", plain_name=f"upload-{upload_id}"
-            )
+        file = handling.file_of(context.service, found)
+        return attachment(file, name=f"附件-{upload_id}", plain_name=f"upload-{upload_id}")
 
     return api
 
@@ -120,10 +119,10 @@ def owner_of(citizen: Any) -> UUID:
     return citizen.person_ref
 
 
-def _receipt(upload: Any) -> dict[str, Any]:
+def _receipt(upload: Upload, content: SealedFile) -> dict[str, Any]:
     return {
         "id": str(upload.id),
         "media_type": upload.media_type,
         "size": upload.size,
-        "sha256": upload.sha256,
+        "sha256": content.sha256,
     }

@@ -11,8 +11,8 @@ from shared.ask import QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
-from shared.http.again import doors
 from shared.http.context import WebContext
+from shared.http.doors import doors
 from shared.http.paging import Cursor, Limit
 from shared.paging import moment, page_of, read_cursor
 

@@ -3,11 +3,12 @@
 `app.state.authenticator` is an Authenticator, put there by whoever builds the app.
 """
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Collection
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
-from shared.auth.csrf import SAFE_METHODS, check_csrf, csrf_token_for
+from shared.auth.csrf import SAFE_METHODS, check_csrf, check_same_origin, csrf_token_for
 from shared.auth.principal import ANONYMOUS, Principal, PrincipalKind
 from shared.auth.tokens import TokenInvalid, TokenReader, Tokens
 from shared.errors import Forbidden, Unauthenticated
@@ -28,6 +29,18 @@ class Authenticator:
 
         Raises TokenInvalid, TokenExpired, or CsrfFailed for a changing request that came with a cookie only.
         """
+        principal = self.sender_of(request)
+        session = request.cookies.get(COOKIE)
+        if session and "authorization" not in request.headers and request.method not in SAFE_METHODS:
+            await check_csrf(request, session)
+        return principal
+
+    def sender_of(self, request: Request) -> Principal:
+        """Who asks by what stands before the body, so that nobody's body need be read for it; the field that
+        proves the page of a form is in the body.
+
+        Raises TokenInvalid, TokenExpired, and CsrfFailed where the browser says that another site sent this.
+        """
         header = request.headers.get("authorization")
         if header is not None:
             scheme, _, token = header.partition(" ")
@@ -37,10 +50,9 @@ class Authenticator:
         session = request.cookies.get(COOKIE)
         if not session:
             return ANONYMOUS
-        principal = self.tokens.verify(session)
         if request.method not in SAFE_METHODS:
-            await check_csrf(request, session)
-        return principal
+            check_same_origin(request)
+        return self.tokens.verify(session)
 
     def issue(self, principal: Principal, ttl_s: int) -> str:
         """A session token for `ttl_s` seconds. Raises RuntimeError where there is no key to sign with."""
@@ -103,6 +115,21 @@ async def require_citizen(principal: Asking) -> Principal:
 async def require_officer(principal: Asking) -> Principal:
     """An officer who has logged in."""
     return _only(PrincipalKind.OFFICER, principal)
+
+
+_CONDITIONS = (require_citizen, require_officer)
+"""Every dependency that says who may ask. They need nothing of the body."""
+
+
+def admission(dependencies: Collection[Callable[..., Any]]) -> Callable[[Request], Awaitable[None]]:
+    """What a door with these dependencies asks before it reads a body."""
+    conditions = [condition for condition in _CONDITIONS if condition in dependencies]
+
+    async def admit(request: Request) -> None:
+        for condition in conditions:
+            await condition(authenticator(request).sender_of(request))
+
+    return admit
 
 
 Citizen = Annotated[Principal, Depends(require_citizen)]

@@ -65,8 +65,8 @@ class TokenReader:
             return _principal(claims)
         except ExpiredTokenError:
             raise TokenExpired from None
-        except (JoseError, ValueError, TypeError, KeyError):
-            # ValueError and its kin: bytes that are no base64, JSON or UUID.
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+            # Bytes that are no base64, JSON or UUID, and JSON that is nested without end.
             raise TokenInvalid from None
 
     def _claims_registry(self) -> jwt.JWTClaimsRegistry:

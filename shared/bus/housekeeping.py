@@ -15,7 +15,7 @@ from shared.db.outages import DatabaseAway
 from shared.db.transaction import call
 from shared.describe import kind_of
 from shared.events.fact import fact_classes
-from shared.retention import BITE, Rule, forgotten
+from shared.retention import Rule, forgotten
 
 _log = structlog.get_logger()
 
@@ -47,10 +47,10 @@ def forget_old(context: ServiceContext, rules: Sequence[Rule], *, bites: int = B
     gone: dict[str, int] = {}
     for rule in forgotten(rules):
         for _ in range(bites):
-            values = {"what": rule.table, "most": BITE}
+            values = {"what": rule.table, "most": rule.bite}
             found: int = call(context.engine, "keeping.forget", statement, values).gone
             gone[rule.table] = gone.get(rule.table, 0) + found
-            if found < BITE:
+            if found < rule.bite:
                 break
     return {table: rows for table, rows in gone.items() if rows}
 

@@ -10,12 +10,10 @@ import functools
 import inspect
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
-from fastapi import APIRouter
-from fastapi.routing import APIRoute
 
 from shared.db.outages import DatabaseAway, Outage
 from shared.describe import kind_of
@@ -25,16 +23,6 @@ PAUSES_S = (0.0, 0.05, 0.1, 0.2)
 """Before the second run and each later one, give or take a half. PostgreSQL has waited a second by then."""
 WITHIN_S = 5.0
 """Nobody who has waited so long is run again."""
-
-
-class _RunAgain(APIRoute):
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, runs_again(endpoint), **options)
-
-
-def doors(prefix: str = "", tags: Sequence[str] = (), *, include_in_schema: bool = True) -> APIRouter:
-    """A router for the doors of a service: each endpoint is run again when the database says so."""
-    return APIRouter(prefix=prefix, tags=[*tags], include_in_schema=include_in_schema, route_class=_RunAgain)
 
 
 def runs_again(endpoint: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,9 +1,10 @@
 """What all request bodies have in common."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.typed import clean_text
@@ -14,11 +15,19 @@ CONTROL_CHARACTER = ("field.control-character", "文本包含控制字符", "a t
 """Code and words of the refusal."""
 
 
+Uuid = Annotated[UUID, Strict(False)]
+"""A UUID as JSON has it: a text."""
+
+
 class Body(BaseModel):
-    """Base of every request model: unknown fields are refused, and so are control characters in any text."""
+    """Base of every request model: unknown fields are refused, and so are control characters in any text.
+
+    Types are strict: true, 1.0 and "1" are not 1. What JSON writes as a text, such as a UUID or one of
+    several words, says so (`Strict(False)`).
+    """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True
+        extra="forbid", frozen=True, strict=True, str_strip_whitespace=True, hide_input_in_errors=True
     )
 
     @model_validator(mode="before")

@@ -1,30 +1,84 @@
-"""No door takes more bytes than its limit, whatever the headers say, and nothing beyond it is kept."""
+"""No door takes more bytes than its limit, whatever the headers say, and nothing beyond it is kept.
+
+An answer never waits for the rest of a body. It is sent at once, and the connection closed: but first what
+still comes is thrown away for a while, as a client that is still sending cannot read our answer if we hang up
+on it.
+"""
 
 import asyncio
 import contextlib
 
-from starlette.requests import Request
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import TooLarge
-from shared.http.problems import problem_response
+from shared.settings import MIB
 
-# A client that is still sending cannot read our answer if we hang up on it, so we read on for a while and
-# throw away what comes: this many times the limit, this long.
-_DISCARD_FACTOR = 8
+SMALL = 64 * 1024
+"""What a door takes that says nothing else: any form or JSON of ours without files is far smaller."""
+_SCOPE_KEY = "onestop.body"
+_DISCARD_BYTES = 32 * 1024 * 1024
 _DISCARD_S = 5.0
-_AROUND = 64 * 1024
 
 
-def limit_between_services(limit: int) -> int:
-    """What a page took, its service may hand to the owner: as base64, with a few words around it."""
-    return limit * 4 // 3 + _AROUND
+class Incoming:
+    """The body of one request: what it may hold, and how much of it has come."""
+
+    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "")
+        self._receive = receive
+        self._declared = int(length) if length.isdigit() else 0
+        self._came = 0
+        self.limit = limit
+        self.has_rest = self._declared > 0 or "transfer-encoding" in headers
+        """Whether more of it may come."""
+
+    def take_up_to(self, limit: int) -> None:
+        """Raises TooLarge for a body that says that it has more, before any of it is read."""
+        self.limit = limit
+        self._check(self._declared)
+
+    async def receive(self) -> Message:
+        """As ASGI's `receive`. Raises TooLarge."""
+        self._check(self._declared)
+        message = await self._next()
+        self._check(self._came)
+        return message
+
+    async def discard(self) -> None:
+        """Throw away what still comes, within bounds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DISCARD_S):
+                most = self._came + _DISCARD_BYTES
+                while self.has_rest and self._came < most:
+                    await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._came += len(message.get("body", b""))
+        self.has_rest = message["type"] == "http.request" and bool(message.get("more_body", False))
+        return message
+
+    def _check(self, size: int) -> None:
+        if size > self.limit:
+            most = f"{self.limit / MIB:g} MB" if self.limit >= MIB else f"{self.limit / 1024:g} kB"
+            raise TooLarge(
+                f"提交的内容不得超过 {most}", f"send at most {most}", members={"limit_bytes": self.limit}
+            )
+
+
+def incoming_of(scope: Scope) -> Incoming:
+    """The body of this request; the app stands behind the middleware."""
+    found: Incoming = scope[_SCOPE_KEY]
+    return found
 
 
 class BodyLimitMiddleware:
-    """Pure ASGI: 413 problem+json for a body over `limit` bytes, by Content-Length or by counting."""
+    """Pure ASGI: counts what comes, and answers without waiting for it. A door says what it takes by
+    `incoming_of(scope).take_up_to`; until then it is `limit`."""
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+    def __init__(self, app: ASGIApp, *, limit: int = SMALL) -> None:
         self._app = app
         self._limit = limit
 
@@ -33,65 +87,20 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._limit
-        if _declared(scope) > limit:
-            await self._refuse(scope, receive, send, limit, rest=True)
-            return
-        seen = 0
-        rest = True
-        over = started = False
+        incoming = scope[_SCOPE_KEY] = Incoming(scope, receive, self._limit)
 
-        async def receive_counted() -> Message:
-            nonlocal seen, over, rest
-            message = await receive()
-            seen += len(message.get("body", b""))
-            rest = bool(message.get("more_body", False))
-            if seen > limit:
-                over = True
-                raise TooLarge
-            return message
+        async def send_and_let_go(message: Message) -> None:
+            if not incoming.has_rest:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["connection"] = "close"
+                await send(message)
+            elif message.get("more_body", False):
+                await send(message)
+            else:
+                # With its length told it is whole for the client, though not yet for the server.
+                await send({**message, "more_body": True})
+                await incoming.discard()
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        async def send_unless_over(message: Message) -> None:
-            # The framework turns a failed read into an answer of its own; ours takes its place.
-            nonlocal started
-            if over and not started:
-                return
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_unless_over)
-        except TooLarge:
-            if started or not over:
-                raise
-        if over and not started:
-            await self._refuse(scope, receive, send, limit, rest=rest)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, limit: int, *, rest: bool) -> None:
-        if rest:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_discard(receive, limit * _DISCARD_FACTOR), _DISCARD_S)
-        megabytes = f"{limit / (1024 * 1024):g}"
-        error = TooLarge(
-            f"提交的内容不得超过 {megabytes} MB",
-            f"send at most {megabytes} MB",
-            members={"limit_bytes": limit},
-        )
-        response = problem_response(Request(scope), error)
-        response.headers["Connection"] = "close"
-        await response(scope, receive, send)
-
-
-def _declared(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
-
-
-async def _discard(receive: Receive, most: int) -> None:
-    while most > 0:
-        message = await receive()
-        most -= len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
+        await self._app(scope, incoming.receive, send_and_let_go)

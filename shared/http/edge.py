@@ -1,6 +1,8 @@
 """Everything of the HTTP edge, put around an app in the one right order."""
 
-from fastapi import Depends, FastAPI
+from collections.abc import Collection
+
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -11,9 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.auth.deps import Authenticator
 from shared.errors import AppError
 from shared.http import problem_pages
-from shared.http.body_limit import BodyLimitMiddleware, limit_between_services
+from shared.http.body_limit import BodyLimitMiddleware
+from shared.http.doors import Door
+from shared.http.hosts import HostMiddleware
+from shared.http.networks import ForwardedMiddleware
 from shared.http.problems import RenderHtml, answer_error
-from shared.http.request_body import check_request
 from shared.http.security_headers import SecurityHeadersMiddleware
 from shared.http.trace import TraceMiddleware
 from shared.http.validation import error_of_validation
@@ -27,11 +31,8 @@ def install_edge(
     *,
     render_problem_html: RenderHtml | None = None,
 ) -> None:
-    """Add trace, security headers, checks of requests, error answers and the pages of /problems to an app.
-
-    Before any router is included: what is included takes the checks along.
-    """
-    _install(app, web, web.max_upload_bytes)
+    """Add trace, security headers, limits, error answers and the pages of /problems to an app."""
+    _install(app, web, hosts=web.hosts)
     app.state.authenticator = authenticator
     if render_problem_html is not None:
         app.state.render_problem_html = render_problem_html
@@ -40,19 +41,23 @@ def install_edge(
 
 def install_internal_edge(app: FastAPI, web: WebSettings) -> None:
     """The same for an app that no person sees: nobody logs in there, and there are no pages."""
-    _install(app, web, limit_between_services(web.max_upload_bytes))
+    _install(app, web, hosts=None)
 
 
-def _install(app: FastAPI, web: WebSettings, limit: int) -> None:
-    app.router.dependencies.append(Depends(check_request))
+def _install(app: FastAPI, web: WebSettings, *, hosts: Collection[str] | None) -> None:
+    app.router.route_class = Door
+    app.router.redirect_slashes = False
     for kind in (AppError, HTTPException, SQLAlchemyError):
         app.add_exception_handler(kind, answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     # Added last is outermost: the trace sees all, and no answer leaves without the security headers.
     app.add_middleware(_LastResort)
-    app.add_middleware(BodyLimitMiddleware, limit=limit)
+    app.add_middleware(BodyLimitMiddleware)
+    if hosts is not None:
+        app.add_middleware(HostMiddleware, hosts=hosts)
     app.add_middleware(SecurityHeadersMiddleware, secure=web.cookie_secure)
     app.add_middleware(TraceMiddleware)
+    app.add_middleware(ForwardedMiddleware, proxies=web.trusted_proxies, header=web.forwarded_by)
 
 
 async def _answer_validation(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from shared.http.again import doors
+from shared.http.doors import doors
 from shared.http.health import Health, ProbeResponse
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from shared.auth.csrf import check_same_origin
-from shared.http.again import doors
+from shared.http.doors import doors
 from shared.http.locale import COOKIE as LANG_COOKIE
 from shared.http.locale import Locale
 

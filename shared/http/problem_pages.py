@@ -7,7 +7,7 @@ from jinja2 import Environment
 from starlette.responses import RedirectResponse, Response
 
 from shared.errors import error_classes
-from shared.http.again import doors
+from shared.http.doors import doors
 from shared.http.rendering import page, page_environment
 
 router = doors(include_in_schema=False)

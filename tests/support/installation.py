@@ -54,7 +54,7 @@ from shared.catalogue.loader import BUILT_IN
 from shared.context import build_context
 from shared.db.engine import database_url
 from shared.privacy.secret_files import MIGRATE
-from shared.settings import DbSettings, Settings, WorkerSettings
+from shared.settings import DbSettings, Settings, WebSettings, WorkerSettings
 
 Delivery = Literal["database", "rabbitmq"]
 
@@ -543,6 +543,7 @@ def _settings(postgres: PostgresServer, secrets_dir: Path, name: str, broker: st
         broker_url=broker,
         secrets_dir=secrets_dir,
         clock_offset_allowed=True,
+        web=WebSettings(hosts=("127.0.0.1", "localhost", "testserver", "hall.test")),
         worker=WorkerSettings(batch=100),
         log_level="WARNING",
     )

@@ -1,14 +1,22 @@
-"""The type of a file by what it holds, never by its name: PDF, JPEG and PNG, or nothing;
-and whether it opens."""
+"""The type of a file by what it holds, never by its name: PDF, JPEG and PNG, or nothing.
 
-import io
+A file comes in pieces of any length and is looked at once, from its beginning to its end. Whether one opens
+is asked of a file that can be read anywhere.
+"""
+
 import re
 import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
 
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 PDF, JPEG, PNG = "application/pdf", "image/jpeg", "image/png"
+MOST_PIXELS = 100_000_000
+"""More than any camera that people carry makes; a small file can say of itself that it has billions, and
+whoever opens it needs memory for all of them."""
 
 _PDF_HEADER = re.compile(rb"%PDF-[12]\.[0-9]")
 _PDF_TAIL_BYTES = 1024
@@ -17,65 +25,127 @@ _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def media_type_of(content: bytes) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What a file is; `pixels` of a picture, by its own word; whether a PDF speaks of encryption."""
+
+    type: str
+    pixels: int = 0
+    is_encrypted: bool = False
+
+
+def media_of(pieces: Iterable[bytes]) -> Media | None:
     """PDF, JPEG or PNG; None for anything else, also when the file begins with other bytes or stops short."""
-    if _is_pdf(content):
-        return PDF
-    if _is_png(content):
-        return PNG
-    return JPEG if _is_jpeg(content) else None
+    file = _Bytes(pieces)
+    start = file.peek(len(_PNG_SIGNATURE))
+    if start == _PNG_SIGNATURE:
+        return _png(file)
+    if start.startswith(b"\xff\xd8\xff"):
+        return _jpeg(file)
+    return _pdf(file) if _PDF_HEADER.match(start) else None
 
 
-def is_locked(content: bytes) -> bool:
-    """Whether a PDF shows nothing without a password. One that only forbids to print or to copy opens."""
-    if b"/Encrypt" not in content or not _is_pdf(content):
-        return False
+def is_locked(file: BinaryIO) -> bool:
+    """Whether an encrypted PDF shows nothing without a password. One that only forbids to print or to copy
+    opens."""
     try:
-        reader = PdfReader(io.BytesIO(content))
+        reader = PdfReader(file)
         return reader.is_encrypted and not reader.decrypt("")
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotImplementedError):
         # Nobody can tell how it is locked, so nobody can open it.
         return True
 
 
-def _is_pdf(content: bytes) -> bool:
+class _Bytes:
+    """Bytes that come in pieces, so many at a time."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = b""
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, still to be taken; fewer at the end."""
+        while len(self._rest) < count and (piece := next(self._pieces, None)) is not None:
+            self._rest += piece
+        return self._rest[:count]
+
+    def take(self, count: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        taken = self.peek(count)
+        self._rest = self._rest[count:]
+        return taken
+
+    def each(self, count: int | None = None) -> Iterator[bytes]:
+        """The next bytes, or all that are left, as they come."""
+        while (count is None or count > 0) and self.peek(1):
+            part = self.take(len(self._rest) if count is None else min(count, len(self._rest)))
+            count = None if count is None else count - len(part)
+            yield part
+
+
+def _pdf(file: _Bytes) -> Media | None:
     # Readers search the first and last kilobyte; we insist on the first byte, so that a file that is also
     # something else (GIFAR, HTML) is not taken for a PDF.
-    tail = content[-_PDF_TAIL_BYTES:]
-    return _PDF_HEADER.match(content) is not None and b"startxref" in tail and b"%%EOF" in tail
+    tail, is_encrypted = b"", False
+    for part in file.each():
+        is_encrypted = is_encrypted or b"/Encrypt" in tail[-8:] + part
+        tail = (tail + part)[-_PDF_TAIL_BYTES:]
+    whole = b"startxref" in tail and b"%%EOF" in tail
+    return Media(PDF, is_encrypted=is_encrypted) if whole else None
 
 
-def _is_png(content: bytes) -> bool:
+def _png(file: _Bytes) -> Media | None:
     """Signature, IHDR first, image data, every chunk intact, IEND at the very end."""
-    if not content.startswith(_PNG_SIGNATURE) or content[12:16] != b"IHDR":
-        return False
-    at, has_data = len(_PNG_SIGNATURE), False
-    while at + 12 <= len(content):
-        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
-        body, check = content[at + 4 : end - 4], content[end - 4 : end]
-        if end > len(content) or zlib.crc32(body).to_bytes(4, "big") != check:
-            return False
-        kind, at = body[:4], end
+    file.take(len(_PNG_SIGNATURE))
+    pixels, has_data = 0, False
+    while len(head := file.take(8)) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if not pixels:
+            size = file.peek(8)
+            pixels = int.from_bytes(size[:4], "big") * int.from_bytes(size[4:], "big")
+            if kind != b"IHDR" or not pixels:
+                return None
+        if not _is_intact(file, kind, length):
+            return None
         has_data = has_data or kind == b"IDAT"
         if kind == b"IEND":
-            return has_data and at == len(content)
-    return False
+            return Media(PNG, pixels) if has_data and not file.peek(1) else None
+    return None
 
 
-def _is_jpeg(content: bytes) -> bool:
+def _is_intact(file: _Bytes, kind: bytes, length: int) -> bool:
+    check, left = zlib.crc32(kind), length
+    for part in file.each(length):
+        check, left = zlib.crc32(part, check), left - len(part)
+    return left == 0 and file.take(4) == check.to_bytes(4, "big")
+
+
+def _jpeg(file: _Bytes) -> Media | None:
     """SOI, well-formed segments with a frame up to the first scan, and an end of image after it."""
-    if not content.startswith(b"\xff\xd8\xff"):
-        return False
-    at, has_frame = 2, False
-    while at + 4 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
+    file.take(2)
+    pixels = 0
+    while len(file.peek(4)) == 4 and file.peek(1) == b"\xff":
+        marker = file.peek(2)[1]
         if marker == 0xFF:
-            at += 1
+            file.take(1)
         elif marker in _JPEG_ALONE:
-            at += 2
+            file.take(2)
         elif marker == 0xDA:
-            return has_frame and content.find(b"\xff\xd9", at + 2) != -1
+            return Media(JPEG, pixels) if pixels and _has_end(file) else None
         else:
-            has_frame = has_frame or marker in _JPEG_FRAMES
-            at += 2 + max(int.from_bytes(content[at + 2 : at + 4], "big"), 2)
+            length = max(int.from_bytes(file.take(4)[2:], "big"), 2) - 2
+            if marker in _JPEG_FRAMES and length >= 5:
+                size = file.peek(5)
+                pixels = max(pixels, int.from_bytes(size[1:3], "big") * int.from_bytes(size[3:5], "big"))
+            for _ in file.each(length):
+                pass
+    return None
+
+
+def _has_end(file: _Bytes) -> bool:
+    last = b""
+    for part in file.each():
+        if b"\xff\xd9" in last + part:
+            return True
+        last = part[-1:]
     return False

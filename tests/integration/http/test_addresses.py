@@ -1,11 +1,12 @@
 """Addresses, methods and fields that no client of ours would send, and the language of the answer."""
 
+import re
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.support.hall import FORM, NOWHERE, Hall, Headers, keyed, problem, untouched
+from tests.support.hall import FORM, NOWHERE, Hall, Headers, app_of, doors, keyed, problem, untouched
 from tests.support.installation import Citizen
 
 
@@ -113,6 +114,67 @@ def test_what_is_not_here_is_told_in_ones_own_language(
     assert answer.headers["content-language"] == language
     assert answer.json()["title"].isascii() is (language == "en")
     assert ("allow" in answer.headers) is (status == 405)
+
+
+def test_whoever_asks_by_a_wrong_method_is_told_every_right_one(
+    hall: Hall, anybody: tuple[Citizen, Headers]
+) -> None:
+    methods: dict[str, set[str]] = {}
+    for method, path in doors(app_of(hall)):
+        methods.setdefault(path, set()).add(method)
+    for path, allowed in methods.items():
+        where = path.replace("{number}", NOWHERE).replace("{code}", "x")
+        where = re.sub(r"\{\w+\}", str(UUID(int=1)), where)
+        for wrong in {"GET", "POST", "PUT", "DELETE"} - allowed:
+            answer = hall.client.request(wrong, where, headers=anybody[1], follow_redirects=False)
+            if problem(answer)[0] == 405:
+                assert set(answer.headers["allow"].split(", ")) >= allowed, (wrong, path)
+    answer = hall.client.delete("/api/v1/cases", headers=anybody[1])
+    assert answer.headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize("host", [None, "evil.example"])
+def test_no_address_leads_elsewhere(hall: Hall, anybody: tuple[Citizen, Headers], host: str | None) -> None:
+    """With a slash too many, or by a name that is not ours, nobody is sent anywhere."""
+    _, citizen = anybody
+    for method, path in doors(app_of(hall)):
+        where = path.replace("{number}", NOWHERE).rstrip("/") + "/"
+        headers = citizen | ({"Host": host} if host else {})
+        answer = hall.client.request(method, where, headers=headers, follow_redirects=False)
+        location = answer.headers.get("location", "/")
+        assert location.startswith("/"), where
+        assert not location.startswith("//"), where
+        if host:
+            assert problem(answer) == (421, "request.foreign-host"), where
+
+
+ENCODINGS = {
+    "utf-16": ("utf-16", "application/json", 400),
+    "utf-16 without a mark": ("utf-16-le", "application/json", 400),
+    "utf-32": ("utf-32", "application/json", 400),
+    "utf-8 with a mark": ("utf-8-sig", "application/json", 400),
+    "latin-1": ("latin-1", "application/json", 400),
+    "utf-16 that says utf-8": ("utf-16", "application/json; charset=utf-8", 400),
+    "utf-8 that says utf-16": ("utf-8", "application/json; charset=utf-16", 415),
+    "utf-16 that says so": ("utf-16", 'application/json; charset="UTF-16"', 415),
+    "utf-8 that says latin-1": ("utf-8", "application/json; charset=iso-8859-1", 415),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODINGS)
+def test_a_text_has_one_alphabet(hall: Hall, kind: str) -> None:
+    encoding, media_type, status = ENCODINGS[kind]
+    body = '{"number": "éè", "query_code": "x"}'.encode(encoding)
+    with untouched(hall):
+        answer = hall.client.post("/api/v1/cases/lookup", content=body, headers={"Content-Type": media_type})
+    assert problem(answer)[0] == status
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf-8"', "utf8"])
+def test_it_may_be_named(hall: Hall, anybody: tuple[Citizen, Headers], charset: str) -> None:
+    headers = {**keyed(anybody[1]), "Content-Type": f"application/json; charset={charset}"}
+    answer = hall.client.post("/api/v1/cases", content=b"{}", headers=headers)
+    assert problem(answer) == (422, "request.invalid")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,10 @@ FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
     "somebody else's audience": (lambda h: forged(h, aud="elsewhere"), "auth.token-invalid"),
     "no end": (lambda h: forged(h, exp=None), "auth.token-invalid"),
     "nested without end": (lambda h: f"{segment(b'[' * 2500)}.e30.e30", "auth.token-invalid"),
+    "nested without end, and signed": (
+        lambda h: forged(h, more=f', "x": {"[" * 1200}{"]" * 1200}'),
+        "auth.token-invalid",
+    ),
     "a header that is a list": (lambda h: forged(h, header=["Ed25519"]), "auth.token-invalid"),
     "a header that is a number": (lambda h: forged(h, header=7), "auth.token-invalid"),
     "not a token": (lambda h: "not-a-token", "auth.token-invalid"),

@@ -63,8 +63,8 @@ def test_an_application_under_way_keeps_its_files_waiting(fresh_hall: Hall) -> N
 def fill(hall: Hall, count: int, size: int) -> None:
     """So many files of everybody who is known, given an hour ago."""
     hall.installation.change(
-        "INSERT INTO materials.uploads (id, owner, sealed_name, media_type, size, sha256, sealed_content, "
-        "uploaded_at, held_at) SELECT gen_random_uuid(), p.person_ref, '', 'application/pdf', :size, '', '', "
+        "INSERT INTO materials.uploads (id, owner, sealed_name, media_type, size, sealed_sha256, "
+        "uploaded_at, held_at) SELECT gen_random_uuid(), p.person_ref, '', 'application/pdf', :size, '', "
         "clock_timestamp(), clock_timestamp() - interval '1 hour' FROM intake.persons AS p, "
         "generate_series(1, :count)",
         count=count,

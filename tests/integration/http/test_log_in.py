@@ -31,9 +31,10 @@ def test_the_development_log_in_is_not_there_when_off(
     hall: Hall, locked: TestClient, method: str, path: str
 ) -> None:
     with untouched(hall):
-        answer = locked.request(method, path, json={"subject": "x", "departments": ["xihu-police"]})
+        body = {"subject": "x", "departments": ["xihu-police"]}
+        answer, nothing = (locked.request(method, where, json=body) for where in (path, "/dev/nothing"))
     assert problem(answer) == (404, "resource.not-found")
-    same(answer, locked.request(method, "/dev/nothing"), but={})
+    same(answer, nothing, but={})
 
 
 def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(hall: Hall) -> None:

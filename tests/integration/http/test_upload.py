@@ -1,7 +1,7 @@
 """Files that citizens give: what they hold counts, not what they are called, and they are their owner's."""
 
-import base64
 import io
+import json
 import zipfile
 from uuid import uuid4
 
@@ -114,25 +114,22 @@ def test_a_strange_name_leads_nowhere(hall: Hall, anybody: tuple[Citizen, Header
 def test_a_name_of_no_alphabet_is_kept_as_far_as_it_goes(
     hall: Hall, anybody: tuple[Citizen, Headers]
 ) -> None:
-    """UTF-7 can say half a character, which nothing else can write."""
     _, headers = anybody
-    sent = {**keyed(headers), "Content-Type": "multipart/form-data; boundary=b; charset=utf-7"}
-    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="+2AA-"\r\n\r\n'
+    sent = {**keyed(headers), "Content-Type": "multipart/form-data; boundary=b"}
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="\xff\xed\xa0\x80"\r\n\r\n'
     answer = hall.client.post("/api/v1/uploads", headers=sent, content=head + A_PDF + b"\r\n--b--\r\n")
     assert answer.status_code == 201
 
 
 def test_a_file_of_full_size_passes_between_services(hall: Hall) -> None:
-    """A page hands files on as base64, a third longer than what the page itself may take."""
+    """A page hands files on as they are, with a few words around them."""
     most = hall.installation.settings.web.max_upload_bytes
     content = A_PDF.replace(b"endobj\n", b"endobj\n" + b"%" * (most - 4096))
-    body = {"owner": str(uuid4()), "name": "f", "content": base64.b64encode(content).decode()}
+    params = {"params": json.dumps({"owner": str(uuid4()), "name": "f"})}
     token = load_secret(hall.installation.settings, "intake", SERVICE_TOKEN)
     service = bearer(peer_token(token, "materials"))
-    assert (
-        hall.internal.post("/internal/v1/materials/keep_upload", headers=service, json=body).status_code
-        == 200
-    )
+    path, files = "/internal/v1/materials/keep_upload", {"file": ("f", content)}
+    assert hall.internal.post(path, headers=service, data=params, files=files).status_code == 200
 
 
 MULTIPART = {
@@ -161,7 +158,7 @@ def test_a_broken_form_is_refused(hall: Hall, anybody: tuple[Citizen, Headers], 
         answer = hall.client.post(
             "/api/v1/uploads", headers={**keyed(headers), "Content-Type": media_type}, content=body
         )
-    assert problem(answer)[0] in (400, 422)
+    assert problem(answer)[0] in (400, 415, 422)
 
 
 def test_uploads_are_judged_by_what_is_in_them(fresh_hall: Hall) -> None:

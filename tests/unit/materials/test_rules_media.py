@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfWriter
 
-from services.materials.rules.media import is_locked, media_type_of
+from services.materials.rules.media import Media, is_locked, media_of
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -33,9 +33,44 @@ PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\nxref\n0 1\ntrailer<<>>\nstartxref\n9\n%%EOF
 GOOD = {"application/pdf": PDF, "image/jpeg": JPEG, "image/png": PNG}
 
 
+def media_type_of(content: bytes) -> str | None:
+    """The type of a file that comes in one piece."""
+    found = media_of([content])
+    return found.type if found else None
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A few bytes that say they are so large."""
+    size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return PNG[:8] + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
 @pytest.mark.parametrize(("media_type", "content"), GOOD.items())
 def test_known_types(media_type: str, content: bytes) -> None:
     assert media_type_of(content) == media_type
+
+
+@pytest.mark.parametrize(("media_type", "content"), GOOD.items())
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+def test_pieces_of_any_length_are_one_file(media_type: str, content: bytes, length: int) -> None:
+    pieces = [content[at : at + length] for at in range(0, len(content), length)]
+    assert media_of(pieces) == media_of([content])
+    assert media_of(pieces[:-1] if len(pieces[-1].strip()) else pieces[:-2]) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "pixels"),
+    [
+        (PNG, 1),
+        (JPEG, 1),
+        (png_of(60_000, 60_000), 3_600_000_000),
+        (JPEG.replace(b"\x08\x00\x01\x00\x01", b"\x08\xff\xff\xff\xff"), 65_535**2),
+    ],
+)
+def test_a_picture_says_how_large_it_is(content: bytes, pixels: int) -> None:
+    found = media_of([content])
+    assert found is not None
+    assert found.pixels == pixels
 
 
 @pytest.mark.parametrize("content", GOOD.values())
@@ -66,6 +101,8 @@ def test_what_stops_short_is_nothing(content: bytes) -> None:
         b"%PDF-x.y\nstartxref\n%%EOF",
         PNG + b"<html>",
         PNG.replace(b"IDAT", b"IDAU"),
+        png_of(0, 10),
+        JPEG.replace(b"\x08\x00\x01\x00\x01", b"\x08\x00\x00\x00\x00"),
         b"\xff\xd8\xff\xd9",
         b"\xff\xd8\xff\xe0\x00\x00\xff\xd9",
     ],
@@ -89,17 +126,18 @@ def locked_pdf(user_password: str) -> bytes:
 
 
 def test_a_pdf_that_needs_a_password_is_told() -> None:
-    assert is_locked(locked_pdf("secret"))
+    assert is_locked(io.BytesIO(locked_pdf("secret")))
 
 
 def test_a_pdf_that_may_only_not_be_printed_opens() -> None:
     printed = locked_pdf("")
     assert media_type_of(printed) == "application/pdf"
-    assert not is_locked(printed)
-    assert not is_locked(PDF)
+    assert not is_locked(io.BytesIO(printed))
+    assert media_of([printed]) == Media("application/pdf", is_encrypted=True)
+    assert media_of([PDF]) == Media("application/pdf")
 
 
 @given(st.binary(max_size=200))
 def test_whatever_stands_where_the_lock_should_is_answered(rest: bytes) -> None:
     broken = PDF.replace(b"trailer<<", b"trailer<</Encrypt " + rest)
-    assert is_locked(broken) in (True, False)
+    assert is_locked(io.BytesIO(broken)) in (True, False)

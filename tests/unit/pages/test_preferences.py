@@ -4,13 +4,16 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from shared.http.edge import install_internal_edge
 from shared.http.locale import COOKIE
 from shared.http.preferences import MODE_COOKIE, local_path, preferences_router
+from shared.settings import WebSettings
 
 
 @pytest.fixture
 def client() -> TestClient:
     app = FastAPI()
+    install_internal_edge(app, WebSettings())
     app.include_router(preferences_router(cookie_secure=True))
     return TestClient(app, base_url="https://hall.example", follow_redirects=False)
 

@@ -1,7 +1,8 @@
 """A question has the same answer from the next room and from the next process."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from deploy.secret_files import init_secrets
-from shared.ask import Asker, PeerUnavailable, QuestionHandler
+from shared.ask import Asker, FileAnswer, GivesFile, PeerUnavailable, Question, TakesFile
 from shared.auth.deps import Authenticator
 from shared.auth.tokens import Tokens
 from shared.errors import FieldError, Forbidden, Invalid, NotFound, Unavailable
 from shared.http.edge import install_edge
 from shared.http.internal import internal_router
 from shared.peers import MayAsk, Peers, peer_token, token_hash
+from shared.privacy.sealed_file import PIECE, SealedFile
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from shared.settings import DbSettings, Settings, WebSettings
 from shared.tracing import current_traceparent, trace_id_of, tracing
@@ -49,13 +51,35 @@ def contact(params: dict[str, Any]) -> dict[str, Any]:
     return {"phone": "13800138000", "trace": trace_id_of(current_traceparent())}
 
 
-OWNERS: dict[str, dict[str, QuestionHandler]] = {
+def keep(params: dict[str, Any], file: SealedFile) -> dict[str, Any]:
+    """Takes a file, but none that is empty."""
+    if not file.size:
+        raise Invalid(fields=[FieldError("/file", "field.empty", "空", "empty")])
+    return {**params, "size": file.size, "sha256": file.sha256}
+
+
+def give(params: dict[str, Any]) -> FileAnswer:
+    """Gives a file back, piece by piece, and notes when it is let go."""
+    if params["of"] == "gone":
+        raise ContactGone("已删除", "deleted")
+
+    def pieces() -> Generator[bytes]:
+        try:
+            yield from (bytes([n]) * PIECE for n in range(4))
+        finally:
+            LET_GO.append(params["of"])
+
+    return FileAnswer("image/png", 4 * PIECE, pieces(), "photo")
+
+
+LET_GO: list[str] = []
+OWNERS: dict[str, dict[str, Question]] = {
     "intake": {"contact": contact, "secret": lambda params: params},
-    "materials": {"other": lambda params: params},
+    "materials": {"other": lambda params: params, "keep": TakesFile(keep), "give": GivesFile(give)},
 }
 MAY_ASK: MayAsk = {
     "intake": {"contact": ("notify",), "secret": ("approval",)},
-    "materials": {"other": ("notify",)},
+    "materials": {"other": ("notify",), "keep": ("notify",), "give": ("notify",)},
 }
 
 
@@ -71,10 +95,10 @@ def owner_app(service_token: bytes) -> FastAPI:
     def now() -> datetime:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
-    install_edge(app, WebSettings(), Authenticator(Tokens(KEY, now)))
+    install_edge(app, WebSettings(hosts=("testserver",)), Authenticator(Tokens(KEY, now)))
     for owner, answers in OWNERS.items():
         peers = Peers({"notify": token_hash(peer_token(service_token, owner))})
-        app.include_router(internal_router(owner, answers, MAY_ASK, peers))
+        app.include_router(internal_router(owner, answers, MAY_ASK, peers, most_file_bytes=4 * PIECE))
     return app
 
 
@@ -85,7 +109,7 @@ def remote(settings: Settings, service_token: bytes) -> Iterator[Asker]:
 
     def hand_over(asked: httpx.Request) -> httpx.Response:
         answer = client.request(
-            asked.method, str(asked.url), content=asked.content, headers=dict(asked.headers)
+            asked.method, str(asked.url), content=asked.read(), headers=dict(asked.headers)
         )
         return httpx.Response(answer.status_code, content=answer.content, headers=dict(answer.headers))
 
@@ -104,6 +128,28 @@ def asker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Asker]:
     settings = settings_in(tmp_path, peers=dict.fromkeys(OWNERS, "http://testserver/"))
     with remote(settings, load_secret(settings, "notify", SERVICE_TOKEN)) as asker:
         yield asker
+
+
+def test_a_file_goes_along_with_a_question(asker: Asker) -> None:
+    content = b"x" * (2 * PIECE + 5)
+    with closing(SealedFile()) as file:
+        file.write(content)
+        answer = asker.hand_over("materials", "keep", {"name": "护照\ud800"[:2]}, file)
+    assert answer == {"name": "护照", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with closing(SealedFile()) as empty, pytest.raises(Invalid) as caught:
+        asker.hand_over("materials", "keep", {}, empty)
+    assert caught.value.fields[0].code == "field.empty"
+
+
+def test_a_file_comes_back_piece_by_piece(asker: Asker) -> None:
+    LET_GO.clear()
+    answer = asker.fetch("materials", "give", {"of": "photo"})
+    assert (answer.media_type, answer.size, answer.name) == ("image/png", 4 * PIECE, "photo")
+    assert b"".join(answer.pieces) == b"".join(bytes([n]) * PIECE for n in range(4))
+    assert LET_GO == ["photo"]
+    with pytest.raises(NotFound) as caught:
+        asker.fetch("materials", "give", {"of": "gone"})
+    assert caught.value.code == "test.contact-gone"
 
 
 def test_an_answer_comes_back_in_the_same_trace(asker: Asker) -> None:

@@ -38,7 +38,7 @@ TOKENS = Tokens(KEY, now)
 @pytest.fixture
 def client() -> TestClient:
     app = FastAPI()
-    web = WebSettings(cookie_secure=False)
+    web = WebSettings(cookie_secure=False, hosts=("testserver",))
     install_edge(app, web, Authenticator(TOKENS, cookie_secure=False))
 
     @app.get("/who")
@@ -149,7 +149,8 @@ def test_a_form_with_a_cookie_needs_the_hidden_field(client: TestClient) -> None
     token = client.get("/page").json()
     answer = client.post("/change", data={"text": "x", "csrf_token": token})
     assert (answer.status_code, answer.json()) == (200, "x")
-    answer = client.post("/change", data={"text": "x", "csrf_token": token}, files={"file": b"y"})
+    parts = {"text": (None, "x"), "csrf_token": (None, token)}
+    answer = client.post("/change", files=parts)
     assert answer.status_code == 200
 
 

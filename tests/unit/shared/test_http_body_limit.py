@@ -1,24 +1,28 @@
 """No body beyond the limit gets in, declared or not, and the client can read why."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import anyio
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request, UploadFile
+from fastapi import FastAPI, Request, Response, UploadFile
 from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from shared.auth.deps import Authenticator
+from shared.auth.deps import Authenticator, Citizen
 from shared.auth.tokens import Tokens
-from shared.http.body_limit import BodyLimitMiddleware
+from shared.errors import TooLarge
+from shared.http.body_limit import SMALL, BodyLimitMiddleware
+from shared.http.doors import takes
 from shared.http.edge import install_edge
+from shared.http.request_body import sealed_file_of
 from shared.settings import WebSettings
 
 KEY = bytes(32)
@@ -32,27 +36,41 @@ def build(limit: int) -> FastAPI:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
     authenticator = Authenticator(Tokens(KEY, now))
-    install_edge(app, WebSettings(max_upload_bytes=limit), authenticator)
+    install_edge(app, WebSettings(hosts=("testserver", "127.0.0.1", "localhost")), authenticator)
 
     @app.post("/json")
+    @takes(limit)
     async def take_json(body: dict[str, str]) -> int:
         return len(body)
 
     @app.post("/raw")
+    @takes(limit)
     async def take_raw(request: Request) -> int:
         return len(await request.body())
 
     @app.post("/file")
+    @takes(limit, files=1)
     async def take_file(file: UploadFile) -> int:
-        return len(await file.read())
+        return sealed_file_of(file).size
 
     @app.post("/stream")
+    @takes(limit)
     async def take_stream(request: Request) -> int:
         return sum([len(chunk) async for chunk in request.stream()])
 
     @app.post("/blind")
+    @takes(limit)
     async def blind() -> str:
         return "never read it"
+
+    @app.post("/citizens")
+    @takes(limit)
+    async def of_citizens(citizen: Citizen, body: dict[str, str]) -> int:
+        return len(body)
+
+    @app.post("/silent")
+    async def says_nothing(request: Request) -> int:
+        return len(await request.body())
 
     return app
 
@@ -117,16 +135,63 @@ def test_an_upload_beyond_it_is_413(client: TestClient) -> None:
 def test_an_endless_body_is_given_up_on() -> None:
     """Beyond the limit bytes are read for politeness only, and not for ever; the app never sees them."""
     received, seen, sent = 0, 0, []
+    chunk = b"x" * (1 << 20)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal seen
-        while True:
-            seen += len((await receive())["body"])
+        with suppress(TooLarge):
+            while True:
+                seen += len((await receive())["body"])
+        await Response("no", 413)(scope, receive, send)
 
     async def receive() -> Message:
         nonlocal received
-        received += 100
-        return {"type": "http.request", "body": b"x" * 100, "more_body": True}
+        received += len(chunk)
+        return {"type": "http.request", "body": chunk, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append((received, message))
+
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"transfer-encoding", b"chunked")],
+    }
+    anyio.run(BodyLimitMiddleware(app, limit=LIMIT), scope, receive, send)
+    assert seen == 0
+    # The whole answer goes first; then some of the rest is read, and then it is over.
+    before, start = sent[0]
+    assert (before, start["status"]) == (len(chunk), 413)
+    assert (b"connection", b"close") in start["headers"]
+    assert sent[1] == (len(chunk), {"type": "http.response.body", "body": b"no", "more_body": True})
+    assert sent[2][1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert received < 40 * len(chunk)
+
+
+def test_who_may_not_send_is_told_before_the_body_comes() -> None:
+    """The head of a request alone is answered, and what it announces is never waited for."""
+    with served(build(LIMIT)) as url:
+        port = int(url.rpartition(":")[2])
+        for door, length, status in (
+            ("/citizens", 10, 401),
+            ("/json", LIMIT + 1, 413),
+            ("/nowhere", 10, 404),
+        ):
+            head = f"POST {door} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+                connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
+                assert connection.recv(4096).startswith(f"HTTP/1.1 {status} ".encode()), door
+
+
+def test_a_body_that_breaks_off_is_no_failure_of_ours() -> None:
+    came: list[Message] = [{"type": "http.request", "body": b"x", "more_body": True}]
+    messages = iter([*came, {"type": "http.disconnect"}])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return next(messages)
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -134,15 +199,27 @@ def test_an_endless_body_is_given_up_on() -> None:
     scope: Scope = {
         "type": "http",
         "method": "POST",
-        "path": "/",
+        "path": "/raw",
         "query_string": b"",
-        "headers": [],
-        "app": FastAPI(),
+        "headers": [(b"host", b"localhost"), (b"content-length", b"100")],
     }
-    anyio.run(BodyLimitMiddleware(app, limit=LIMIT), scope, receive, send)
-    assert sent[0]["status"] == 413
-    assert seen <= LIMIT
-    assert received <= 10 * LIMIT
+    with capture_logs() as lines:
+        anyio.run(build(LIMIT), scope, receive, send)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("request_answered", "info")]
+    assert sent[0]["status"] == 400
+
+
+def test_a_door_that_says_nothing_takes_little(client: TestClient) -> None:
+    assert client.post("/silent", content=b"x" * SMALL).json() == SMALL
+    assert client.post("/silent", content=b"x" * (SMALL + 1)).status_code == 413
+    assert client.post("/silent", files={"f": ("name", b"x")}).status_code == 200
+    assert client.post("/file", files={"file": ("name", b"x"), "other": ("name", b"x")}).status_code == 400
+
+
+def test_an_answer_to_what_was_read_keeps_the_connection(client: TestClient) -> None:
+    assert "connection" not in client.post("/raw", content=b"x").headers
+    assert "connection" not in client.post("/blind").headers
+    assert client.post("/blind", content=b"x").headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("door", ["/raw", "/stream", "/blind"])

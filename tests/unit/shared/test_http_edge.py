@@ -20,6 +20,7 @@ from shared.settings import WebSettings
 from shared.tracing import continue_trace, current_traceparent, trace_id_of, tracing
 
 KEY = bytes(32)
+HOSTS = ("testserver", "hall.example.org", "[2001:db8::1]")
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -30,7 +31,7 @@ def build(*, cookie_secure: bool) -> TestClient:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
     authenticator = Authenticator(Tokens(KEY, now))
-    install_edge(app, WebSettings(cookie_secure=cookie_secure), authenticator)
+    install_edge(app, WebSettings(cookie_secure=cookie_secure, hosts=HOSTS), authenticator)
     router = APIRouter(prefix="/api/v1")
 
     @router.get("/cases/{number}")
@@ -70,6 +71,27 @@ def test_every_answer_is_guarded(client: TestClient) -> None:
     assert headers["referrer-policy"] == "same-origin"
     assert headers["cache-control"] == "no-store"
     assert "strict-transport-security" in headers
+
+
+@pytest.mark.parametrize("path", ["/", "/own", "/api/v1/cases/1", "/static/site.css", "/own/", "/nowhere"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "testserver.evil.example", "evil.example:testserver", "", "127.0.0.1"]
+)
+def test_a_foreign_name_gets_no_page(client: TestClient, path: str, host: str) -> None:
+    answer = client.get(path, headers={"Host": host}, follow_redirects=False)
+    assert (answer.status_code, answer.json()["code"]) == (421, "request.foreign-host")
+    assert "evil" not in str(answer.headers) + answer.text
+    assert "x-frame-options" in answer.headers
+
+
+@pytest.mark.parametrize("host", ["TESTSERVER", "hall.example.org:8443", "[2001:db8::1]:80", "[2001:db8::1]"])
+def test_our_names_are_ours_on_any_port(client: TestClient, host: str) -> None:
+    assert client.get("/own", headers={"Host": host}).status_code == 200
+
+
+def test_two_names_are_not_one(client: TestClient) -> None:
+    hosts = [("Host", "testserver"), ("Host", "evil.example")]
+    assert client.get("/own", headers=hosts).status_code == 421
 
 
 def test_what_a_response_sets_itself_stays(client: TestClient) -> None:

@@ -13,8 +13,10 @@ from fastapi.testclient import TestClient
 
 from shared.db.outages import DatabaseAway, Outage
 from shared.errors import Unavailable
+from shared.http.edge import install_internal_edge
 from shared.http.health import Check, Health, serve_health
 from shared.http.health_routes import health_router
+from shared.settings import WebSettings
 
 Get = Callable[[str], httpx.Response]
 
@@ -43,6 +45,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[[Health], Get]]:
     def start(health: Health) -> Get:
         if request.param == "web":
             app = FastAPI()
+            install_internal_edge(app, WebSettings())
             app.include_router(health_router(health))
             client = TestClient(app)
 

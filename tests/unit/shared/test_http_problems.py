@@ -4,14 +4,14 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import psycopg2
 import pytest
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, Strict
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.responses import HTMLResponse
@@ -41,7 +41,7 @@ class Holder(Body):
 
 class Form(Body):
     holder: Holder
-    kind: Kind = Kind.NEW
+    kind: Annotated[Kind, Strict(False)] = Kind.NEW
     days: int = Field(5, ge=1, le=60)
     tags: list[str] = Field(default=[], max_length=2)
 
@@ -73,7 +73,7 @@ def build(**options: Any) -> FastAPI:
 
     install_edge(
         app,
-        WebSettings(max_upload_bytes=100_000),
+        WebSettings(hosts=("testserver",)),
         Authenticator(Tokens(KEY, now)),
         **options,
     )

@@ -1,21 +1,26 @@
 """A citizen's file is kept sealed, under an id of ours, with the type that it has."""
 
 import hashlib
+from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
 
+from services.materials import queries
 from services.materials.commands import keep_upload
-from services.materials.errors import UploadEmpty, UploadTypeNotAllowed
+from services.materials.errors import UploadEmpty, UploadTooManyPixels, UploadTypeNotAllowed
+from services.materials.handling import file_of
 from shared.bus.unit import unit_of
+from shared.privacy.keys import VaultError
+from shared.privacy.sealed_file import PIECE
 from tests.support.commands import row, rows
-from tests.support.hall import A_JPEG, A_PDF
+from tests.support.hall import A_JPEG, A_PDF, arrived
 from tests.support.installation import Installation
 
 
 def keep(made: Installation, owner: UUID, name: str, content: bytes) -> UUID:
-    with unit_of(made.context("materials"), "test.keep") as unit:
-        return keep_upload(unit, owner, name, content).id
+    with closing(arrived(content)) as file, unit_of(made.context("materials"), "test.keep") as unit:
+        return keep_upload(unit, owner, name, file).id
 
 
 @pytest.mark.parametrize(
@@ -26,14 +31,62 @@ def test_it_is_kept_as_what_it_is_and_sealed(made: Installation, content: bytes,
     upload_id = keep(made, owner, "护照.exe", content)
     found = row(made, "materials.uploads", id=upload_id)
     assert (found.owner, found.media_type, found.size) == (owner, media_type, len(content))
-    assert found.sha256 == hashlib.sha256(content).hexdigest()
     assert found.case_no is None
-    assert content not in bytes(found.sealed_content)
+    pieces = rows(made, "materials.upload_pieces", upload=upload_id)
+    assert all(content not in bytes(piece.sealed) for piece in pieces)
     assert "护照".encode() not in bytes(found.sealed_name)
     vault = made.context("materials").vault
-    file = vault.open_bytes(found.sealed_content, table="uploads", row=upload_id, column="sealed_content")
     name = vault.open(found.sealed_name, table="uploads", row=upload_id, column="sealed_name")
-    assert (file, name) == (content, "护照.exe")
+    digest = vault.open(found.sealed_sha256, table="uploads", row=upload_id, column="sealed_sha256")
+    assert (read(made, upload_id), name) == (content, "护照.exe")
+    assert digest == hashlib.sha256(content).hexdigest()
+
+
+def read(made: Installation, upload_id: UUID) -> bytes:
+    """The file as its owner gets it back."""
+    with unit_of(made.context("materials"), "test.read") as unit:
+        found = queries.upload(unit.session, upload_id)
+    assert found is not None
+    return b"".join(file_of(made.context("materials"), found).pieces)
+
+
+LARGE = A_PDF.replace(b"endobj\n", b"endobj\n" + b"%" * (2 * PIECE))
+
+
+def test_a_large_file_lies_in_pieces(made: Installation) -> None:
+    upload_id = keep(made, uuid4(), "a.pdf", LARGE)
+    assert len(rows(made, "materials.upload_pieces", upload=upload_id)) == 3
+    assert read(made, upload_id) == LARGE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM materials.upload_pieces WHERE upload = :id AND number = 2",
+        "DELETE FROM materials.upload_pieces WHERE upload = :id AND number = 0",
+        "UPDATE materials.upload_pieces SET number = 1 - number + 3 WHERE upload = :id AND number < 2",
+        "UPDATE materials.upload_pieces AS p SET sealed = q.sealed FROM materials.upload_pieces AS q "
+        "WHERE p.upload = :id AND q.upload = :id AND p.number = 0 AND q.number = 1",
+        "WITH gone AS (DELETE FROM materials.upload_pieces WHERE upload = :id AND number = 2) "
+        "UPDATE materials.uploads SET size = 2 * 262144 WHERE id = :id",
+        "UPDATE materials.upload_pieces AS p SET sealed = q.sealed FROM materials.upload_pieces AS q "
+        "WHERE p.upload = :id AND q.upload <> :id AND p.number = q.number AND q.number = 1",
+    ],
+    ids=["last gone", "first gone", "moved", "twice", "cut short", "of another file"],
+)
+def test_a_file_that_somebody_changed_is_not_given_out_as_whole(made: Installation, change: str) -> None:
+    upload_id, _ = keep(made, uuid4(), "a", LARGE), keep(made, uuid4(), "b", LARGE)
+    made.change(change, id=upload_id)
+    with pytest.raises(VaultError):
+        read(made, upload_id)
+
+
+def test_a_picture_of_billions_of_pixels_is_not_kept(made: Installation) -> None:
+    owner = uuid4()
+    flood = A_JPEG.replace(b"\x08\x00\x01\x00\x01", b"\x08\xff\xff\xff\xff")
+    with pytest.raises(UploadTooManyPixels):
+        keep(made, owner, "a.jpg", flood)
+    assert rows(made, "materials.uploads", owner=owner) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""The routes of a service: who may not send is told before the body is read, and each takes so much and no
+more.
+
+A body costs whoever sends it little and us much: reading, parsing, checking. So a door looks first at what
+stands before it, then lets in what it takes, and only then the framework looks at any of it.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from shared.auth.deps import admission
+from shared.http.again import runs_again
+from shared.http.body_limit import SMALL, incoming_of
+from shared.http.request_body import CheckedRequest, check_media_type, check_path
+
+_STORING = anyio.CapacityLimiter(2)
+Result = TypeVar("Result")
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Admission = Callable[[Request], Awaitable[None]]
+_TAKES = "takes"
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What a door takes: so many bytes, so many files among them, and who may send them."""
+
+    size: int = SMALL
+    files: int = 0
+    admission: Admission | None = None
+    """Besides what the endpoint's own dependencies say."""
+
+
+def takes(
+    size: int = SMALL, *, files: int = 0, admission: Admission | None = None
+) -> Callable[[Endpoint], Endpoint]:
+    """Say it of an endpoint. Whoever says nothing takes 64 kB and no file."""
+
+    def say(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _TAKES, Takes(size, files, admission))
+        return endpoint
+
+    return say
+
+
+async def in_turn(store: Callable[[], Result]) -> Result:
+    """Run what keeps files, in a thread: two at a time, so that files never take all threads and all sessions
+    with the database from those who only want a page."""
+    return await anyio.to_thread.run_sync(store, limiter=_STORING)
+
+
+def doors(prefix: str = "", tags: Sequence[str] = (), *, include_in_schema: bool = True) -> APIRouter:
+    """A router for the doors of a service: each endpoint is run again when the database says so."""
+    return APIRouter(
+        prefix=prefix,
+        tags=[*tags],
+        include_in_schema=include_in_schema,
+        route_class=Door,
+        redirect_slashes=False,
+    )
+
+
+class Door(APIRoute):
+    """A route that lets in nobody and nothing unseen."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.takes: Takes = getattr(endpoint, _TAKES, Takes())
+        super().__init__(path, runs_again(endpoint), **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What the framework does, after our looks at the request."""
+        handle, takes, field = super().get_route_handler(), self.takes, self.body_field
+        admit = admission(set(_calls(self.dependant)))
+
+        async def handle_in_order(request: Request) -> Response:
+            check_path(request)
+            await admit(request)
+            if takes.admission is not None:
+                await takes.admission(request)
+            check_media_type(request, field)
+            incoming_of(request.scope).take_up_to(takes.size)
+            checked = CheckedRequest(request, files=takes.files)
+            try:
+                await checked.check(field)
+                return await handle(checked)
+            finally:
+                await checked.close()
+
+        return handle_in_order
+
+
+def _calls(dependant: Dependant) -> Iterator[Callable[..., Any]]:
+    for dependency in dependant.dependencies:
+        if dependency.call is not None:
+            yield dependency.call
+        yield from _calls(dependency)
