@@ -85,7 +85,7 @@ class Case(CaseRow, Base):
     channel: Mapped[str] = mapped_column(String(40))
     client: Mapped[str] = mapped_column(String(100))
     sealed_form: Mapped[bytes] = mapped_column(LargeBinary)
-    query_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    query_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     """See `rules.query_code`."""
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     consents: Mapped[dict[str, str]] = mapped_column(JSONB)
@@ -160,17 +160,16 @@ class TimelineEntry(Base):
 
 
 class LookupMiss(Base):
-    """A look-up by number and query code that found nothing; too many close the door for a while."""
+    """A look-up by number and query code that found nothing; whoever has too many is not answered for a
+    while."""
 
     __tablename__ = "lookup_misses"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     asker: Mapped[bytes] = mapped_column(LargeBinary)
-    target: Mapped[bytes] = mapped_column(LargeBinary)
     missed_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
     __table_args__ = (
         Index("lookup_misses_asker", "asker", "missed_at"),
-        Index("lookup_misses_target", "target", "missed_at"),
         Index("lookup_misses_missed", "missed_at"),
     )

@@ -43,6 +43,11 @@ def case(session: Session, number: str) -> Case | None:
     return session.get(Case, number)
 
 
+def case_by_digest(session: Session, digest: bytes) -> Case | None:
+    """The case whose number and query code have this digest, for reading."""
+    return session.scalars(select(Case).where(Case.query_digest == digest)).one_or_none()
+
+
 _LINE = (
     Case.number,
     Case.matter,
@@ -111,15 +116,8 @@ def timeline(
     return list(session.scalars(newest.limit(limit + 1)))
 
 
-def recent_misses(
-    session: Session, asker: Sequence[bytes], target: Sequence[bytes], since: datetime, most: int
-) -> int:
-    """Look-ups that found nothing since then: of this asker or at this target, whichever is more; counted up
-    to `most`. Both are given under every key."""
-    counts = [
-        select(func.count())
-        .select_from(select(LookupMiss.id).where(of, LookupMiss.missed_at > since).limit(most).subquery())
-        .scalar_subquery()
-        for of in (LookupMiss.asker.in_(asker), LookupMiss.target.in_(target))
-    ]
-    return int(max(session.execute(select(*counts)).one()))
+def recent_misses(session: Session, asker: Sequence[bytes], since: datetime, most: int) -> int:
+    """Look-ups of this asker, who is given under every key, that found nothing since then; counted up to
+    `most`."""
+    some = select(LookupMiss.id).where(LookupMiss.asker.in_(asker), LookupMiss.missed_at > since).limit(most)
+    return session.execute(select(func.count()).select_from(some.subquery())).scalar_one()
