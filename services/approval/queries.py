@@ -44,6 +44,11 @@ def calendars(session: Session, regions: Collection[str], days: DayRange | None)
     }
 
 
+def department_of(session: Session, task_id: UUID) -> str | None:
+    """Whose task this is; None when there is none."""
+    return session.execute(select(Task.department).where(Task.id == task_id)).scalar_one_or_none()
+
+
 def lock_task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
     """A task with its case, both locked, the case first, as batches lock it."""
     found = session.execute(select(Task.case_no).where(Task.id == task_id)).scalar_one_or_none()

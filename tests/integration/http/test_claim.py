@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import event
 
 from tests.support.agents import under_review_by_agent
-from tests.support.hall import Hall, application, bearer, problem, untouched
+from tests.support.hall import Hall, app_of, application, bearer, doors, problem, untouched
 from tests.support.tokens import forged
 
 
@@ -21,6 +22,30 @@ def test_no_officer_handles_an_application_that_concerns_themselves(hall: Hall, 
         assert problem(hall.client.post(path, headers=officer)) == (403, "decision.own-case")
     somebody_else = bearer(forged(hall, person_ref=str(uuid4()), departments=["xihu-community"]))
     assert hall.client.post(path, headers=somebody_else).status_code == 200
+
+
+def test_who_has_no_business_with_a_task_waits_for_nobody_who_has(hall: Hall, open_task: str) -> None:
+    """No row of it is locked for them, at any door: how long an answer takes would tell that it is there."""
+    engine = app_of(hall).state.contexts["approval"].engine
+    stranger = hall.officer("officer-9", ["elsewhere"])
+    statements: list[str] = []
+
+    def note(_: object, cursor: object, statement: str, *rest: object) -> None:
+        statements.append(statement)
+
+    found = [(m, p) for m, p in doors(app_of(hall)) if m == "POST" and "{task_id}" in p]
+    assert len(found) >= 6
+    event.listen(engine, "before_cursor_execute", note)
+    for _, path in found:
+        where = path.replace("{task_id}", open_task)
+        headers = {**stranger, "If-Match": '"1"'}
+        form = {"outcome": "passed", "if_match": "1", "reason": "x"}
+        body = {"json": {"outcome": "passed"}} if path.startswith("/api/") else {"data": form}
+        answer = hall.client.post(where, headers=headers, **body)
+        assert problem(answer) == (404, "task.not-found"), path
+    event.remove(engine, "before_cursor_execute", note)
+    assert statements
+    assert [statement for statement in statements if "FOR UPDATE" in statement.upper()] == []
 
 
 def test_of_two_officers_exactly_one_gets_the_task(fresh_hall: Hall) -> None:
