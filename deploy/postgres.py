@@ -198,7 +198,19 @@ class PostgresServer:
 
     def psql(self, script: str, database: str = "postgres") -> str:
         """Run statements as the admin through the socket; what they print."""
-        answer = subprocess.run(
+        # Its password in a file: what stands in the environment can be read in /proc.
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="ascii", prefix="onestop-", suffix=".pgpass"
+        ) as pass_file:
+            pass_file.write(f"*:*:*:*:{self.admin_password}\n")
+            pass_file.flush()
+            answer = self._run_psql(script, database, pass_file.name)
+        if answer.returncode != 0:
+            raise NotStarted(detail_en=f"PostgreSQL refused: {answer.stderr.strip()}")
+        return answer.stdout
+
+    def _run_psql(self, script: str, database: str, pass_file: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [
                 *(self._programs().path("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),
                 *("-h", self.host, "-p", str(self._port), "-U", ADMIN, "-d", database),
@@ -206,12 +218,9 @@ class PostgresServer:
             input=script,
             capture_output=True,
             encoding="utf-8",
-            env={**_environment(), "PGPASSWORD": self.admin_password},
+            env={**_environment(), "PGPASSFILE": pass_file},
             check=False,
         )
-        if answer.returncode != 0:
-            raise NotStarted(detail_en=f"PostgreSQL refused: {answer.stderr.strip()}")
-        return answer.stdout
 
     def stop(self, mode: Mode = "fast", grace_s: float = STOP_S) -> None:
         """Stop and wait; does nothing when it does not run. SIGKILL after `grace_s` seconds."""

@@ -50,7 +50,7 @@ class EmailSettings(Section):
         default=None, description="certificates to trust instead of those of the system"
     )
     username: str | None = Field(default=None, min_length=1, description="user to log in as")
-    password: SecretStr | None = Field(default=None, description="password; better given as ..._FILE")
+    password: SecretStr | None = Field(default=None, description="password, given as ..._FILE")
     sender: str = Field(description="address that mails come from", examples=["no-reply@example.org"])
     sender_name: str = Field(default="", max_length=100, description="name that mails come from")
     timeout_s: float = Field(default=10.0, gt=0, le=12, description="seconds for one whole conversation")

@@ -53,7 +53,7 @@ class SmsSettings(Section):
 
     endpoint: str = Field(description="base URL", examples=["https://dysmsapi.aliyuncs.com"])
     access_key_id: str = Field(min_length=1, description="access key id")
-    access_key_secret: SecretStr = Field(description="access key secret; better given as ..._FILE")
+    access_key_secret: SecretStr = Field(description="access key secret, given as ..._FILE")
     sign_name: str = Field(min_length=1, description="registered signature of the sender")
     timeout_s: float = Field(default=3.0, gt=0, le=30, description="seconds to wait for an answer")
     template_codes: dict[str, str] = Field(

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from shared.settings import Settings, SettingsError
+from shared.settings import Section, Settings, SettingsError, read_sections
 
 SMS = {
     "ONESTOP_CHANNELS__SMS__ENDPOINT": "https://sms.example",
@@ -85,6 +86,52 @@ def test_a_secret_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert settings.channels["sms"]["access_key_secret"].get_secret_value() == "s3cret"
     assert "s3cret" not in repr(settings)
     assert "s3cret" not in settings.model_dump_json()
+
+
+class Example(Section):
+    login: str
+    secret: SecretStr
+    other: SecretStr | None = None
+
+
+def read_example(settings: Settings) -> Section:
+    return read_sections({"sms": Example}, settings.channels, "channels", settings.bare_channel_settings)[
+        "sms"
+    ]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ONESTOP_CHANNELS__SMS__LOGIN": "x", "ONESTOP_CHANNELS__SMS__SECRET": "hunter2"},
+        {"ONESTOP_CHANNELS": '{"sms": {"login": "x", "secret": "hunter2"}}'},
+    ],
+)
+def test_a_secret_in_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """What stands there can be read in /proc for as long as the process lives."""
+    given(monkeypatch, **variables)
+    settings = Settings()
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(SettingsError) as caught:
+        read_example(settings)
+    assert "ONESTOP_CHANNELS__SMS__SECRET: a secret; give it as ..._SECRET_FILE" in str(caught.value)
+    assert "LOGIN" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_in_a_file_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("s3cret\n")
+    given(
+        monkeypatch,
+        ONESTOP_CHANNELS__SMS__LOGIN="x",
+        ONESTOP_CHANNELS__SMS__SECRET_FILE=str(tmp_path / "one"),
+        ONESTOP_CHANNELS__SMS__OTHER_FILE=str(tmp_path / "one"),
+    )
+    found = read_example(Settings())
+    assert isinstance(found, Example)
+    assert found.secret.get_secret_value() == "s3cret"
 
 
 def test_what_a_channel_is_given_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
