@@ -8,6 +8,7 @@ from deploy.postgres import ADMIN, OPTIONS
 from deploy.registry import (
     FRONT,
     INTERNAL_PORT,
+    KEEP_ALIVE_S,
     SECRETS,
     STOP_GRACE_S,
     WEB_PORT,
@@ -25,12 +26,19 @@ _HEAD = """\
 #     docker compose up --detach --scale approval-worker=3
 # Before the first start:
 #     onestop secrets init secrets   (keep each master.key: without it nothing sealed can be read)
-#     export ONESTOP_SECRETS=$PWD/secrets ONESTOP_USER=$(id -u):$(id -g)
+#     export ONESTOP_SECRETS=$PWD/secrets ONESTOP_USER=$(id -u):$(id -g) ONESTOP_HOST=hall.example.org
 # Only the gateway is reachable from outside, on this machine; put TLS in front of it.
 """
 _USER = "${ONESTOP_USER:?the uid:gid that owns the files in ONESTOP_SECRETS}"
 _SECRETS = "${ONESTOP_SECRETS:?the folder that `onestop secrets init` made}"
 _GATEWAY_PORT = "${ONESTOP_GATEWAY:-127.0.0.1:8600}:8080"
+_ENTRY = "${ONESTOP_ENTRY_SUBNET:-172.30.86.0/24}"
+_ENTRY_SETTINGS = {
+    "ONESTOP_WEB__TRUSTED_PROXIES": f'["{_ENTRY}"]',
+    "ONESTOP_WEB__HOSTS": '["${ONESTOP_HOST:-localhost}"]',
+}
+_WAITS = ("client_header_timeout", "client_body_timeout", "send_timeout")
+_PATIENCE_S = 10
 _BROKER_URL = {"ONESTOP_BROKER_URL": "amqp://rabbitmq:5672/"}
 _BROKER_IMAGE = "rabbitmq:4.3.5"
 """Only features that 3.10, which the tests run on, and 4.x share are used. 4.x counts deliveries otherwise
@@ -57,7 +65,12 @@ def compose_document() -> dict[str, Any]:
             "gateway": _gateway(),
         },
         # The broker is reached by those who speak and hear, and by no web process.
-        "networks": {"default": {}, "facts": {}},
+        # Web processes believe whoever is in `entry` about who sent a request: the gateway, and nobody else.
+        "networks": {
+            "default": {},
+            "facts": {},
+            "entry": {"ipam": {"config": [{"subnet": _ENTRY}]}},
+        },
         # A witness is never brought back together with the database.
         "volumes": {"postgres": {}, "rabbitmq": {}, **{f"witness-{service}": {} for service in SERVICES}},
         "configs": {
@@ -87,8 +100,8 @@ def _process(process: Process) -> dict[str, Any]:
     return {
         **_ours(),
         "command": process.command,
-        "environment": common_settings() | (_BROKER_URL if process.needs_broker else {}),
-        "networks": ["default", "facts"] if process.needs_broker else ["default"],
+        "environment": common_settings() | (_BROKER_URL if process.needs_broker else _ENTRY_SETTINGS),
+        "networks": ["default", "facts"] if process.needs_broker else ["default", "entry"],
         "volumes": [_secrets_of(process.service), _witness_of(process.service)],
         "expose": [str(port) for port in process.ports],
         "depends_on": needs,
@@ -154,6 +167,7 @@ def _gateway() -> dict[str, Any]:
         "image": "nginx:stable",
         "configs": [{"source": "gateway", "target": "/etc/nginx/conf.d/default.conf"}],
         "ports": [_GATEWAY_PORT],
+        "networks": ["entry"],
         "depends_on": {name: {"condition": _HEALTHY} for name in webs},
         "healthcheck": _health(["CMD", "curl", "-fsS", "http://127.0.0.1:8080/healthz"]),
         "stop_grace_period": f"{STOP_GRACE_S}s",
@@ -168,8 +182,12 @@ def _gateway_config() -> str:
         "    listen 8080;",
         "    client_max_body_size 12m;",
         "    resolver 127.0.0.11 valid=2s;",
+        *(f"    {what} {_PATIENCE_S}s;" for what in _WAITS),
+        f"    keepalive_timeout {KEEP_ALIVE_S}s;",
+        "    proxy_set_header Host $http_host;",
+        "    proxy_set_header X-Forwarded-Proto $scheme;",
+        "    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
     ]
-    lines += ["    proxy_set_header Host $http_host;", "    proxy_set_header X-Forwarded-Proto $scheme;"]
     for process in sorted(processes(), key=lambda process: process.service == FRONT):
         for path in process.paths:
             lines += [

@@ -1,6 +1,7 @@
 """docker-compose.yml: every service scales alone, stops in peace, and has no password that anybody knows."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -75,6 +76,39 @@ def test_what_others_wait_for_has_a_health_check() -> None:
 
 def test_only_the_gateway_is_reachable_from_outside() -> None:
     assert [name for name, service in FILE["services"].items() if "ports" in service] == ["gateway"]
+
+
+def filled(text: str) -> str:
+    """A text with the defaults of its variables, as compose fills them in."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_web_process_believes_the_gateway_and_nobody_else(service: str) -> None:
+    web = FILE["services"][f"{service}-web"]
+    [trusted] = json.loads(filled(web["environment"]["ONESTOP_WEB__TRUSTED_PROXIES"]))
+    [subnet] = FILE["networks"]["entry"]["ipam"]["config"]
+    assert filled(subnet["subnet"]) == trusted
+    in_entry = {name for name, one in FILE["services"].items() if "entry" in one.get("networks", ())}
+    assert in_entry == {"gateway", *(f"{other}-web" for other in SERVICES)}
+    assert FILE["services"]["gateway"]["networks"] == ["entry"]
+    assert (
+        "proxy_set_header X-Forwarded-For $$proxy_add_x_forwarded_for;"
+        in (FILE["configs"]["gateway"]["content"])
+    )
+
+
+def test_nobody_else_is_told_whom_to_believe() -> None:
+    for name in PROCESSES:
+        believed = "ONESTOP_WEB__TRUSTED_PROXIES" in FILE["services"][name]["environment"]
+        assert believed == name.endswith("-web"), name
+
+
+def test_the_gateway_waits_for_nobody_for_long() -> None:
+    config = FILE["configs"]["gateway"]["content"]
+    for what in ("client_header_timeout", "client_body_timeout", "send_timeout", "keepalive_timeout"):
+        [line] = [line for line in config.splitlines() if what in line]
+        assert seconds(line.split()[1].rstrip(";")) <= 15, line
 
 
 def test_the_gateway_leads_to_every_web_process_and_to_no_internal_address() -> None:
@@ -157,7 +191,7 @@ def test_the_settings_are_settings_that_exist(
         if other.name != owner:
             shutil.rmtree(other)
     for variable, value in FILE["services"][name]["environment"].items():
-        monkeypatch.setenv(variable, value.replace("/run/secrets", str(folder)))
+        monkeypatch.setenv(variable, filled(value).replace("/run/secrets", str(folder)))
     settings = Settings()
     if owner in SERVICES:
         build(settings, [owner])
