@@ -27,10 +27,14 @@ def restored(
 ) -> int:
     """After a service's database was brought back from a copy: jump past every number that was given out or
     heard, begin a new epoch, and list what is lost. Safe to run again."""
+    import sys
+
     from deploy.restored import restored as bring_up
     from deploy.restored import settle
+    from shared.log import configure
 
     settings, services = load_settings(data_dir), choose_services(service)
+    configure(settings, service="restored", stream=sys.stderr)
     if settled:
         if len(services) != 1:
             raise typer.BadParameter("--settled needs the one --service whose acts were lost")
