@@ -90,6 +90,7 @@ class Servers:
             "ONESTOP_DB__PORT": str(self.postgres.port),
             "ONESTOP_DB__NAME": database,
             "ONESTOP_SECRETS_DIR": str(self.folder / "secrets"),
+            "ONESTOP_WITNESS_DIR": str(self.folder / "witness" / database),
             "ONESTOP_LOG_LEVEL": "WARNING",
         }
         return {**found, "ONESTOP_BROKER_URL": broker} if broker else found

@@ -156,6 +156,16 @@ def test_a_process_is_given_the_secrets_of_its_service_and_no_others(name: str) 
     assert given["read_only"] is True
 
 
+@pytest.mark.parametrize("name", [*PROCESSES, "migrate"])
+def test_a_witness_has_a_volume_of_its_own_that_only_its_service_has(name: str) -> None:
+    service = FILE["services"][name]
+    witnessed = [name.partition("-")[0]] if name in PROCESSES else list(SERVICES)
+    given = [volume for volume in service["volumes"] if isinstance(volume, str)]
+    place = service["environment"]["ONESTOP_WITNESS_DIR"]
+    assert given == [f"witness-{owner}:{place}/{owner}" for owner in witnessed]
+    assert {f"witness-{owner}" for owner in witnessed} <= FILE["volumes"].keys()
+
+
 @pytest.mark.parametrize("name", ["postgres", "rabbitmq"])
 def test_a_server_is_given_the_one_file_that_it_checks_log_ins_with(name: str) -> None:
     [given] = [volume for volume in FILE["services"][name]["volumes"] if isinstance(volume, dict)]

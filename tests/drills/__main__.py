@@ -22,6 +22,7 @@ WALK = (
     "tests/integration/outages",
     "tests/drills/commands_killed.py",
     "tests/drills/keeping.py",
+    "tests/drills/restored.py",
 )
 SMALL = (60, 20)
 

@@ -132,6 +132,7 @@ def _settle_in(
         "ONESTOP_DB__HOST": postgres.host,
         "ONESTOP_DB__PORT": str(postgres.port),
         "ONESTOP_SECRETS_DIR": str(folder / "secrets"),
+        "ONESTOP_WITNESS_DIR": str(folder / "witness"),
         "ONESTOP_WEB__PORT": str(web_port),
         "ONESTOP_WEB__COOKIE_SECURE": "false",
         "ONESTOP_WEB__INTERNAL_PORT": str(internal_port),

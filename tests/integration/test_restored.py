@@ -1,12 +1,14 @@
 """A database that was brought back from an older copy: nobody gets a number that somebody has, what is lost
 is named before anything is done, and nobody is told twice."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from deploy.commands.app import run
 from deploy.restored import NothingLostOfCase, Restored, restored, settle
 from deploy.services import SERVICES
 from deploy.web import build
@@ -396,3 +398,37 @@ def claim(made: Installation, number: str) -> None:
         found = queries.lock_task(unit.session, task_id)
         assert found is not None
         commands.claim_task(unit, *found, officer("officer-1"))
+
+
+def test_the_command_and_the_doctor_tell_what_is_lost(
+    made: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in made.environment().items():
+        if name.startswith("ONESTOP_"):
+            monkeypatch.setenv(name, value)
+    number = made.submit(made.citizen()).number
+    made.pump()
+    copies = copies_of(made, "approval")
+    made.decide(number)
+    made.pump()
+    lose(made, copies)
+
+    def printed(*arguments: str, code: int = 0) -> Any:
+        capsys.readouterr()
+        assert run([*arguments, "--json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    found = {check["check"]: check for check in printed("doctor", code=1)["checks"]}
+    assert found["witnesses"]["found"] == "approval: database.restored"
+    assert found["witnesses"]["fix"] == "docs/runbook.md, restored"
+    [told] = printed("restored", "--service", "approval")["restored"]
+    assert told["differs"] is True
+    assert told["counts"]["facts"] == len(told["facts"]) > 3
+    assert {fact["case"] for fact in told["facts"]} == {number}
+    found = {check["check"]: check for check in printed("doctor")["checks"]}
+    assert found["witnesses"]["ok"] is True
+    assert run(["restored", "--settled", number]) == 2, "whose acts?"
+    assert run(["restored", "--service", "approval", "--settled", number]) == 0
+    assert run(["restored", "--service", "approval", "--settled", number]) == 3
+    others = printed("restored")["restored"]
+    assert {one["service"]: one["differs"] for one in others} == dict.fromkeys(SERVICES, False)
