@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 
 from deploy import users
+from deploy.demo_log import DemoLog
 from deploy.demo_people import PEOPLE, DemoPerson
-from deploy.demo_scenarios import Hall, ScenarioFailed, play
+from deploy.demo_scenarios import Hall, LeftOver, ScenarioFailed, leave_work, play
 from deploy.errors import MadeByAnotherBuild
 from deploy.installation import Installation, InstallationOptions, keeps_database, remembered_settings
 from deploy.kept_data import check_kept, put_aside
@@ -25,9 +26,18 @@ from deploy.users import code_users
 _ENDED_EARLIER = 10
 
 
-def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, web_port: int | None) -> int:
+def run_demo(
+    *,
+    data_dir: Path,
+    once: bool,
+    as_json: bool,
+    verbose: bool,
+    broker: str | None,
+    web_port: int | None,
+) -> int:
     """Run the demo; with `once` it ends by itself, 0 only when every case ended as its scenario says.
 
+    The processes' log goes to `demo.log` in the data folder, with `verbose` to standard error.
     Must be called from the main thread: what it starts ends with that thread.
     """
     put_aside_another_builds(data_dir)
@@ -46,13 +56,18 @@ def run_demo(*, data_dir: Path, once: bool, as_json: bool, broker: str | None, w
         )
     )
     demo = _Demo(installation, {"sms": sms, "mail": mail}, once=once, as_json=as_json)
+    log = None if verbose else DemoLog(data_dir / "demo.log")
+    code = 1
     try:
         for standin in (sms, mail):
             standin.launch()
         for standin in (sms, mail):
             standin.wait()
-        return asyncio.run(installation.supervisor(main=demo.main).run())
+        code = asyncio.run(installation.supervisor(main=demo.main, say=log).run())
+        return code
     finally:
+        if log is not None and code == 1:
+            log.show_last()
         for standin in (sms, mail):
             standin.stop()
 
@@ -107,13 +122,14 @@ class _Demo:
         try:
             tokens = self._prepare(hall)
             cases = play(hall, tokens)
+            left = [] if self._once else leave_work(hall, tokens)
         except ScenarioFailed as failed:
             say(f"onestop demo: {failed}")
             return 1
         if self._as_json:
             emit_json(self._report(hall, cases))
         if not self._once:
-            self._show_addresses(hall)
+            self._show_addresses(hall, left)
             return None
         return 0
 
@@ -141,8 +157,9 @@ class _Demo:
             "elapsed_s": round(time.time() - self._began, 2),
         }
 
-    def _show_addresses(self, hall: Hall) -> None:
+    def _show_addresses(self, hall: Hall, left: list[LeftOver]) -> None:
         people = "".join(f"\n    {p.name}  {p.id_number}" for p in PEOPLE)
+        work = "".join(f"\n    {one.number}  {one.what}\n        {one.who}" for one in left)
         self._tell(
             f"\n  演示已就绪 The demo is ready. Ctrl-C ends it; data stay in {self._installation.data_dir}\n"
             f"  办事大厅 service hall   {hall.url}/\n"
@@ -151,6 +168,7 @@ class _Demo:
             f"  短信 text messages      {self._standins['sms'].url}/\n"
             f"  邮箱 mailbox            {self._standins['mail'].url}/\n"
             f"  测试人员 test people:{people}\n"
+            f"  留给您办的 left for you to do:{work}\n"
             "  令牌 tokens: POST /dev/tokens/citizen, /dev/tokens/officer\n"
         )
 

@@ -49,4 +49,21 @@ TO_BE_REFUSED = DemoPerson(
 SENDS_TWICE = DemoPerson(
     "郑冬至", "330106199511026044", "13800000004", "古墩路 99 号 3 幢 1202 室", (*COMMON, "lease_record")
 )
-PEOPLE = (EVERYTHING_HELD, ONE_GAP, TO_BE_REFUSED, SENDS_TWICE)
+TO_BE_VERIFIED = DemoPerson(
+    "王清明", "330106198204053013", "13800000005", "文一路 30 号 7 幢 201 室", (*COMMON, "lease_record")
+)
+TO_BE_DECIDED = DemoPerson(
+    "赵谷雨", "330106199304202025", "13800000006", "天目山路 5 号 2 幢 903 室", (*COMMON, "lease_record")
+)
+TO_SUPPLY = DemoPerson("孙白露", "33010619970908301X", "13800000007", "保俶路 12 号 1 幢 602 室", COMMON)
+PEOPLE = (
+    EVERYTHING_HELD,
+    ONE_GAP,
+    TO_BE_REFUSED,
+    SENDS_TWICE,
+    TO_BE_VERIFIED,
+    TO_BE_DECIDED,
+    TO_SUPPLY,
+)
+OFFICER = "officer-1"
+"""Works for every department of the demo."""

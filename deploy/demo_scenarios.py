@@ -1,4 +1,5 @@
-"""Four people apply over the HTTP API, and an officer decides. Nothing here reaches behind the API."""
+"""People apply over the HTTP API, and an officer decides; then work is left for whoever looks. Nothing here
+reaches behind the API."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,16 +11,33 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from deploy.demo_people import EVERYTHING_HELD, ONE_GAP, SENDS_TWICE, TO_BE_REFUSED, DemoPerson
+from deploy.demo_people import (
+    EVERYTHING_HELD,
+    OFFICER,
+    ONE_GAP,
+    SENDS_TWICE,
+    TO_BE_DECIDED,
+    TO_BE_REFUSED,
+    TO_BE_VERIFIED,
+    TO_SUPPLY,
+    DemoPerson,
+)
+from shared.http.rendering import words
 
 MATTER = "residence_permit.apply"
 DEPARTMENTS = ["xihu-community", "xihu-police"]
+_NOT_SHOWN = frozenset(("notice-sent", "task-claimed"))
 _WHY_DENIED = "经核查，申请人在本市实际居住未满半年，不符合《居住证暂行条例》第二条。"
 _STEP_S = 60.0
 _POLL_S = 0.1
 _A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
 
 Say = Callable[[str], None]
+
+
+def fact_words(fact: str) -> Mapping[str, str]:
+    """What people read of a fact, in both languages."""
+    return words()["fact"][fact]
 
 
 class ScenarioFailed(Exception):
@@ -34,7 +52,8 @@ class Hall:
     say: Say
     stop: Event
     client: httpx.Client = field(init=False)
-    shown: dict[str, int] = field(default_factory=dict)
+    numbers: set[str] = field(default_factory=set)
+    shown: set[tuple[str, ...]] = field(default_factory=set)
     first_number_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -78,8 +97,8 @@ class Hall:
         headers = {"Idempotency-Key": key or str(uuid4())}
         number = str(self.call("POST", "/api/v1/cases", token, headers=headers, json=body).json()["number"])
         self.first_number_at = self.first_number_at or time.time()
-        again = "再次 again, " if key and number in self.shown else ""
-        self.shown.setdefault(number, 0)
+        again = "再次 again, " if key and number in self.numbers else ""
+        self.numbers.add(number)
         self.say(f"{number}  {person.name} 提交申请 applied ({again}{channel})")
         return number
 
@@ -114,21 +133,24 @@ class Hall:
 
     def handle(self, number: str, officer: str, outcome: str, reason: str = "") -> None:
         """Work every step of a case: pass it on, and at the deciding step end with `outcome`."""
-        while True:
-            task = self._task_of(number, officer)
-            claimed = self.call("POST", f"/api/v1/tasks/{task['id']}/claim", officer)
-            ending = {"outcome": outcome, "reason": reason} if task["decides"] else {"outcome": "passed"}
-            self.call(
-                "POST",
-                f"/api/v1/tasks/{task['id']}/decision",
-                officer,
-                headers={"If-Match": claimed.headers["etag"]},
-                json=ending,
-            )
-            if task["decides"]:
-                return
+        while not self.task_of(number, officer)["decides"]:
+            self.end_step(number, officer, "passed")
+        self.end_step(number, officer, outcome, reason)
 
-    def _task_of(self, number: str, officer: str) -> dict[str, Any]:
+    def end_step(self, number: str, officer: str, outcome: str, reason: str = "") -> None:
+        """Claim the open task of a case and end it."""
+        task = self.task_of(number, officer)
+        claimed = self.call("POST", f"/api/v1/tasks/{task['id']}/claim", officer)
+        self.call(
+            "POST",
+            f"/api/v1/tasks/{task['id']}/decision",
+            officer,
+            headers={"If-Match": claimed.headers["etag"]},
+            json={"outcome": outcome, "reason": reason},
+        )
+
+    def task_of(self, number: str, officer: str) -> dict[str, Any]:
+        """The open task of a case, once it is there."""
         until = time.monotonic() + _STEP_S
         while time.monotonic() < until and not self.stop.is_set():
             for task in self._queue(officer):
@@ -149,15 +171,21 @@ class Hall:
                 return found
 
     def _show(self, number: str, timeline: list[dict[str, Any]]) -> None:
-        for entry in timeline[self.shown.get(number, 0) :]:
-            details = ", ".join(f"{key}={value}" for key, value in entry["details"].items() if value)
-            self.say(f"{number}  {entry['at'][:19]}  {entry['service']:<9} {entry['fact']:<20} {details}")
-        self.shown[number] = len(timeline)
+        for entry in timeline:
+            # By what it says: what was said earlier elsewhere may come to its place in between.
+            key = (number, entry["at"], entry["service"], entry["fact"])
+            if key in self.shown:
+                continue
+            self.shown.add(key)
+            said = fact_words(entry["fact"])
+            # Each notice by each channel is on the case page; here it would hide everything else.
+            if entry["fact"] not in _NOT_SHOWN:
+                self.say(f"{number}  {said['zh']} {said['en']}")
 
 
 def play(hall: Hall, tokens: Mapping[DemoPerson, str]) -> list[dict[str, Any]]:
     """Play the four scenarios; the cases as their citizens see them at the end. Raises ScenarioFailed."""
-    officer = hall.officer("officer-1")
+    officer = hall.officer(OFFICER)
     numbers = {
         EVERYTHING_HELD: hall.apply(EVERYTHING_HELD, tokens[EVERYTHING_HELD], "web"),
         ONE_GAP: hall.apply(ONE_GAP, tokens[ONE_GAP], "app"),
@@ -180,6 +208,43 @@ def play(hall: Hall, tokens: Mapping[DemoPerson, str]) -> list[dict[str, Any]]:
     ended = [hall.wait(number, tokens[person], partial(_ended, person)) for person, number in numbers.items()]
     _check(dict(zip(numbers, ended, strict=True)), [item["material"] for item in asked])
     return ended
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """A case that waits for whoever looks at the demo: what is to be done, and who to log in as."""
+
+    number: str
+    what: str
+    who: str
+
+
+def leave_work(hall: Hall, tokens: Mapping[DemoPerson, str]) -> list[LeftOver]:
+    """Three more cases: one to verify, one to decide, one for its citizen to go on with.
+
+    Raises ScenarioFailed.
+    """
+    officer = hall.officer(OFFICER)
+    numbers = {
+        person: hall.apply(person, tokens[person], "web")
+        for person in (TO_BE_VERIFIED, TO_BE_DECIDED, TO_SUPPLY)
+    }
+    decided, supply = numbers[TO_BE_DECIDED], numbers[TO_SUPPLY]
+    hall.task_of(numbers[TO_BE_VERIFIED], officer)
+    hall.end_step(decided, officer, "passed")
+    while not hall.task_of(decided, officer)["decides"]:
+        hall.stop.wait(_POLL_S)
+    hall.wait(supply, tokens[TO_SUPPLY], lambda case: case["state"] == "correction_required")
+    desk = f"工作人员 log in as officer {OFFICER}: {hall.url}/dev/login, {hall.url}/desk"
+    return [
+        LeftOver(numbers[TO_BE_VERIFIED], "等待核查 waits to be verified", desk),
+        LeftOver(decided, "等待决定 waits to be decided", desk),
+        LeftOver(
+            supply,
+            "等待申请人补充材料 waits for its applicant",
+            f"申请人 log in as {TO_SUPPLY.name} {TO_SUPPLY.id_number}: {hall.url}/cases/{supply}",
+        ),
+    ]
 
 
 def _told(person: DemoPerson, case: Mapping[str, Any], template: str) -> bool:

@@ -56,6 +56,7 @@ def up(
 def demo(
     once: Annotated[bool, typer.Option("--once", help="end when every case has ended")] = False,
     json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="show what the processes log")] = False,
     broker: Broker = None,
     port: Port = None,
     data_dir: DataDir = None,
@@ -64,7 +65,12 @@ def demo(
     from deploy.demo import run_demo
 
     code: int = run_demo(
-        data_dir=data_dir_of(data_dir), once=once, as_json=json, broker=_broker(broker), web_port=port
+        data_dir=data_dir_of(data_dir),
+        once=once,
+        as_json=json,
+        verbose=verbose,
+        broker=_broker(broker),
+        web_port=port,
     )
     return code
 
