@@ -15,11 +15,15 @@ _OF_THEIR_OWN: MayAsk = {
         "application": ("approval",),
     },
     "materials": {
+        "certificate": ("intake",),
         "checklist": ("approval",),
         "keep_upload": ("intake",),
         "read_upload": ("approval",),
         "still_valid": ("approval",),
         "uploads_owned": ("intake",),
+    },
+    "notify": {
+        "messages": ("intake",),
     },
     "approval": {
         "reasons": ("intake",),

@@ -16,7 +16,7 @@ from shared.auth.principal import Principal
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
 from shared.catalogue.matter import Matter
-from shared.errors import FieldError
+from shared.errors import FieldError, Unavailable
 from shared.events.intake import ConsentBasis
 from shared.http.body import Body, Uuid
 from shared.http.context import WebContext
@@ -152,6 +152,32 @@ def read_case(context: WebContext, number: str, citizen: Principal, *, cursor: s
         role = access.role_of(unit, case, citizen)
         shown = Shown(view.case_view(unit, case, role, cursor), legal_day(unit.legal))
     return _with_reasons(context, shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What other services keep for a citizen about a case. The page goes without what is away."""
+
+    messages: list[dict[str, Any]] | None
+    """What they were told, the newest first."""
+    certificate: dict[str, Any] | None
+
+
+NOTHING_HELD = Held(None, None)
+
+
+def read_held(context: WebContext, number: str, citizen: Principal, *, decided: bool) -> Held:
+    """Notices with their text, and the certificate if the case may have one."""
+    asked = {"case": number, "person": str(citizen.person_ref)}
+    try:
+        messages = context.service.asker.ask("notify", "messages", asked)["messages"]
+    except Unavailable:
+        messages = None
+    try:
+        found = context.service.asker.ask("materials", "certificate", asked) if decided else {}
+    except Unavailable:
+        found = {}
+    return Held(messages, found.get("certificate"))
 
 
 def read_timeline(

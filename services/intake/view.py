@@ -6,6 +6,7 @@ from typing import Any
 
 from services.intake import queries
 from services.intake.models import Case, ConsentRequest, TimelineEntry
+from services.intake.rules.stages import Stage, Standing, stages_of
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
 from shared.paging import Page, moment, page_of, read_cursor, row_id
@@ -57,6 +58,7 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
             for material in case.materials
         ],
         "awaiting_check": _awaiting_check(case, matter),
+        "stages": [stage_line(stage, matter) for stage in stages_of(matter, case.facts, _standing(case))],
         "timeline": [timeline_line(entry) for entry in entries],
         "timeline_is_newest": cursor is None,
         "timeline_next": page.next,
@@ -79,6 +81,31 @@ def case_line(case: Case, matter: Matter) -> dict[str, Any]:
         "received_at": _iso(case.received_at),
         "decided_at": _iso(case.decided_at),
         "closed_at": _iso(case.closed_at),
+    }
+
+
+def _standing(case: Case) -> Standing:
+    return Standing(
+        state=case.state,
+        stage=case.stage,
+        outcome=case.outcome,
+        received_at=case.received_at,
+        accepted_at=case.accepted_at,
+        decided_at=case.decided_at,
+        closed_at=case.closed_at,
+    )
+
+
+def stage_line(stage: Stage, matter: Matter) -> dict[str, Any]:
+    """A stage, with the name of its step if it is one."""
+    named = matter.step(stage.step).names if stage.step else None
+    return {
+        "stage": stage.code,
+        "step": stage.step,
+        "name_zh": named.zh if named else None,
+        "name_en": named.en if named else None,
+        "progress": stage.progress.value,
+        "at": _iso(stage.at),
     }
 
 

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from services.intake import handling
 from services.intake.errors import CaseNotFound, NotAskedFor, NothingAsked, UploadTypeWrong
-from services.intake.handling import Shown
+from services.intake.handling import NOTHING_HELD, Held, Shown
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import Citizen, authenticator
 from shared.auth.principal import Principal
@@ -121,7 +121,8 @@ def _case_pages(context: WebContext) -> APIRouter:
     def read_case(request: Request, number: str, citizen: Citizen, cursor: Cursor = None) -> Response:
         """One's own case, with the newest part of its timeline or an earlier one."""
         shown = handling.read_case(context, number, citizen, cursor=cursor)
-        return _case_page(context, request, shown, can_supply=True)
+        held = handling.read_held(context, number, citizen, decided=shown.case["decided_at"] is not None)
+        return _case_page(context, request, shown, can_supply=True, held=held)
 
     async def may_supply(request: Request) -> None:
         citizen = authenticator(request).sender_of(request)
@@ -242,6 +243,7 @@ def _case_page(
     shown: Shown,
     *,
     can_supply: bool,
+    held: Held = NOTHING_HELD,
     problem: Problem | None = None,
     back: str | None = None,
 ) -> Response:
@@ -250,6 +252,8 @@ def _case_page(
         "case": case,
         "matter": context.service.matters.get(case["matter"], case["matter_version"]),
         "today": shown.today,
+        "messages": held.messages,
+        "certificate": held.certificate,
         "can_supply": can_supply,
         "supplied": case["awaiting_check"],
         "most_mb": context.service.settings.web.max_upload_bytes // 2**20,

@@ -41,6 +41,11 @@ def issued_for(session: Session, numbers: Collection[str]) -> set[str]:
     return set(session.scalars(_ISSUED, {"numbers": sorted(numbers)}))
 
 
+def certificate_of_case(session: Session, number: str) -> Certificate | None:
+    """The certificate that was issued for a case."""
+    return session.scalars(select(Certificate).where(Certificate.case_no == number)).one_or_none()
+
+
 _ISSUED = select(Certificate.case_no).where(Certificate.case_no.in_(bindparam("numbers", expanding=True)))
 
 

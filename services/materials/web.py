@@ -56,7 +56,23 @@ def answers(context: ServiceContext) -> dict[str, Question]:
             lost = commands.lost_certificates(unit, params["case"], params["reader"], params["purpose"])
             return {"lost": lost}
 
+    def certificate(params: Params) -> Params:
+        """The certificate that a case ended with, for its holder; null until it is there."""
+        with unit_of(context, "materials.certificate") as unit:
+            found = queries.certificate_of_case(unit.session, params["case"])
+            if found is None or str(found.holder) != params["person"]:
+                return {"certificate": None}
+            return {
+                "certificate": {
+                    "identifier": found.identifier,
+                    "state": found.state,
+                    "valid_from": found.valid_from.isoformat() if found.valid_from else None,
+                    "valid_until": found.valid_until.isoformat() if found.valid_until else None,
+                }
+            }
+
     return {
+        "certificate": certificate,
         "checklist": checklist,
         "uploads_owned": uploads_owned,
         "keep_upload": TakesFile(keep_upload),

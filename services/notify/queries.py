@@ -33,3 +33,14 @@ def inbox_of(
         messages = messages.where(tuple_(InboxMessage.sent_at, InboxMessage.id) < after)
     newest = messages.order_by(InboxMessage.sent_at.desc(), InboxMessage.id.desc())
     return list(session.scalars(newest.limit(limit + 1)))
+
+
+def messages_of(session: Session, person_ref: UUID, number: str, *, limit: int) -> list[InboxMessage]:
+    """What a person was told about a case, the newest first."""
+    found = (
+        select(InboxMessage)
+        .join(Delivery, Delivery.id == InboxMessage.id)
+        .where(Delivery.case_no == number, InboxMessage.recipient == person_ref)
+        .order_by(InboxMessage.sent_at.desc(), InboxMessage.id.desc())
+    )
+    return list(session.scalars(found.limit(limit)))

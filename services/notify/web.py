@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from services.notify import queries
 from services.notify.models import InboxMessage
-from shared.ask import QuestionHandler
+from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
@@ -16,10 +16,21 @@ from shared.http.doors import doors
 from shared.http.paging import Cursor, Limit
 from shared.paging import moment, page_of, read_cursor
 
+_OF_A_CASE = 50
+
 
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
-    """The other services need to ask notify nothing."""
-    return {}
+    """What the other services may ask notify."""
+
+    def messages(params: Params) -> Params:
+        """What a person was told about a case, in their in-app inbox, the newest first; at most 50."""
+        with unit_of(context, "notify.messages") as unit:
+            found = queries.messages_of(
+                unit.session, UUID(params["person"]), params["case"], limit=_OF_A_CASE
+            )
+            return {"messages": [_line(message) for message in found]}
+
+    return {"messages": messages}
 
 
 def router(context: WebContext) -> APIRouter:

@@ -1,11 +1,13 @@
 """What pages are given, in the shapes that the views of intake and approval make."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
+from services.intake import view
+from services.intake.rules.stages import Standing, stages_of
 from shared.auth.identity import DevPerson
 from shared.auth.principal import Principal, PrincipalKind
 from shared.catalogue.loader import BUILT_IN, load_matter
@@ -40,6 +42,37 @@ def matter() -> Matter:
 
 def entry(at: str, service: str, fact: str, **details: Any) -> dict[str, Any]:
     return {"at": at, "service": service, "fact": fact, "details": details}
+
+
+WAITS = Standing(
+    state="under_review",
+    stage="verify",
+    outcome=None,
+    received_at=datetime(2026, 11, 23, 1, 15, tzinfo=UTC),
+    accepted_at=datetime(2026, 11, 23, 1, 15, 2, tzinfo=UTC),
+    decided_at=None,
+    closed_at=None,
+)
+"""A case in its first step."""
+ENDED = replace(WAITS, decided_at=WAITS.received_at, closed_at=WAITS.received_at, stage=None)
+CERTIFICATE = {
+    "identifier": "1.2.156.3005.2.11330106MB0A000108001.11330106MB0A000108.20261124000001.001.X",
+    "state": "normal",
+    "valid_from": "2026-11-24",
+    "valid_until": None,
+}
+MESSAGES = [
+    {
+        "title": "Your certificate is issued",
+        "body": "The electronic certificate of this case is issued.",
+        "sent_at": "2026-11-24T02:00:03+00:00",
+    }
+]
+
+
+def stages(standing: Standing) -> list[dict[str, Any]]:
+    """The stages of a case that stands so."""
+    return [view.stage_line(stage, matter()) for stage in stages_of(matter(), {}, standing)]
 
 
 def case(**changes: Any) -> dict[str, Any]:
@@ -101,6 +134,7 @@ def case(**changes: Any) -> dict[str, Any]:
             ),
         ],
         "awaiting_check": False,
+        "stages": stages(WAITS),
         "timeline_is_newest": True,
         "timeline_next": None,
         "notified": [],
@@ -108,6 +142,20 @@ def case(**changes: Any) -> dict[str, Any]:
         "reasons": [],
     }
     return {**base, **changes}
+
+
+def issued_case() -> dict[str, Any]:
+    """An approved and closed case."""
+    decided = "2026-11-24T02:00:00+00:00"
+    return case(
+        state="approved",
+        outcome="approved",
+        decided_at=decided,
+        closed_at=decided,
+        stage=None,
+        department=None,
+        stages=stages(replace(ENDED, outcome="approved")),
+    )
 
 
 def asked_case() -> dict[str, Any]:
@@ -130,6 +178,7 @@ def asked_case() -> dict[str, Any]:
     )
     return case(
         state="correction_required",
+        stages=stages(replace(WAITS, accepted_at=None, stage=None, state="correction_required")),
         asked=asked,
         accepted_at=None,
         legal_due_at=None,
@@ -154,6 +203,9 @@ def denied_case() -> dict[str, Any]:
     decided = "2026-11-24T02:00:00+00:00"
     return case(
         state="denied",
+        stages=stages(
+            replace(WAITS, outcome="denied", decided_at=WAITS.received_at, closed_at=WAITS.received_at)
+        ),
         outcome="denied",
         decided_at=decided,
         closed_at=decided,
@@ -243,6 +295,8 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "can_supply": True,
         "supplied": False,
         "most_mb": 10,
+        "messages": None,
+        "certificate": None,
         "problem": None,
     }
     desk: dict[str, Any] = {
@@ -265,6 +319,11 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "case-asked-by-code": ("case.html", {**citizen, "case": asked_case(), "can_supply": False}, None),
         "case-asked-wrong": ("case.html", {**citizen, "case": asked_case(), "problem": WRONG_FILE}, CITIZEN),
         "case-supplied": ("case.html", {**citizen, "case": asked_case(), "supplied": True}, CITIZEN),
+        "case-issued": (
+            "case.html",
+            {**citizen, "case": issued_case(), "certificate": CERTIFICATE, "messages": MESSAGES},
+            CITIZEN,
+        ),
         "case-denied": ("case.html", {**citizen, "case": denied_case()}, CITIZEN),
         "case-late": ("case.html", {**citizen, "case": case(), "today": date(2026, 12, 3)}, CITIZEN),
         "case-new": (

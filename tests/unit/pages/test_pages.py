@@ -13,7 +13,8 @@ from starlette.requests import Request
 from services.approval.commands import StepResult, TaskState
 from services.approval.rules.limits import GREEN, RED, YELLOW
 from services.approval.rules.transitions import State
-from services.materials.rules.matching import TOLD, MatchOutcome
+from services.intake.rules.stages import Progress, stages_of
+from services.materials.rules.matching import TOLD, CertificateState, MatchOutcome
 from services.notify.channels import channel_names
 from services.notify.rules.delivery import DeliveryState
 from services.notify.rules.notices import IN_APP
@@ -23,7 +24,7 @@ from shared.events.fact import fact_classes, speakers
 from shared.http.locale import Locale
 from shared.http.problems import Problem, ProblemField
 from shared.http.rendering import STATIC, page_environment, problem_page, static_url, words
-from tests.unit.pages.samples import NUMBER, matter, pages
+from tests.unit.pages.samples import CERTIFICATE, MESSAGES, NUMBER, WAITS, matter, pages
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = [ROOT / "services" / service / "pages" for service in ("intake", "approval")]
@@ -213,10 +214,20 @@ def test_a_refusal_gives_reasons_and_remedies(environment: Environment) -> None:
 
 def test_every_fact_of_the_timeline_says_its_state_in_words(environment: Environment) -> None:
     text = render(environment, "case", "zh-CN")
-    done = text.count("已完成</strong>")
-    assert done == 5
-    assert text.count("进行中") == 1
-    assert "短信：已发送" in text
+    stages, _, everything = text.partition("<details")
+    assert stages.count("已完成</strong>") == 3
+    assert stages.count("进行中") == 1
+    assert stages.count('aria-current="step"') == 1
+    assert everything.count("已完成</strong>") == 5
+    assert "短信：已发送" in everything
+
+
+def test_a_case_that_ended_shows_its_certificate_and_what_was_told(environment: Environment) -> None:
+    for locale in ("zh-CN", "en"):
+        text = render(environment, "case-issued", locale)
+        assert str(CERTIFICATE["identifier"]) in text
+        assert MESSAGES[0]["body"] in text
+        assert 'aria-current="step"' not in text
 
 
 def test_a_decision_form_carries_version_and_key_only_for_its_holder(environment: Environment) -> None:
@@ -267,6 +278,9 @@ CODES = {
     "task_state": set(TaskState),
     "light": {GREEN, YELLOW, RED},
     "channel": {channel.code for channel in matter().channels},
+    "stage": {stage.code for stage in stages_of(matter(), {}, WAITS)} - {"step"},
+    "progress": set(Progress),
+    "certificate_state": set(CertificateState),
 }
 
 
@@ -277,7 +291,7 @@ def test_every_code_has_words_and_no_words_are_left_over(kind: str) -> None:
 
 
 def test_no_kind_of_words_is_left_over() -> None:
-    assert set(words()) == {*CODES, "ahead"}
+    assert set(words()) == set(CODES)
 
 
 def test_static_files_are_named_with_their_contents() -> None:
