@@ -33,7 +33,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: `received`, `materials`, `accepted`, `step`, which names its step, `certificate`, `closed`."""
+    """One stage: `received`, `materials`, `accepted`, `step` (named in it), `certificate` or `closed`."""
 
     code: str
     progress: Progress
