@@ -16,11 +16,13 @@ from shared.http import problem_pages
 from shared.http.body_limit import BodyLimitMiddleware
 from shared.http.doors import Door
 from shared.http.hosts import HostMiddleware
+from shared.http.internal import refuse_asker
 from shared.http.networks import ForwardedMiddleware
 from shared.http.problems import RenderHtml, answer_error
 from shared.http.security_headers import SecurityHeadersMiddleware
 from shared.http.trace import TraceMiddleware
 from shared.http.validation import error_of_validation
+from shared.peers import MayNotAsk
 from shared.settings import WebSettings
 
 
@@ -50,6 +52,7 @@ def _install(app: FastAPI, web: WebSettings, *, hosts: Collection[str] | None) -
     for kind in (AppError, HTTPException, SQLAlchemyError):
         app.add_exception_handler(kind, answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(MayNotAsk, refuse_asker)
     # Added last is outermost: the trace sees all, and no answer leaves without the security headers.
     app.add_middleware(_LastResort)
     app.add_middleware(BodyLimitMiddleware)

@@ -4,7 +4,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -87,34 +87,49 @@ class Others:
         self._url = url
         self._over = threading.Event()
         self.waited: list[float] = []
+        self.quiet: list[float] = []
+        """What they waited before, when nobody else was there: the machine may be busy with other things."""
 
     def were_enough(self) -> bool:
         """As many as a twentieth of them says something about."""
         return len(self.waited) >= 40
 
     def p95(self) -> float:
-        """Seconds that all but one of twenty waited at most."""
-        return sorted(self.waited)[int(len(self.waited) * 0.95)]
+        """Seconds that all but one of twenty waited longer than before, at most."""
+        return _p95(self.waited) - _p95(self.quiet)
 
     def run(self) -> None:
         """Ask until it is over."""
         with httpx.Client(trust_env=False, timeout=30) as client:
             while not self._over.is_set():
-                began = time.monotonic()
-                assert client.get(self._url).status_code == 200
-                self.waited.append(time.monotonic() - began)
+                self.waited.append(self._asked(client))
                 self._over.wait(0.005)
+
+    def settle(self) -> None:
+        """Ask while nobody else does."""
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            self._asked(client)
+            self.quiet = [self._asked(client) for _ in range(40)]
+
+    def _asked(self, client: httpx.Client) -> float:
+        began = time.monotonic()
+        assert client.get(self._url).status_code == 200
+        return time.monotonic() - began
 
     def stop(self) -> None:
         """It is over."""
         self._over.set()
 
 
+def _p95(waited: Sequence[float]) -> float:
+    return sorted(waited)[int(len(waited) * 0.95)]
+
+
 @contextmanager
 def others_at(url: str) -> Iterator[Others]:
     """Somebody else asks for this page again and again as long as the block lasts."""
     others = Others(url)
-    httpx.get(url, trust_env=False)
+    others.settle()
     thread = threading.Thread(target=others.run)
     thread.start()
     try:
