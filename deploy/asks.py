@@ -1,11 +1,12 @@
 """Who may ask whom what: the whole table. What does not stand here nobody may, in one process or between two.
 
 A question itself is a function in its owner's `web.py: answers`; what every subscriber asks its speakers
-stands in `shared.bus.comparison`. After a change here `onestop secrets init` tells the owner of its new
-asker.
+stands in `shared.bus.comparison`, what every web process asks intake in `shared.auth.revocations`. After a
+change here `onestop secrets init` tells the owner of its new asker.
 """
 
 from deploy.services import SERVICES
+from shared.auth import revocations
 from shared.bus.comparison import QUESTIONS
 from shared.peers import MayAsk
 
@@ -13,6 +14,7 @@ _OF_THEIR_OWN: MayAsk = {
     "intake": {
         "contact": ("notify",),
         "application": ("approval",),
+        "officer": ("approval",),
     },
     "materials": {
         "certificate": ("intake",),
@@ -31,9 +33,17 @@ _OF_THEIR_OWN: MayAsk = {
     },
 }
 
+SIGNER = "intake"
+"""The one service that logs people in, and tells the others whose log-ins have ended."""
+
 MAY_ASK: MayAsk = {
     owner: {
         **_OF_THEIR_OWN.get(owner, {}),
+        **(
+            {revocations.QUESTION: tuple(other for other in SERVICES if other != owner)}
+            if owner == SIGNER
+            else {}
+        ),
         # What was said, and to have it said again.
         **{question: tuple(other for other in SERVICES if other != owner) for question in QUESTIONS},
     }

@@ -77,6 +77,14 @@ class NothingRuns(NotFound):
     title_en = "Nothing runs here"
 
 
+class TokensStillGood(Conflict):
+    """Log-ins that a key signed have not all ended."""
+
+    code = "deploy.tokens-still-good"
+    title_zh = "旧密钥签发的登录尚未全部到期"
+    title_en = "Log-ins that the old key signed are still good"
+
+
 class PlaceUnusable(AppError):
     """A directory cannot hold what must go there."""
 

@@ -1,7 +1,8 @@
 """Makes the secret files of an installation: `onestop secrets init`, and `onestop up` at its first start.
 
     <service>/  db.password  broker.password  master.key  service.token     session.pub  askers.json
-    intake/     session.key
+    intake/     session.key                                             session.next.key and session.old.pub
+                                                                        while it is changed (session_keys)
     migrate/    db_admin.password  broker.password                          roles.json
     broker/                                                                 definitions.json
 
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from deploy.asks import askers_of
+from deploy.asks import SIGNER, askers_of
 from deploy.broker_definitions import definitions
 from deploy.password_hashes import (
     broker_hash,
@@ -27,7 +28,7 @@ from deploy.password_hashes import (
 )
 from deploy.places import make_private_file, replace_private
 from deploy.services import SERVICES
-from shared.auth.tokens import public_key_of
+from shared.auth.signatures import public_key_of
 from shared.bus.topology import user_name
 from shared.db.roles import app_role
 from shared.peers import peer_token, token_hash
@@ -35,7 +36,9 @@ from shared.privacy.secret_files import (
     ADMIN_PASSWORD,
     ASKERS,
     BROKER_PASSWORD,
+    COMING_SESSION_KEY,
     DB_PASSWORD,
+    LEAVING_SESSION_PUBLIC_KEY,
     MASTER_KEY,
     MIGRATE,
     SERVICE_TOKEN,
@@ -44,6 +47,7 @@ from shared.privacy.secret_files import (
     SecretUnusable,
     load_json,
     load_password,
+    load_public_keys,
     load_secret,
     read_private,
 )
@@ -54,9 +58,6 @@ ROLES = "roles.json"
 BROKER = "broker"
 DEFINITIONS = "definitions.json"
 """Users and permissions, as RabbitMQ reads them when it boots."""
-SIGNER = "intake"
-"""The one service that logs people in."""
-
 _KEY_BYTES = 32
 
 
@@ -71,7 +72,7 @@ def init_secrets(root: Path) -> list[Path]:
         (root / owner).mkdir(exist_ok=True, mode=0o700)
     made = [path for path, content in _secrets(root).items() if make_private_file(path, content)]
     follow: dict[Path, Callable[[Path, str | None], str]] = {
-        **{root / service / SESSION_PUBLIC_KEY: _session_public_key for service in SERVICES},
+        **{root / service / SESSION_PUBLIC_KEY: _session_public_keys for service in SERVICES},
         **{root / service / ASKERS: partial(_askers, owner=service) for service in SERVICES},
         root / MIGRATE / ROLES: _roles,
         root / BROKER / DEFINITIONS: _definitions,
@@ -93,8 +94,9 @@ def check_secrets(settings: Settings, services: Sequence[str], *, whole: bool) -
     for service in services:
         for name in (DB_PASSWORD, BROKER_PASSWORD):
             load_password(settings, service, name)
-        for name in (MASTER_KEY, SERVICE_TOKEN, SESSION_PUBLIC_KEY):
+        for name in (MASTER_KEY, SERVICE_TOKEN):
             load_secret(settings, service, name)
+        load_public_keys(settings, service)
         load_json(settings, service, ASKERS)
         if service == SIGNER:
             load_secret(settings, service, SESSION_KEY)
@@ -121,16 +123,23 @@ def _secrets(root: Path) -> dict[Path, Callable[[], str]]:
     for service in SERVICES:
         found[root / service / DB_PASSWORD] = _password
         found[root / service / BROKER_PASSWORD] = _password
-        found[root / service / MASTER_KEY] = _key
-        found[root / service / SERVICE_TOKEN] = _key
-    found[root / SIGNER / SESSION_KEY] = _key
+        found[root / service / MASTER_KEY] = new_key
+        found[root / service / SERVICE_TOKEN] = new_key
+    found[root / SIGNER / SESSION_KEY] = new_key
     found[root / MIGRATE / ADMIN_PASSWORD] = _password
     found[root / MIGRATE / BROKER_PASSWORD] = _password
     return found
 
 
-def _session_public_key(root: Path, before: str | None) -> str:
-    return public_key_of(bytes.fromhex(read_private(root / SIGNER / SESSION_KEY))).hex()
+def _session_public_keys(root: Path, before: str | None) -> str:
+    folder = root / SIGNER
+    keys = [
+        public_key_of(bytes.fromhex(read_private(folder / name))).hex()
+        for name in (SESSION_KEY, COMING_SESSION_KEY)
+        if (folder / name).exists()
+    ]
+    leaving = folder / LEAVING_SESSION_PUBLIC_KEY
+    return "\n".join([*keys, read_private(leaving)] if leaving.exists() else keys)
 
 
 def _askers(root: Path, before: str | None, *, owner: str) -> str:
@@ -165,7 +174,8 @@ def _definitions(root: Path, before: str | None) -> str:
     return json.dumps(definitions(hashes, SERVICES), indent=1)
 
 
-def _key() -> str:
+def new_key() -> str:
+    """32 random bytes, as they stand in a file."""
     return secrets.token_hex(_KEY_BYTES) + "\n"
 
 

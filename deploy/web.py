@@ -1,24 +1,27 @@
 """The web process: routers and pages of one service or of all, behind one edge."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Lifespan
 
-from deploy.asks import MAY_ASK
-from deploy.dev_people import dev_people
+from deploy.asks import MAY_ASK, SIGNER
 from deploy.pages import environment, render_problem, static_folder
-from deploy.secret_files import SIGNER
 from deploy.services import part
 from shared import faults
 from shared.ask import Asker, Question
 from shared.auth.deps import Authenticator
-from shared.auth.identity import DevIdentity
+from shared.auth.revocations import QUESTION, Fetch, Renewing, Revocations
+from shared.auth.signatures import PublicKeys, SigningKey
 from shared.auth.tokens import TokenReader, Tokens
 from shared.bus import comparison
+from shared.bus.context import ServiceContext
 from shared.context import build_context
 from shared.db.writable import check_writable
 from shared.http.context import WebContext
@@ -27,7 +30,7 @@ from shared.http.health import Check, Health
 from shared.http.health_routes import alive_router, health_router
 from shared.http.internal import internal_router
 from shared.peers import Peers
-from shared.privacy.secret_files import ASKERS, SESSION_KEY, SESSION_PUBLIC_KEY, load_json, load_secret
+from shared.privacy.secret_files import ASKERS, SESSION_KEY, load_json, load_public_keys, load_secret
 from shared.settings import Settings
 
 TITLE = "onestop"
@@ -44,9 +47,6 @@ class WebApps:
 def build(settings: Settings, services: Sequence[str]) -> WebApps:
     """The apps of one process. Nothing connects before the first request."""
     faults.plan_faults(settings.fault_plan)
-    app, internal = (
-        FastAPI(title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None) for _ in range(2)
-    )
     answers: dict[str, dict[str, Question]] = {}
     contexts = {
         service: build_context(
@@ -62,15 +62,20 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
         service: {**part(service, "web").answers(context), **comparison.answers(context)}
         for service, context in contexts.items()
     }
-    authenticator = Authenticator(_tokens(settings, services), cookie_secure=settings.web.cookie_secure)
+    keys = PublicKeys(load_public_keys(settings, services[0]))
+    revocations = Revocations(_whom_to_ask(contexts, answers), keys, _now)
+    app, internal = _app(renewed(revocations)), _app()
+    authenticator = Authenticator(
+        _tokens(settings, services, keys), revocations, cookie_secure=settings.web.cookie_secure
+    )
     install_internal_edge(internal, settings.web)
     install_edge(app, settings.web, authenticator, render_problem_html=render_problem)
     app.state.contexts = contexts
+    app.state.revocations = revocations
     app.state.development = settings.dev_identity
     pages = environment(development=settings.dev_identity)
-    identity = DevIdentity(settings, dev_people())
     for service, context in contexts.items():
-        app.include_router(part(service, "web").router(WebContext(context, pages, identity)))
+        app.include_router(part(service, "web").router(WebContext(context, pages)))
         peers = Peers(load_json(settings, service, ASKERS))
         internal.include_router(
             internal_router(
@@ -88,10 +93,43 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
     return WebApps(app, internal)
 
 
-def _tokens(settings: Settings, services: Sequence[str]) -> TokenReader:
+def renewed(revocations: Revocations) -> Lifespan[FastAPI]:
+    """While the app runs, what it knows of ended sessions is kept young."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        renewing = Renewing(revocations)
+        await run_in_threadpool(renewing.start)
+        try:
+            yield
+        finally:
+            renewing.stop()
+
+    return lifespan
+
+
+def _app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    return FastAPI(
+        title=TITLE, version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+
+
+def _whom_to_ask(
+    contexts: Mapping[str, ServiceContext], answers: Mapping[str, Mapping[str, Question]]
+) -> Fetch:
+    """Intake, in this process or by the first service's asker."""
+    if SIGNER in contexts:
+        here = answers[SIGNER][QUESTION]
+        assert callable(here)
+        return here
+    asker = next(iter(contexts.values())).asker
+    return partial(asker.ask, SIGNER, QUESTION)
+
+
+def _tokens(settings: Settings, services: Sequence[str], keys: PublicKeys) -> TokenReader:
     if SIGNER in services:
-        return Tokens(load_secret(settings, SIGNER, SESSION_KEY), _now)
-    return TokenReader(load_secret(settings, services[0], SESSION_PUBLIC_KEY), _now)
+        return Tokens(SigningKey(load_secret(settings, SIGNER, SESSION_KEY)), keys, _now)
+    return TokenReader(keys, _now)
 
 
 def _now() -> datetime:

@@ -132,10 +132,15 @@ class WorkerSettings(Section):
     )
 
 
+_OWNED_BY_OTHERS = {"channels": "bare_channel_settings", "identity": "bare_identity_settings"}
+"""What only a channel or a provider can read, and where those stand that came in the environment itself."""
+
+
 class _EnvironmentWithFiles(EnvSettingsSource):
     """The environment, with `<name>_FILE` read in place of `<name>` and misspelt names refused.
 
-    What stands under `channels` stays text: only the channel knows what it means.
+    What stands under `channels` and `identity` stays text: only the channel or the provider knows what it
+    means.
     """
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
@@ -150,25 +155,26 @@ class _EnvironmentWithFiles(EnvSettingsSource):
                     raise SettingsError("", f"{target.upper()} and {name.upper()} are both set: keep one")
                 plain[target] = _contents(name, path or "")
         _refuse_misspelt(plain, settings_cls.model_fields)
-        self._channels: dict[str, dict[str, str | None]] = {}
-        self._bare: set[str] = set()
-        for name in [name for name in plain if name.startswith(f"{prefix}channels__")]:
-            channel, _, setting = name.removeprefix(f"{prefix}channels__").partition("__")
-            self._channels.setdefault(channel, {})[setting] = plain.pop(name)
-            if name in ours:
-                self._bare.add(f"{channel}.{setting}")
-        self._channels_are_bare = f"{prefix}channels" in ours
+        self._owned: dict[str, dict[str, dict[str, str | None]]] = {}
+        self._bare: dict[str, set[str]] = {field: set() for field in _OWNED_BY_OTHERS}
+        for field in _OWNED_BY_OTHERS:
+            for name in [name for name in plain if name.startswith(f"{prefix}{field}__")]:
+                owner, _, setting = name.removeprefix(f"{prefix}{field}__").partition("__")
+                self._owned.setdefault(field, {}).setdefault(owner, {})[setting] = plain.pop(name)
+                if name in ours:
+                    self._bare[field].add(f"{owner}.{setting}")
+        self._all_bare = [field for field in _OWNED_BY_OTHERS if f"{prefix}{field}" in ours]
         self.env_vars = plain
 
     def __call__(self) -> dict[str, Any]:
         """All that is set."""
         found = super().__call__()
-        if self._channels_are_bare and isinstance(found.get("channels"), dict):
-            for channel, own in found["channels"].items():
-                self._bare |= {f"{channel}.{setting}" for setting in own}
-        if self._channels:
-            found["channels"] = self._channels
-        return found | ({"bare_channel_settings": frozenset(self._bare)} if self._bare else {})
+        for field in self._all_bare:
+            if isinstance(found.get(field), dict):
+                for owner, own in found[field].items():
+                    self._bare[field] |= {f"{owner}.{setting}" for setting in own}
+        bare = {_OWNED_BY_OTHERS[field]: frozenset(names) for field, names in self._bare.items() if names}
+        return found | self._owned | bare
 
 
 class Settings(BaseSettings):
@@ -223,6 +229,16 @@ class Settings(BaseSettings):
         examples=['{"sms":{"endpoint":"…"}}'],
     )
     bare_channel_settings: frozenset[str] = Field(
+        default=frozenset(),
+        exclude=True,
+        description="which of these stood in the environment itself; never set",
+    )
+    identity: dict[str, dict[str, SecretStr]] = Field(
+        default={},
+        description="settings of the identity providers of intake, by provider",
+        examples=['{"openid_connect":{"issuer":"…"}}'],
+    )
+    bare_identity_settings: frozenset[str] = Field(
         default=frozenset(),
         exclude=True,
         description="which of these stood in the environment itself; never set",
@@ -327,7 +343,7 @@ def read_sections(
         broken += [
             f"  {PREFIX}{under}__{name}__{key}".upper() + f": a secret; give it as ..._{key.upper()}_FILE"
             for key in texts
-            if f"{name}.{key}" in bare and _is_secret(classes[name].model_fields.get(key))
+            if f"{name}.{key}" in bare and _is_secret(_field_at(classes[name], key))
         ]
         values = {key: text.get_secret_value() for key, text in texts.items()}
         try:
@@ -337,6 +353,18 @@ def read_sections(
     if broken:
         raise SettingsError("", "\n".join((_HEAD, *broken)))
     return read
+
+
+def _field_at(model: type[BaseModel], path: str) -> FieldInfo | None:
+    """The field of a setting, `__` for what is nested."""
+    field: FieldInfo | None = None
+    for part in path.split("__"):
+        field = model.model_fields.get(part)
+        below = _section_of(field) if field else None
+        if below is None:
+            break
+        model = below
+    return field
 
 
 def _readable(error: ValidationError, root: type[BaseModel], *under: str) -> str:

@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from deploy.commands import cases, checks, documents, keys, local, matters, processes, restored, trouble
+from deploy.commands import (
+    accounts,
+    cases,
+    checks,
+    documents,
+    keys,
+    local,
+    matters,
+    processes,
+    restored,
+    trouble,
+)
 from deploy.output import explain, explain_usage
 
 app = typer.Typer(
@@ -18,6 +29,8 @@ for module in (local, processes, checks, documents, restored):
     module.register(app)
 app.add_typer(cases.app, name="case")
 app.add_typer(trouble.app, name="trouble")
+app.add_typer(accounts.app, name="account")
+app.add_typer(accounts.sessions, name="session")
 app.add_typer(matters.app, name="matter")
 app.add_typer(keys.app, name="keys")
 app.add_typer(checks.config, name="config")

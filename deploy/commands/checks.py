@@ -51,6 +51,8 @@ def check(service: Services = None, data_dir: DataDir = None, json: Json = False
     settings, services = load_settings(data_dir), choose_services(service)
     if "notify" in services:
         part("notify", "channels").channel_settings(settings)
+    if "intake" in services:
+        part("intake", "identity.provider").providers_on(settings)
     check_secrets(settings, services, whole=service is None)
     check_witness(settings)
     if json:
@@ -79,6 +81,35 @@ def init(
         emit_json({"made": made})
     else:
         emit_rows([{"made": path} for path in made], ["made"])
+    return 0
+
+
+_TURNED = {
+    "published": "a new key is made: start every process again with its new session.pub, then run this again",
+    "signs": "intake signs with the new key once it is started again; run this again twelve hours later",
+    "retired": "the old key is gone: start every process again with its new session.pub",
+}
+
+
+@secrets.command("turn-session-key")
+def turn(
+    directory: Annotated[
+        Path | None, typer.Argument(help="where; ONESTOP_SECRETS_DIR when absent", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> int:
+    """Change the key that signs log-ins, one of three steps a call; nobody is logged out."""
+    import os
+
+    from deploy.session_keys import turn_session_key
+
+    place = Path(directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets")
+    step = turn_session_key(place)
+    if json:
+        emit_json({"step": step})
+    else:
+        say(f"onestop: {_TURNED[step]}")
     return 0
 
 

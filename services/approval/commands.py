@@ -1,24 +1,30 @@
-"""Use cases of approval: open, require correction, accept, route, claim, release, decide, close."""
+"""Use cases of approval: open, require correction, accept, route, claim, release, assign, decide, close."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from uuid import UUID
 
 from services.approval import queries
 from services.approval.errors import (
+    AssignmentReasonMissing,
     CertificateLost,
+    ColleagueWrong,
     DecisionNotAllowed,
+    NotSupervisor,
+    OfficerNotLinked,
     OwnCase,
     ReasonMissing,
     TaskClaimedByOther,
     TaskFinished,
     TaskNotClaimed,
 )
-from services.approval.models import Case, Task
+from services.approval.models import Case, Task, TaskAct
 from services.approval.rules.calendar import DayRange, WorkCalendar
 from services.approval.rules.limits import days_counted, due_at
+from services.approval.rules.recusal import check_recusal
 from services.approval.rules.routing import next_step
 from services.approval.rules.transitions import Act, State, check_transition
 from shared import metrics
@@ -141,27 +147,98 @@ def close_after_issue(unit: Unit, event: Event, loaded: Files) -> None:
 def claim_task(unit: Unit, task: Task, case: Case, officer: Principal) -> None:
     """Take a task out of the queue. Claiming one's own task again changes nothing.
 
-    Raises TaskClaimedByOther, naming who and when, TaskFinished, and OwnCase for whoever has an interest of
-    their own in the case (回避, 公务员法 art. 76).
+    Raises TaskClaimedByOther, naming who and when, TaskFinished, and as `check_own` does.
     """
     _not_finished(task)
-    if str(officer.person_ref) in case.parties:
-        raise OwnCase
+    check_own(unit, case, officer.person_ref)
     if task.state == TaskState.CLAIMED:
         if task.officer != officer.subject:
             raise _claimed_by_other(task)
         return
-    task.state, task.officer, task.claimed_at = TaskState.CLAIMED, officer.subject, unit.legal
+    _give(unit, task, case, officer.subject)
     task.version += 1
-    unit.emit(case, TaskClaimed(step=task.step))
+
+
+def check_own(unit: Unit, case: Case, person: UUID | None) -> None:
+    """Raises OwnCase and OfficerNotLinked for whoever must keep out of a case; asked again at every act."""
+    matter = unit.context.matters.get(case.matter, case.matter_version)
+    check_recusal(person, case.parties, asked=matter.recusal)
 
 
 def release_task(unit: Unit, task: Task, case: Case, officer: Principal) -> None:
-    """Put a claimed task back into the queue. Raises as `check_holder` does."""
+    """Put a claimed task back into the queue: also for whoever must keep out of it. Raises as `check_holder`
+    does."""
     check_holder(task, officer)
-    task.state, task.officer, task.claimed_at = TaskState.OPEN, None, None
+    _put_back(unit, task, case)
     task.version += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    """An officer as intake knows them now."""
+
+    subject: str
+    departments: tuple[str, ...]
+    person_ref: UUID | None
+
+
+def assign_task(
+    unit: Unit, task: Task, case: Case, supervisor: Principal, to: Colleague | None, reason: str
+) -> None:
+    """A supervisor takes a task from whoever has it, and gives it to a colleague or back to the queue.
+
+    Who did it, from whom, to whom and why is kept. Raises NotSupervisor, TaskFinished, TaskNotClaimed,
+    AssignmentReasonMissing, Invalid for a reason that cannot be kept, ColleagueWrong, and as `check_own` does
+    of the supervisor.
+    """
+    if not supervisor.supervises_in(task.department):
+        raise NotSupervisor
+    _not_finished(task)
+    check_own(unit, case, supervisor.person_ref)
+    reason = _checked_reason(reason, missing=AssignmentReasonMissing)
+    if to is not None:
+        _check_colleague(unit, task, case, to)
+    elif task.state != TaskState.CLAIMED:
+        raise TaskNotClaimed
+    before = task.officer
+    if task.state == TaskState.CLAIMED:
+        _put_back(unit, task, case)
+    if to is not None:
+        _give(unit, task, case, to.subject)
+    task.version += 1
+    act_id = new_id()
+    unit.append(
+        TaskAct,
+        id=act_id,
+        task=task.id,
+        case_no=case.number,
+        supervisor=supervisor.subject,
+        taken_from=before,
+        given_to=to.subject if to else None,
+        sealed_reason=unit.context.vault.seal(reason, table="task_acts", row=act_id, column="sealed_reason"),
+        done_at=unit.legal,
+    )
+
+
+def _check_colleague(unit: Unit, task: Task, case: Case, to: Colleague) -> None:
+    wrong = FieldError("/to", "wrong", "该人员不能办理此任务。", "This officer cannot handle the task.")
+    if task.department not in to.departments:
+        raise ColleagueWrong(fields=[wrong])
+    try:
+        check_own(unit, case, to.person_ref)
+    except (OwnCase, OfficerNotLinked):
+        # Why is nobody's business but theirs.
+        raise ColleagueWrong(fields=[wrong]) from None
+
+
+def _put_back(unit: Unit, task: Task, case: Case) -> None:
+    task.state, task.officer, task.claimed_at = TaskState.OPEN, None, None
     unit.emit(case, TaskReleased(step=task.step))
+
+
+def _give(unit: Unit, task: Task, case: Case, officer: str) -> None:
+    task.state, task.officer, task.claimed_at = TaskState.CLAIMED, officer, unit.legal
+    unit.emit(case, TaskClaimed(step=task.step))
 
 
 def check_holder(task: Task, officer: Principal) -> None:
@@ -185,13 +262,14 @@ def decide_task(
     """End a step: pass it on, or decide the case. A refusal needs its reasons (行政许可法 art. 38).
 
     `lost` names the materials whose certificates are not valid any more today: nothing is approved on them.
-    Raises as `check_holder` does, and DecisionNotAllowed, ReasonMissing, Invalid for a reason that is
-    too long or shows something else than it says, CertificateLost.
+    Raises as `check_holder` and `check_own` do, and DecisionNotAllowed, ReasonMissing, Invalid for a reason
+    that is too long or shows something else than it says, CertificateLost.
     """
     check_holder(task, officer)
+    check_own(unit, case, officer.person_ref)
     if task.decides == (outcome is StepResult.PASSED):
         raise DecisionNotAllowed
-    reason = _checked_reason(reason, needed=outcome is StepResult.DENIED)
+    reason = _checked_reason(reason, missing=ReasonMissing if outcome is StepResult.DENIED else None)
     if outcome is StepResult.APPROVED and lost:
         raise CertificateLost(members={"materials": list(lost)})
     task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
@@ -214,13 +292,11 @@ def decide_task(
         _decide(unit, case, Decision(outcome))
 
 
-def _checked_reason(text: str, *, needed: bool) -> str:
+def _checked_reason(text: str, *, missing: type[Invalid] | None) -> str:
     reason = clean_text(text)
     if shows_nothing(reason):
-        if needed:
-            raise ReasonMissing(
-                fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")]
-            )
+        if missing is not None:
+            raise missing(fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")])
         return ""
     if len(reason) > LONGEST_REASON:
         raise Invalid(

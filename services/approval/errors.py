@@ -45,6 +45,30 @@ class OwnCase(Forbidden):
     title_en = "An officer may not handle an application that concerns themselves"
 
 
+class OfficerNotLinked(Forbidden):
+    code = "decision.officer-not-linked"
+    title_zh = "您的账号未关联本人身份，无法核实是否应当回避"
+    title_en = "Nobody knows which person your account is, so nobody can say whether the case is your own"
+
+
+class NotSupervisor(Forbidden):
+    code = "task.not-supervisor"
+    title_zh = "只有本部门的负责人可以调整任务"
+    title_en = "Only a supervisor of this department may take a task from somebody or give it to them"
+
+
+class AssignmentReasonMissing(Invalid):
+    code = "task.reason-missing"
+    title_zh = "调整任务必须说明理由"
+    title_en = "Taking a task from somebody, or giving it to them, needs its reasons"
+
+
+class ColleagueWrong(Invalid):
+    code = "task.colleague-wrong"
+    title_zh = "该工作人员不能办理此任务"
+    title_en = "This officer cannot handle the task"
+
+
 class CertificateLost(Conflict):
     code = "decision.certificate-lost"
     title_zh = "有证照在决定当日已失效，不能据此准予"

@@ -74,6 +74,24 @@ class Task(Base):
     __table_args__ = (Index("tasks_case_step", "case_no", "step", unique=True),)
 
 
+class TaskAct(Base):
+    """What a supervisor did with somebody's task: from whom, to whom (the queue, when nobody), and why."""
+
+    __tablename__ = "task_acts"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    task: Mapped[UUID] = mapped_column(Uuid)
+    case_no: Mapped[str] = mapped_column(String(50))
+    supervisor: Mapped[str] = mapped_column(String(100))
+    taken_from: Mapped[str | None] = mapped_column(String(100))
+    given_to: Mapped[str | None] = mapped_column(String(100))
+    sealed_reason: Mapped[bytes] = mapped_column(LargeBinary)
+    done_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    # Not append-only: a rotation of keys seals the reasons again.
+    __table_args__ = (Index("task_acts_case", "case_no"),)
+
+
 QUEUE_DUE = func.coalesce(Task.due_at, func.to_timestamp(literal_column("0")))
 """What the queue is ordered by: a task without a due date comes first, so that nobody overlooks it."""
 TASK_OPEN = Task.state != literal_column("'done'")

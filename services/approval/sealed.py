@@ -2,4 +2,7 @@
 
 from shared.privacy.sealed import SealedTable
 
-SEALED = (SealedTable("tasks", ("id",), ("sealed_reason",)),)
+SEALED = (
+    SealedTable("tasks", ("id",), ("sealed_reason",)),
+    SealedTable("task_acts", ("id",), ("sealed_reason",)),
+)

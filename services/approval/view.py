@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from services.approval import queries
-from services.approval.commands import StepResult
+from services.approval.commands import StepResult, check_own
 from services.approval.errors import TaskNotFound
-from services.approval.models import Task
+from services.approval.models import Case, Task
 from services.approval.rules.calendar import DayRange, WorkCalendar
 from services.approval.rules.limits import days_of_light, light
 from shared.auth.principal import Principal
@@ -21,10 +21,13 @@ PURPOSE = "deciding the case"
 
 
 def queue(unit: Unit, officer: Principal, *, cursor: str | None, limit: int, mine: bool) -> dict[str, Any]:
-    """One page of the officer's queues and the cursor of the next. Raises CursorInvalid."""
+    """One page of the queues that an officer works on or supervises, and the cursor of the next.
+
+    Raises CursorInvalid.
+    """
     rows = queries.queue(
         unit.session,
-        officer.departments,
+        {*officer.departments, *officer.supervises},
         after=read_cursor(cursor, moment, UUID) if cursor else None,
         limit=limit,
         mine=officer.subject if mine else None,
@@ -64,13 +67,10 @@ def task_line(task: Task) -> dict[str, Any]:
 def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[str, Any]:
     """A task with the application and its materials. The owners note who read what and why.
 
-    Raises TaskNotFound for other departments' tasks, and PeerUnavailable.
+    Raises as `file_of` does, and PeerUnavailable.
     """
     with unit_of(context.service, "task.read") as unit:
-        found = queries.task(unit.session, task_id)
-        if found is None or not officer.works_for(found[0].department):
-            raise TaskNotFound
-        task, case = found
+        task, case = file_of(unit, task_id, officer)
         calendar = _calendars(unit, [(task, case.region)])[case.region]
         line = {
             **task_line(task),
@@ -90,6 +90,19 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
     }
 
 
+def file_of(unit: Unit, task_id: UUID, officer: Principal) -> tuple[Task, Case]:
+    """A task and its case, for reading at the desk.
+
+    Raises TaskNotFound for other departments' tasks, OwnCase for whoever is spoken of in the case (they read
+    it as the citizen they are), and OfficerNotLinked.
+    """
+    found = queries.task(unit.session, task_id)
+    if found is None or not officer.sees(found[0].department):
+        raise TaskNotFound
+    check_own(unit, found[1], officer.person_ref)
+    return found
+
+
 def lost_certificates(
     context: WebContext, task_id: UUID, officer: Principal, outcome: StepResult
 ) -> list[str]:
@@ -97,10 +110,7 @@ def lost_certificates(
     if outcome is not StepResult.APPROVED:
         return []
     with unit_of(context.service, "task.look") as unit:
-        found = queries.task(unit.session, task_id)
-        if found is None or not officer.works_for(found[0].department):
-            raise TaskNotFound
-        number = found[1].number
+        number = file_of(unit, task_id, officer)[1].number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
     lost: list[str] = context.service.asker.ask("materials", "still_valid", reading)["lost"]
     return lost

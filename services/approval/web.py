@@ -30,6 +30,14 @@ class Decision(Body):
     reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)] = ""
 
 
+class Assignment(Body):
+    """Whose task it is to be: an officer of the department, or the queue's when `to` is null; and why, in at
+    most 2,000 characters."""
+
+    to: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)]
+
+
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask approval."""
 
@@ -81,6 +89,19 @@ def router(context: WebContext) -> APIRouter:
     def release(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
         """Put a task back."""
         return _tagged(response, handling.release(context, task_id, officer))
+
+    @api.post("/{task_id}/assignment")
+    def assign(
+        task_id: UUID,
+        body: Assignment,
+        officer: Officer,
+        response: Response,
+        if_match: Annotated[str | None, Header()] = None,
+    ) -> dict[str, Any]:
+        """A supervisor takes the task from whoever has it, for a colleague or for the queue. If-Match names
+        the version that they saw."""
+        line = handling.assign(context, task_id, officer, body.to, body.reason, if_match)
+        return _tagged(response, line)
 
     @api.post("/{task_id}/decision")
     def decide(

@@ -28,7 +28,8 @@ _SHOWN_ON_THE_PAGE = frozenset((409, 412, 422))
 
 def page_router(context: WebContext) -> APIRouter:
     """The pages of the officer's desk."""
-    router = doors("/desk", include_in_schema=False)
+    root = doors(include_in_schema=False)
+    router = doors("/desk")
 
     @router.get("")
     def queue(request: Request, officer: Officer, cursor: Cursor = None, mine: bool = False) -> Response:
@@ -45,6 +46,21 @@ def page_router(context: WebContext) -> APIRouter:
         """One task with its application and materials."""
         return _task_page(context, request, task_id, officer)
 
+    @router.get("/tasks/{task_id}/uploads/{upload_id}")
+    def open_upload(task_id: UUID, upload_id: UUID, officer: Officer) -> Response:
+        """A file of the case; the reading is noted by materials."""
+        found = handling.read_upload(context, task_id, upload_id, officer)
+        return attachment(found.file, name=found.name, plain_name=found.plain_name)
+
+    root.include_router(router)
+    root.include_router(_acts(context))
+    return root
+
+
+def _acts(context: WebContext) -> APIRouter:
+    """What officers do to a task."""
+    router = doors("/desk", include_in_schema=False)
+
     @router.post("/tasks/{task_id}/claim")
     def claim(task_id: UUID, officer: Officer) -> Response:
         """Take the task."""
@@ -56,6 +72,25 @@ def page_router(context: WebContext) -> APIRouter:
         """Put the task back."""
         handling.release(context, task_id, officer)
         return RedirectResponse("/desk", 303)
+
+    @router.post("/tasks/{task_id}/assignment")
+    def assign(
+        request: Request,
+        task_id: UUID,
+        officer: Officer,
+        if_match: Annotated[str, Form()],
+        to: Annotated[str, Form(max_length=100)] = "",
+        reason: Annotated[str, Form()] = "",
+    ) -> Response:
+        """Take the task from whoever has it, or the page again with what is wrong."""
+        try:
+            handling.assign(context, task_id, officer, to.strip() or None, reason, f'"{if_match}"')
+        except AppError as error:
+            if error.status not in _SHOWN_ON_THE_PAGE:
+                raise
+            refused = Refused(problem_of(request, error), "", reason, to, assigning=True)
+            return _task_page(context, request, task_id, officer, refused)
+        return RedirectResponse(f"/desk/tasks/{task_id}", 303)
 
     @router.post("/tasks/{task_id}/decision")
     def decide(
@@ -76,22 +111,18 @@ def page_router(context: WebContext) -> APIRouter:
             return _task_page(context, request, task_id, officer, refused)
         return RedirectResponse("/desk", 303)
 
-    @router.get("/tasks/{task_id}/uploads/{upload_id}")
-    def open_upload(task_id: UUID, upload_id: UUID, officer: Officer) -> Response:
-        """A file of the case; the reading is noted by materials."""
-        found = handling.read_upload(context, task_id, upload_id, officer)
-        return attachment(found.file, name=found.name, plain_name=found.plain_name)
-
     return router
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A decision that was not taken, as it was sent."""
+    """A decision or an assignment that was not taken, as it was sent."""
 
     problem: Problem
     outcome: str
     reason: str
+    to: str = ""
+    assigning: bool = False
 
 
 def _chosen(outcome: str) -> StepResult:
@@ -120,7 +151,10 @@ def _task_page(
         "officer": officer.subject,
         "problem": refused.problem if refused else None,
         "outcome": refused.outcome if refused else None,
-        "reason": refused.reason if refused else "",
+        "reason": refused.reason if refused and not refused.assigning else "",
+        "supervises": officer.supervises_in(task["department"]),
+        "works_here": officer.works_for(task["department"]),
+        "assignment": refused if refused and refused.assigning else None,
     }
     status = refused.problem.status if refused else 200
     back = f"/desk/tasks/{task_id}"

@@ -10,7 +10,7 @@ from services.intake.errors import CaseNotFound, TooManyLookups
 from services.intake.models import Case, ConsentRequest, LookupMiss, PersonRead
 from services.intake.rules.query_code import query_digest
 from services.intake.rules.submission import APPLICANT
-from shared.auth.principal import Principal
+from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import Unit
 from shared.errors import BadRequest
 from shared.paging import moment, page_of, plain, read_cursor
@@ -23,29 +23,36 @@ CONTACTS = {"phone": "sealed_phone", "email": "sealed_email"}
 """How people can be reached, and where it is kept."""
 
 
-def own_case(unit: Unit, number: str, citizen: Principal) -> Case:
-    """A case of this citizen, as applicant or agent. Raises CaseNotFound."""
-    found = queries.case(unit.session, number)
-    return _if_own(found, citizen)
+def own_case(unit: Unit, number: str, party: Principal) -> Case:
+    """A case of this person, as applicant or agent. Raises CaseNotFound.
+
+    An operator looks at the affairs of whom they serve: that is noted with both identities.
+    """
+    case = _if_own(queries.case(unit.session, number), party)
+    _note_operator(unit, number, "case", party)
+    return case
 
 
-def lock_own_case(unit: Unit, number: str, citizen: Principal) -> Case:
+def lock_own_case(unit: Unit, number: str, party: Principal) -> Case:
     """The same, locked for a command."""
-    return _if_own(queries.lock_cases(unit.session, {number}).get(number), citizen)
+    case = _if_own(queries.lock_cases(unit.session, {number}).get(number), party)
+    _note_operator(unit, number, "case", party)
+    return case
 
 
-def role_of(unit: Unit, case: Case, citizen: Principal) -> str:
+def role_of(unit: Unit, case: Case, party: Principal) -> str:
     """What somebody whose case it is is called in it."""
     policy = unit.context.matters.get(case.matter, case.matter_version).agent
-    return APPLICANT if policy is None or citizen.person_ref == case.applicant else policy.role
+    return APPLICANT if policy is None or party.party == case.applicant else policy.role
 
 
-def own_cases(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
-    """A page of a citizen's cases, the newest first, and the cursor of the next. Raises CursorInvalid."""
-    assert citizen.person_ref is not None
+def own_cases(unit: Unit, party: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of somebody's cases, the newest first, and the cursor of the next. Raises CursorInvalid."""
+    assert party.party is not None
     after = read_cursor(cursor, moment, plain) if cursor else None
-    found = queries.cases_of(unit.session, citizen.person_ref, after=after, limit=limit)
+    found = queries.cases_of(unit.session, party.party, after=after, limit=limit)
     page = page_of(found, limit, lambda case: (case.received_at, case.number))
+    _note_operator(unit, None, "cases", party)
     matters = unit.context.matters.get_all({(case.matter, case.matter_version) for case in page.lines})
     lines = [view.case_line(case, matters[case.matter, case.matter_version]) for case in page.lines]
     return {"cases": lines, "next": page.next}
@@ -120,7 +127,12 @@ def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict
     return {"form": form, "channel": case.channel, "received_at": case.received_at.isoformat()}
 
 
-def _note(unit: Unit, person: UUID, number: str, what: str, reader: str, purpose: str) -> None:
+def _note_operator(unit: Unit, number: str | None, what: str, party: Principal) -> None:
+    if party.kind is PrincipalKind.OPERATOR and party.acting_for is not None:
+        _note(unit, party.acting_for, number, what, party.subject, "acting for the person")
+
+
+def _note(unit: Unit, person: UUID, number: str | None, what: str, reader: str, purpose: str) -> None:
     unit.session.add(
         PersonRead(
             person_ref=person, case_no=number, what=what, reader=reader, purpose=purpose, read_at=unit.legal
@@ -128,7 +140,7 @@ def _note(unit: Unit, person: UUID, number: str, what: str, reader: str, purpose
     )
 
 
-def _if_own(case: Case | None, citizen: Principal) -> Case:
-    if case is None or citizen.person_ref not in (case.applicant, case.agent):
+def _if_own(case: Case | None, party: Principal) -> Case:
+    if case is None or party.party is None or party.party not in (case.applicant, case.agent):
         raise CaseNotFound
     return case

@@ -1,20 +1,21 @@
-"""Use cases of intake: know a person, take an application, take what was asked for, keep the view current."""
+"""Use cases of intake: take an application, take what was asked for, keep the view current. Who is who is
+`identity`'s."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
-
-from sqlalchemy.dialects.postgresql import insert
+from uuid import UUID
 
 from services.intake import queries
 from services.intake.errors import ConsentNotNeeded, NotAskedFor, NothingAsked, NotYourApplication
-from services.intake.models import CASE_SERIAL, Case, ConsentRequest, Contact, Person, TimelineEntry
+from services.intake.identity.persons import keep_contact, meet_named
+from services.intake.models import CASE_SERIAL, Case, ConsentRequest, TimelineEntry
 from services.intake.rules.case_number import SERIALS, compose_case_number
-from services.intake.rules.identity import normalise_id_number
+from services.intake.rules.filing import may_file
 from services.intake.rules.query_code import new_query_code, query_digest
 from services.intake.rules.submission import NamedPerson, check_submission, named_people
+from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
@@ -47,8 +48,8 @@ class Submission:
     channel: str
     client: str
     locale: str
-    submitter: UUID | None
-    """The citizen who is logged in; None when a trusted channel files for somebody."""
+    submitter: Principal
+    """Who sends it in: a citizen, an operator for whom they serve, or a client program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,80 +61,22 @@ class Receipt:
     received_at: str
 
 
-def register_person(unit: Unit, who: NamedPerson, locale: str = "zh-CN") -> UUID:
-    """The person_ref of somebody whose identity was verified; made at the first meeting.
-
-    The ID number has passed the check. It is sealed, and found by a keyed HMAC.
-    """
-    person_ref = _meet(unit, who.id_number, who.name)
-    _keep_contact(unit, person_ref, who, locale, replace=True)
-    return person_ref
-
-
-def _named_persons(unit: Unit, people: Mapping[str, NamedPerson], submission: Submission) -> dict[str, UUID]:
-    """The person_refs of those whom a form names, by role."""
-    # In one order for everybody: two forms that name the same new people crosswise would wait for each other.
-    in_order = sorted(people.items(), key=lambda item: item[1].id_number)
-    return {role: _named_person(unit, who, submission) for role, who in in_order}
-
-
-def _named_person(unit: Unit, who: NamedPerson, submission: Submission) -> UUID:
-    person_ref = _meet(unit, who.id_number, who.name)
+def _keep_contacts(
+    unit: Unit, people: Mapping[str, NamedPerson], refs: Mapping[str, UUID], submission: Submission
+) -> None:
     # A form can name anybody. Only for themselves may people change how we reach them, else whoever knows
     # an ID number could have somebody else's notices sent to their own phone.
-    own = submission.submitter in (None, person_ref)
-    _keep_contact(unit, person_ref, who, submission.locale, replace=own)
-    return person_ref
+    trusted = submission.submitter.kind is PrincipalKind.CLIENT
+    for role, who in sorted(people.items(), key=lambda item: item[1].id_number):
+        own = trusted or submission.submitter.party == refs[role]
+        keep_contact(unit, refs[role], who, submission.locale, replace=own)
 
 
-def _meet(unit: Unit, id_number: str, name: str) -> UUID:
-    number = normalise_id_number(id_number)
-    lookups = unit.context.vault.lookups(number, kind="id-number")
-    found = queries.person_by_lookup(unit.session, lookups)
-    if found is not None:
-        return found
-    # The same person may be met by two requests at once; the second waits and takes the first one's row.
-    # While keys are rotated the two may write different look-ups, which no index compares. Both know the key
-    # that seals, so they wait for one look-up at least; what others write the database refuses.
-    queries.lock_person(unit.session, lookups)
-    found = queries.person_by_lookup(unit.session, lookups)
-    return found if found is not None else _make_person(unit, lookups[-1], number, name)
-
-
-def _keep_contact(unit: Unit, person_ref: UUID, who: NamedPerson, locale: str, *, replace: bool) -> None:
-    """What was given replaces what was known of the same kind; what was not given stays."""
-    given = {"sealed_phone": who.phone, "sealed_email": who.email}
-    sealed = {
-        column: unit.context.vault.seal(text, table="contacts", row=person_ref, column=column)
-        for column, text in given.items()
-        if text
-    }
-    if not sealed:
-        return
-    new = {**sealed, "locale": locale, "updated_at": unit.wall}
-    made = insert(Contact).values(person_ref=person_ref, **new)
-    key = [Contact.person_ref]
-    unit.session.execute(
-        made.on_conflict_do_update(index_elements=key, set_=new)
-        if replace
-        else made.on_conflict_do_nothing(index_elements=key)
-    )
-
-
-def _make_person(unit: Unit, lookup: bytes, id_number: str, name: str) -> UUID:
-    vault, person_ref = unit.context.vault, uuid4()
-    unit.session.execute(
-        insert(Person).values(
-            person_ref=person_ref,
-            id_lookup=lookup,
-            sealed_name=vault.seal(name, table="persons", row=person_ref, column="sealed_name"),
-            sealed_id_number=vault.seal(
-                id_number, table="persons", row=person_ref, column="sealed_id_number"
-            ),
-            created_at=unit.wall,
-        )
-    )
-    return person_ref
+def _consenting(submitter: Principal) -> UUID | None:
+    """Whose own consent a submission can bring: a citizen's whose identity was verified. A one-time code
+    proves a phone, and an operator or a program is somebody else."""
+    own = submitter.kind is PrincipalKind.CITIZEN and submitter.assurance.covers(Assurance.VERIFIED)
+    return submitter.person_ref if own else None
 
 
 def submit_case(unit: Unit, submission: Submission) -> Receipt:
@@ -151,15 +94,16 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         raise Invalid(fields=fields)
     today = legal_day(unit.legal)
     check_submission(matter, form, today)
-    refs = _named_persons(unit, named_people(matter, form), submission)
+    people = named_people(matter, form)
+    refs = meet_named(unit, people)
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
-    if submission.submitter not in (None, refs["applicant"], agent):
+    if not may_file(submission.submitter, submission.channel, refs["applicant"], agent):
         raise NotYourApplication
+    _keep_contacts(unit, people, refs, submission)
     facts = matter.facts_of(form)
     agreed = matter.consented(form)
-    consents = {
-        role: ConsentBasis.OWN for role, ref in refs.items() if agreed and ref == submission.submitter
-    }
+    holder = _consenting(submission.submitter)
+    consents = {role: ConsentBasis.OWN for role, ref in refs.items() if agreed and ref == holder}
     [serial] = unit.serials(CASE_SERIAL.name, 1)
     number = compose_case_number(matter.region, today, serial % SERIALS)
     query_code = new_query_code()
@@ -171,6 +115,8 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         region=matter.region,
         applicant=refs["applicant"],
         agent=agent,
+        filed_by_kind=submission.submitter.kind,
+        filed_by=submission.submitter.subject,
         channel=submission.channel,
         client=submission.client,
         sealed_form=unit.context.vault.seal(

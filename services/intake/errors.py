@@ -55,3 +55,19 @@ class UploadTypeWrong(Invalid):
     code = "case.upload-type-wrong"
     title_zh = "附件的文件类型不符合该材料的要求"
     title_en = "An upload is not of a type that its material takes"
+
+
+class AccountWrong(Invalid):
+    """What an account is to be, its kind does not allow; the details say what."""
+
+    code = "account.invalid"
+    title_zh = "账号信息有误"
+    title_en = "This account cannot be so"
+
+
+class NoAccount(Forbidden):
+    """The identity provider knows them, and nobody has said here what they may do."""
+
+    code = "account.not-open"
+    title_zh = "该账号尚未开通或已停用"
+    title_en = "This account is not open here"

@@ -50,14 +50,14 @@ class Shown:
     today: date
 
 
-def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) -> StoredResponse:
+def submit(context: WebContext, filer: Principal, key: str, body: CaseForm) -> StoredResponse:
     """Take an application, once for each key. Raises as the command does, UploadNotYours, UploadTypeWrong."""
     matter = (
         context.service.matters.get(body.matter, body.version)
         if body.version
         else context.service.matters.latest(body.matter)
     )
-    _check_uploads(context, matter, citizen.person_ref, body.uploads)
+    _check_uploads(context, matter, filer.party, body.uploads)
     submission = Submission(
         matter=matter,
         form=body.form,
@@ -65,7 +65,7 @@ def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) ->
         channel=body.channel,
         client=body.client,
         locale=body.locale,
-        submitter=citizen.person_ref,
+        submitter=filer,
     )
     with unit_of(context.service, "case.submit") as unit:
 
@@ -78,23 +78,23 @@ def submit(context: WebContext, citizen: Principal, key: str, body: CaseForm) ->
             }
 
         said = body.model_dump_json().encode()
-        return answer_once(unit, citizen.subject, key, fingerprint("POST", "/api/v1/cases", said), make)
+        return answer_once(unit, filer.scope, key, fingerprint("POST", "/api/v1/cases", said), make)
 
 
 def supply(
-    context: WebContext, citizen: Principal, key: str, number: str, uploads: Mapping[str, UUID]
+    context: WebContext, party: Principal, key: str, number: str, uploads: Mapping[str, UUID]
 ) -> StoredResponse:
     """Take what a correction notice asked for, once for each key.
 
     Raises CaseNotFound for somebody else's case, as the command does, UploadNotYours, UploadTypeWrong.
     """
     with unit_of(context.service, "case.look") as unit:
-        case = access.own_case(unit, number, citizen)
+        case = access.own_case(unit, number, party)
         matter = context.service.matters.get(case.matter, case.matter_version)
-    _check_uploads(context, matter, citizen.person_ref, uploads)
+    _check_uploads(context, matter, party.party, uploads)
     said = "&".join(f"{code}={upload}" for code, upload in sorted(uploads.items()))
     with unit_of(context.service, "case.supply") as unit:
-        case = access.lock_own_case(unit, number, citizen)
+        case = access.lock_own_case(unit, number, party)
 
         def make() -> tuple[int, dict[str, Any]]:
             commands.supply_materials(unit, case, uploads)
@@ -102,24 +102,24 @@ def supply(
 
         return answer_once(
             unit,
-            citizen.subject,
+            party.scope,
             key,
             fingerprint("POST", f"/api/v1/cases/{number}/supplements", said.encode()),
             make,
         )
 
 
-def check_asked(context: WebContext, number: str, citizen: Principal) -> None:
+def check_asked(context: WebContext, number: str, party: Principal) -> None:
     """Whether this citizen may send files for the case. Raises CaseNotFound and NothingAsked."""
     with unit_of(context.service, "case.look") as unit:
-        if not access.own_case(unit, number, citizen).asked:
+        if not access.own_case(unit, number, party).asked:
             raise NothingAsked
 
 
-def my_cases(context: WebContext, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
+def my_cases(context: WebContext, party: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
     """A page of one's own cases, the newest first. Raises CursorInvalid."""
     with unit_of(context.service, "cases.mine") as unit:
-        return access.own_cases(unit, citizen, cursor=cursor, limit=limit)
+        return access.own_cases(unit, party, cursor=cursor, limit=limit)
 
 
 def open_consents(
@@ -142,14 +142,14 @@ def give_consent(context: WebContext, citizen: Principal, number: str) -> dict[s
         return {"number": number, "given_at": request.given_at.isoformat()}
 
 
-def read_case(context: WebContext, number: str, citizen: Principal, *, cursor: str | None = None) -> Shown:
+def read_case(context: WebContext, number: str, party: Principal, *, cursor: str | None = None) -> Shown:
     """One's own case; `cursor` is of its timeline.
 
     Raises CaseNotFound, CursorInvalid, and PeerUnavailable where the reasons of a refusal are away.
     """
     with unit_of(context.service, "case.read") as unit:
-        case = access.own_case(unit, number, citizen)
-        role = access.role_of(unit, case, citizen)
+        case = access.own_case(unit, number, party)
+        role = access.role_of(unit, case, party)
         shown = Shown(view.case_view(unit, case, role, cursor), legal_day(unit.legal))
     return _with_reasons(context, shown)
 
@@ -166,9 +166,9 @@ class Held:
 NOTHING_HELD = Held(None, None)
 
 
-def read_held(context: WebContext, number: str, citizen: Principal, *, decided: bool) -> Held:
+def read_held(context: WebContext, number: str, party: Principal, *, decided: bool) -> Held:
     """Notices with their text, and the certificate if the case may have one."""
-    asked = {"case": number, "person": str(citizen.person_ref)}
+    asked = {"case": number, "person": str(party.party)}
     try:
         messages = context.service.asker.ask("notify", "messages", asked)["messages"]
     except Unavailable:
@@ -181,13 +181,13 @@ def read_held(context: WebContext, number: str, citizen: Principal, *, decided: 
 
 
 def read_timeline(
-    context: WebContext, number: str, citizen: Principal, *, cursor: str | None, limit: int
+    context: WebContext, number: str, party: Principal, *, cursor: str | None, limit: int
 ) -> dict[str, Any]:
     """A page of what happened in one's own case, the newest first. Raises CaseNotFound, CursorInvalid."""
     with unit_of(context.service, "case.timeline") as unit:
-        case = access.own_case(unit, number, citizen)
+        case = access.own_case(unit, number, party)
         page = view.timeline_page(unit, case, cursor, limit)
-        entries = view.shown_to(access.role_of(unit, case, citizen), page.lines)
+        entries = view.shown_to(access.role_of(unit, case, party), page.lines)
     return {"timeline": [view.timeline_line(entry) for entry in entries], "next": page.next}
 
 
@@ -228,6 +228,8 @@ def _check_uploads(
     does not take."""
     if not uploads:
         return
+    if owner is None:
+        raise UploadNotYours
     asked = {"owner": str(owner), "uploads": [str(upload) for upload in uploads.values()]}
     owned = context.service.asker.ask("materials", "uploads_owned", asked)["uploads"]
     if {str(upload) for upload in uploads.values()} - set(owned):

@@ -40,6 +40,9 @@ class Person(Base):
     person_ref: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     id_lookup: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     sealed_name: Mapped[bytes] = mapped_column(LargeBinary)
+    name_source: Mapped[str] = mapped_column(String(40))
+    """Where the name comes from: an identity provider, or `form`."""
+    name_assurance: Mapped[str] = mapped_column(String(20))
     sealed_id_number: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
@@ -72,6 +75,72 @@ class PersonRead(Base):
     __table_args__ = (Index("person_reads_person", "person_ref"), {"info": APPEND_ONLY})
 
 
+class Account(Base):
+    """Somebody who comes by office and not in their own affairs, and what they may do.
+
+    `version` counts the changes: log-ins carry it, so that what is newer is told from what is older.
+    """
+
+    __tablename__ = "accounts"
+
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(100), primary_key=True)
+    person_ref: Mapped[UUID | None] = mapped_column(Uuid)
+    organisation: Mapped[str | None] = mapped_column(String(18))
+    departments: Mapped[list[str]] = mapped_column(JSONB)
+    supervises: Mapped[list[str]] = mapped_column(JSONB)
+    channels: Mapped[list[str]] = mapped_column(JSONB)
+    active: Mapped[bool] = mapped_column(Boolean)
+    version: Mapped[int] = mapped_column(Integer)
+    changed_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    changed_by: Mapped[str] = mapped_column(String(100))
+
+    __table_args__ = (Index("accounts_changed", "changed_at", "kind", "subject"),)
+
+
+class LogIn(Base):
+    """One session: who logged in, how we know them, until when, and how it ended before its time."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    subject: Mapped[str] = mapped_column(String(100))
+    person_ref: Mapped[UUID | None] = mapped_column(Uuid)
+    acting_for: Mapped[UUID | None] = mapped_column(Uuid)
+    provider: Mapped[str] = mapped_column(String(40))
+    assurance: Mapped[str] = mapped_column(String(20))
+    began_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    expires_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    ended_by: Mapped[str | None] = mapped_column(String(100))
+    ended_why: Mapped[str | None] = mapped_column(String(40))
+
+    __table_args__ = (
+        Index("sessions_subject", "kind", "subject", "expires_at"),
+        Index("sessions_ended", "ended_at", "id", postgresql_where=text("ended_at IS NOT NULL")),
+        Index("sessions_expires", "expires_at"),
+    )
+
+
+class ProviderSession(Base):
+    """What the identity provider calls the person and its own session, as keyed HMACs: by these it ends ours.
+    They are let go when the session is over."""
+
+    __tablename__ = "provider_sessions"
+
+    session: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    sub: Mapped[bytes] = mapped_column(LargeBinary)
+    sid: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (
+        Index("provider_sessions_sub", "sub"),
+        Index("provider_sessions_sid", "sid", postgresql_where=text("sid IS NOT NULL")),
+        Index("provider_sessions_expires", "expires_at"),
+    )
+
+
 class Case(CaseRow, Base):
     """An application as its citizen sees it. What others decide is kept as their events told it."""
 
@@ -82,6 +151,9 @@ class Case(CaseRow, Base):
     region: Mapped[str] = mapped_column(String(6))
     applicant: Mapped[UUID] = mapped_column(Uuid)
     agent: Mapped[UUID | None] = mapped_column(Uuid)
+    filed_by_kind: Mapped[str] = mapped_column(String(20))
+    filed_by: Mapped[str] = mapped_column(String(100))
+    """Who sent it in: a citizen, an operator for them, or a client program."""
     channel: Mapped[str] = mapped_column(String(40))
     client: Mapped[str] = mapped_column(String(100))
     sealed_form: Mapped[bytes] = mapped_column(LargeBinary)

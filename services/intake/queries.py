@@ -1,13 +1,23 @@
 """Reads of intake."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select, text, tuple_
 from sqlalchemy.orm import Session, load_only
 
-from services.intake.models import Case, ConsentRequest, Contact, LookupMiss, Person, TimelineEntry
+from services.intake.models import (
+    Account,
+    Case,
+    ConsentRequest,
+    Contact,
+    LogIn,
+    LookupMiss,
+    Person,
+    TimelineEntry,
+)
 from shared.db.locking import lock_rows
 from shared.db.merging import merged
 
@@ -31,6 +41,45 @@ _LOCK = text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[]
 def contact(session: Session, person_ref: UUID) -> Contact | None:
     """How to reach a person; whoever reads it notes why."""
     return session.get(Contact, person_ref)
+
+
+def account(session: Session, kind: str, subject: str, *, lock: bool = False) -> Account | None:
+    """Somebody who comes by office."""
+    return session.get(Account, (kind, subject), with_for_update=lock or None, populate_existing=lock)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLogIn:
+    """A session that ended before its time."""
+
+    id: UUID
+    ended_at: datetime
+    expires_at: datetime
+
+
+def ended_sessions(
+    session: Session, since: datetime, at: datetime, after: tuple[datetime, UUID] | None, limit: int
+) -> list[EndedLogIn]:
+    """Sessions that ended after a moment and whose tokens would still be good, a page and one, as they
+    ended."""
+    ended = select(LogIn.id, LogIn.ended_at, LogIn.expires_at).where(
+        LogIn.ended_at > since, LogIn.expires_at > at
+    )
+    if after is not None:
+        ended = ended.where(tuple_(LogIn.ended_at, LogIn.id) > after)
+    rows = session.execute(ended.order_by(LogIn.ended_at, LogIn.id).limit(limit + 1))
+    return [EndedLogIn(row.id, row.ended_at, row.expires_at) for row in rows]
+
+
+def changed_accounts(
+    session: Session, since: datetime, after: tuple[datetime, str, str] | None, limit: int
+) -> list[Account]:
+    """Accounts that changed after a moment, a page and one, as they changed."""
+    order = (Account.changed_at, Account.kind, Account.subject)
+    changed = select(Account).where(Account.changed_at > since)
+    if after is not None:
+        changed = changed.where(tuple_(*order) > after)
+    return list(session.scalars(changed.order_by(*order).limit(limit + 1)))
 
 
 def lock_cases(session: Session, numbers: Collection[str]) -> dict[str, Case]:

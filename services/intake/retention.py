@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from shared.retention import for_a_time, with_the_case, with_the_person
+from shared.retention import for_a_time, with_the_case, with_the_person, with_the_release
 
 RULES = (
     with_the_person("persons", "somebody is met again under the same reference"),
@@ -13,6 +13,19 @@ RULES = (
     with_the_case("cases", 2100, "the application and the citizen's view of it"),
     with_the_case("consent_requests", 20, "who was asked for consent, who gave it, by what it is proven"),
     with_the_case("timeline", 3600, "what happened, as the citizen saw it"),
+    with_the_release("accounts", "who comes by office and what they may do; the latest only"),
+    for_a_time(
+        "sessions",
+        timedelta(days=183),
+        since="expires_at",
+        why="who was logged in when, and how it ended; at least six months by 网络安全法 art. 21",
+    ),
+    for_a_time(
+        "provider_sessions",
+        timedelta(days=1),
+        since="expires_at",
+        why="by which an identity provider ends a session; after that nobody needs it",
+    ),
     for_a_time(
         "lookup_misses",
         timedelta(days=1),

@@ -11,6 +11,12 @@ SEALED = (
     ),
     SealedTable("contacts", ("person_ref",), ("sealed_phone", "sealed_email")),
     SealedTable("cases", ("number",), ("sealed_form",)),
-    # Nobody keeps who asked: these go a day later (`retention`), and the key that they stand under with them.
+    # Nobody keeps what a provider calls people, or who asked: these go a day later (`retention`), and the key
+    # that they stand under with them.
+    SealedTable(
+        "provider_sessions",
+        ("session",),
+        lookups=(Lookup("sub", "provider-sub"), Lookup("sid", "provider-sid")),
+    ),
     SealedTable("lookup_misses", ("id",), lookups=(Lookup("asker", "asker"),)),
 )

@@ -9,10 +9,10 @@ from starlette.responses import JSONResponse
 
 from services.intake import access, handling
 from services.intake.handling import CaseForm
-from services.intake.identity_web import identity_router
+from services.intake.identity.web import identity_answers, identity_router
 from services.intake.web_pages import page_router
 from shared.ask import Params, QuestionHandler
-from shared.auth.deps import Citizen
+from shared.auth.deps import Citizen, Filer, Party
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.http.body import Body, Uuid
@@ -50,7 +50,7 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
         with unit_of(context, "intake.application") as unit:
             return access.read_application(unit, params["case"], params["reader"], params["purpose"])
 
-    return {"contact": contact, "application": application}
+    return {"contact": contact, "application": application, **identity_answers(context)}
 
 
 def router(context: WebContext) -> APIRouter:
@@ -60,16 +60,16 @@ def router(context: WebContext) -> APIRouter:
 
     @api.post("/cases", status_code=201)
     def submit_case(
-        citizen: Citizen, body: CaseForm, idempotency_key: Annotated[str | None, Header()] = None
+        filer: Filer, body: CaseForm, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
         """Apply. The answer carries the case number before anything else has run."""
-        answer = handling.submit(context, citizen, require_key(idempotency_key), body)
+        answer = handling.submit(context, filer, require_key(idempotency_key), body)
         return JSONResponse(answer.body, answer.status)
 
     @api.get("/cases")
-    def my_cases(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    def my_cases(party: Party, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
         """One's own cases, the newest first; `next` is the cursor of the next page, null at the end."""
-        return handling.my_cases(context, citizen, cursor=cursor, limit=limit)
+        return handling.my_cases(context, party, cursor=cursor, limit=limit)
 
     @api.post("/cases/lookup")
     def look_up(request: Request, body: LookUp) -> dict[str, Any]:
@@ -77,26 +77,24 @@ def router(context: WebContext) -> APIRouter:
         return handling.look_up(context, request, body.number, body.query_code).case
 
     @api.get("/cases/{number}")
-    def read_case(number: str, citizen: Citizen) -> dict[str, Any]:
+    def read_case(number: str, party: Party) -> dict[str, Any]:
         """One's own case; other people's answer like cases that are not there.
 
         `timeline` holds the newest 100 entries, the oldest of these first.
         """
-        return handling.read_case(context, number, citizen).case
+        return handling.read_case(context, number, party).case
 
     @api.get("/cases/{number}/timeline")
-    def read_timeline(
-        number: str, citizen: Citizen, cursor: Cursor = None, limit: Limit = 50
-    ) -> dict[str, Any]:
+    def read_timeline(number: str, party: Party, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
         """What happened in one's own case, the newest first; `timeline_next` of the case is a cursor here."""
-        return handling.read_timeline(context, number, citizen, cursor=cursor, limit=limit)
+        return handling.read_timeline(context, number, party, cursor=cursor, limit=limit)
 
     @api.post("/cases/{number}/supplements", status_code=202)
     def supply_materials(
-        number: str, citizen: Citizen, body: Supply, idempotency_key: Annotated[str | None, Header()] = None
+        number: str, party: Party, body: Supply, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
         """Supply what a correction notice asked for."""
-        answer = handling.supply(context, citizen, require_key(idempotency_key), number, body.uploads)
+        answer = handling.supply(context, party, require_key(idempotency_key), number, body.uploads)
         return JSONResponse(answer.body, answer.status)
 
     @api.get("/consents")

@@ -15,8 +15,8 @@ from services.intake import handling
 from services.intake.errors import CaseNotFound, NotAskedFor, NothingAsked, UploadTypeWrong
 from services.intake.handling import NOTHING_HELD, Held, Shown
 from shared.auth.csrf import check_same_origin
-from shared.auth.deps import Citizen, authenticator
-from shared.auth.principal import Principal
+from shared.auth.deps import Citizen, Party, authenticator
+from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import AppError, FieldError, Invalid
 from shared.http.context import WebContext
@@ -88,14 +88,6 @@ def _open_pages(context: WebContext) -> APIRouter:
             return page(context.pages, request, "lookup.html", values, status=missed.status, back="/lookup")
         return _case_page(context, request, shown, can_supply=False, back="/lookup")
 
-    @router.post("/logout")
-    def log_out(request: Request) -> Response:
-        """Forget who sits here. Whoever has an old session may leave too, so no session is asked for."""
-        check_same_origin(request)
-        response = RedirectResponse("/", 303)
-        authenticator(request).log_out(response)
-        return response
-
     return router
 
 
@@ -104,10 +96,11 @@ def _case_pages(context: WebContext) -> APIRouter:
     router = doors()
 
     @router.get("/cases")
-    def my_cases(request: Request, citizen: Citizen, cursor: Cursor = None) -> Response:
+    def my_cases(request: Request, party: Party, cursor: Cursor = None) -> Response:
         """One's own cases."""
-        found = handling.my_cases(context, citizen, cursor=cursor, limit=_CASES)
-        waiting = handling.open_consents(context, citizen, cursor=None, limit=_CASES) if not cursor else {}
+        found = handling.my_cases(context, party, cursor=cursor, limit=_CASES)
+        own = party.kind is PrincipalKind.CITIZEN and not cursor
+        waiting = handling.open_consents(context, party, cursor=None, limit=_CASES) if own else {}
         values = {**found, "cursor": cursor, "consents": waiting.get("consents", [])}
         return page(context.pages, request, "my_cases.html", values)
 
@@ -118,10 +111,10 @@ def _case_pages(context: WebContext) -> APIRouter:
         return RedirectResponse("/cases", 303)
 
     @router.get("/cases/{number}")
-    def read_case(request: Request, number: str, citizen: Citizen, cursor: Cursor = None) -> Response:
+    def read_case(request: Request, number: str, party: Party, cursor: Cursor = None) -> Response:
         """One's own case, with the newest part of its timeline or an earlier one."""
-        shown = handling.read_case(context, number, citizen, cursor=cursor)
-        held = handling.read_held(context, number, citizen, decided=shown.case["decided_at"] is not None)
+        shown = handling.read_case(context, number, party, cursor=cursor)
+        held = handling.read_held(context, number, party, decided=shown.case["decided_at"] is not None)
         return _case_page(context, request, shown, can_supply=True, held=held)
 
     async def may_supply(request: Request) -> None:
@@ -131,12 +124,12 @@ def _case_pages(context: WebContext) -> APIRouter:
 
     @router.post("/cases/{number}/supply")
     @takes(context.service.settings.web.max_upload_bytes, files=_MOST_FILES, admission=may_supply)
-    async def supply(request: Request, number: str, citizen: Citizen) -> Response:
+    async def supply(request: Request, number: str, party: Party) -> Response:
         """Everything that was asked for, in one go."""
         form = await request.form()
         sent = _files_of(form)
         key = require_key(_text(form, FIELD))
-        return await in_turn(partial(_supply, context, request, citizen, number, (key, sent)))
+        return await in_turn(partial(_supply, context, request, party, number, (key, sent)))
 
     return router
 
@@ -169,18 +162,18 @@ def _text(form: FormData, name: str) -> str | None:
 def _supply(
     context: WebContext,
     request: Request,
-    citizen: Principal,
+    party: Principal,
     number: str,
     posted: tuple[str, dict[str, SentFile]],
 ) -> Response:
     key, sent = posted
-    shown = handling.read_case(context, number, citizen)
+    shown = handling.read_case(context, number, party)
     if not shown.case["asked"]:
         raise NothingAsked
-    uploads, wrong = _keep(context, citizen, [item["material"] for item in shown.case["asked"]], sent)
+    uploads, wrong = _keep(context, party, [item["material"] for item in shown.case["asked"]], sent)
     if not wrong:
         try:
-            handling.supply(context, citizen, key, number, uploads)
+            handling.supply(context, party, key, number, uploads)
         except (KeyReused, StillRunning):
             # The button was pressed twice: the page's key is one, the files were kept anew under other ids.
             return RedirectResponse(f"/cases/{number}", 303)
@@ -193,14 +186,14 @@ def _supply(
 
 
 def _keep(
-    context: WebContext, citizen: Principal, asked: list[str], sent: Mapping[str, SentFile]
+    context: WebContext, party: Principal, asked: list[str], sent: Mapping[str, SentFile]
 ) -> tuple[dict[str, UUID], list[FieldError]]:
     """Material code -> upload id, and what is wrong. Nothing is kept while a file is missing."""
     wrong = [FieldError(f"/uploads/{code}", *_MISSING) for code in asked if code not in sent]
     uploads: dict[str, UUID] = {}
     for code in asked if not wrong else ():
         file = sent[code]
-        brought = {"owner": str(citizen.person_ref), "name": file.name}
+        brought = {"owner": str(party.party), "name": file.name}
         try:
             kept = context.service.asker.hand_over("materials", "keep_upload", brought, file.content)
         except AppError as error:

@@ -10,7 +10,8 @@ from services.materials import commands, handling, queries
 from services.materials.errors import UploadNotFound
 from services.materials.models import Upload
 from shared.ask import FileAnswer, GivesFile, Params, Question, TakesFile
-from shared.auth.deps import Citizen
+from shared.auth.deps import Citizen, Party
+from shared.auth.principal import Principal
 from shared.bus.context import ServiceContext
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
@@ -91,13 +92,13 @@ def router(context: WebContext) -> APIRouter:
     @api.post("/uploads", status_code=201)
     @takes(context.service.settings.web.max_upload_bytes, files=1, admission=has_key)
     async def upload(
-        citizen: Citizen,
+        party: Party,
         file: UploadFile,
         idempotency_key: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Give a file (PDF, JPEG, PNG); its id is what a submission or a supply names."""
         key = require_key(idempotency_key)
-        owner = owner_of(citizen)
+        owner = owner_of(party)
         content = sealed_file_of(file)
         name = file.filename or ""
 
@@ -107,7 +108,7 @@ def router(context: WebContext) -> APIRouter:
             with unit_of(context.service, "upload") as unit:
                 return answer_once(
                     unit,
-                    citizen.subject,
+                    party.scope,
                     key,
                     said,
                     lambda: (201, _receipt(commands.keep_upload(unit, owner, name, content), content)),
@@ -129,10 +130,10 @@ def router(context: WebContext) -> APIRouter:
     return api
 
 
-def owner_of(citizen: Any) -> UUID:
-    """The person behind a citizen's log-in."""
-    assert isinstance(citizen.person_ref, UUID)
-    return citizen.person_ref
+def owner_of(party: Principal) -> UUID:
+    """The person whose files these are."""
+    assert party.party is not None
+    return party.party
 
 
 def _receipt(upload: Upload, content: SealedFile) -> dict[str, Any]:

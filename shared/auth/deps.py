@@ -4,30 +4,55 @@
 """
 
 from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
 from shared.auth.csrf import SAFE_METHODS, check_csrf, check_same_origin, csrf_token_for
 from shared.auth.principal import ANONYMOUS, Principal, PrincipalKind
+from shared.auth.revocations import Revocations
 from shared.auth.tokens import TokenInvalid, TokenReader, Tokens
-from shared.errors import Forbidden, Unauthenticated
+from shared.errors import Forbidden, Unauthenticated, Unavailable
 
 COOKIE = "onestop_session"
 
 
+class NobodyServed(Forbidden):
+    """An operator files and looks for somebody, and nobody has been said."""
+
+    code = "auth.nobody-served"
+    title_zh = "请先登记所服务的办事人"
+    title_en = "Say first whom you act for"
+
+
 class Authenticator:
     """Everything needed to know who sent a request. Only with Tokens, not with a TokenReader, it logs people
-    in."""
+    in.
 
-    def __init__(self, tokens: TokenReader, *, cookie_secure: bool = True) -> None:
+    `revocations` gives the principal of a good token the rights of this moment, or refuses it.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenReader,
+        revocations: Revocations,
+        *,
+        cookie_secure: bool = True,
+    ) -> None:
         self.tokens = tokens
+        self._revocations = revocations
         self._cookie_secure = cookie_secure
+
+    def verify(self, token: str) -> Principal:
+        """Who the token speaks for now. Raises TokenInvalid, TokenExpired, SessionEnded, RevocationsOld."""
+        return self._revocations.current(self.tokens.verify(token))
 
     async def principal_of(self, request: Request) -> Principal:
         """Who asks; ANONYMOUS without any token.
 
-        Raises TokenInvalid, TokenExpired, or CsrfFailed for a changing request that came with a cookie only.
+        Raises as `verify` does, and CsrfFailed for a changing request that came with a cookie only.
         """
         principal = self.sender_of(request)
         session = request.cookies.get(COOKIE)
@@ -39,20 +64,29 @@ class Authenticator:
         """Who asks by what stands before the body, so that nobody's body need be read for it; the field that
         proves the page of a form is in the body.
 
-        Raises TokenInvalid, TokenExpired, and CsrfFailed where the browser says that another site sent this.
+        Raises as `verify` does, and CsrfFailed where the browser says that another site sent this.
         """
-        header = request.headers.get("authorization")
-        if header is not None:
-            scheme, _, token = header.partition(" ")
-            if scheme.lower() != "bearer" or not token:
-                raise TokenInvalid
-            return self.tokens.verify(token)
+        token = _bearer(request)
+        if token is not None:
+            return self.verify(token)
         session = request.cookies.get(COOKIE)
         if not session:
             return ANONYMOUS
         if request.method not in SAFE_METHODS:
             check_same_origin(request)
-        return self.tokens.verify(session)
+        return self.verify(session)
+
+    def leaving(self, request: Request) -> Principal | None:
+        """Whose session a request brought, to end it; None without a good token, or when its time is over."""
+        try:
+            token = _bearer(request) or request.cookies.get(COOKIE)
+            return self.tokens.verify(token) if token else None
+        except Unauthenticated:
+            return None
+
+    def end(self, session: UUID, expires_at: datetime) -> None:
+        """A session ended, and this process knows at once."""
+        self._revocations.end(session, expires_at)
 
     def issue(self, principal: Principal, ttl_s: int) -> str:
         """A session token for `ttl_s` seconds. Raises RuntimeError where there is no key to sign with."""
@@ -94,8 +128,8 @@ def visitor_of(request: Request) -> Principal | None:
     if not session:
         return None
     try:
-        return authenticator(request).tokens.verify(session)
-    except Unauthenticated:
+        return authenticator(request).verify(session)
+    except (Unauthenticated, Unavailable):
         return None
 
 
@@ -109,15 +143,25 @@ Asking = Annotated[Principal, Depends(current_principal)]
 
 async def require_citizen(principal: Asking) -> Principal:
     """A citizen who has logged in."""
-    return _only(PrincipalKind.CITIZEN, principal)
+    return _one_of(principal, PrincipalKind.CITIZEN)
+
+
+async def require_filer(principal: Asking) -> Principal:
+    """Whoever may apply: a citizen, an operator for whom they serve, a program through its own channels."""
+    return _one_of(principal, PrincipalKind.CITIZEN, PrincipalKind.OPERATOR, PrincipalKind.CLIENT)
+
+
+async def require_party(principal: Asking) -> Principal:
+    """A citizen in their own affairs, or an operator in the affairs of whom they serve: `party` is set."""
+    return _one_of(principal, PrincipalKind.CITIZEN, PrincipalKind.OPERATOR)
 
 
 async def require_officer(principal: Asking) -> Principal:
     """An officer who has logged in."""
-    return _only(PrincipalKind.OFFICER, principal)
+    return _one_of(principal, PrincipalKind.OFFICER)
 
 
-_CONDITIONS = (require_citizen, require_officer)
+_CONDITIONS = (require_citizen, require_filer, require_party, require_officer)
 """Every dependency that says who may ask. They need nothing of the body."""
 
 
@@ -133,12 +177,27 @@ def admission(dependencies: Collection[Callable[..., Any]]) -> Callable[[Request
 
 
 Citizen = Annotated[Principal, Depends(require_citizen)]
+Filer = Annotated[Principal, Depends(require_filer)]
+Party = Annotated[Principal, Depends(require_party)]
 Officer = Annotated[Principal, Depends(require_officer)]
 
 
-def _only(kind: PrincipalKind, principal: Principal) -> Principal:
+def _one_of(principal: Principal, *kinds: PrincipalKind) -> Principal:
     if principal.kind is PrincipalKind.ANONYMOUS:
         raise Unauthenticated
-    if principal.kind is not kind:
+    if principal.kind not in kinds:
         raise Forbidden
+    if principal.kind is PrincipalKind.OPERATOR and principal.acting_for is None:
+        raise NobodyServed
     return principal
+
+
+def _bearer(request: Request) -> str | None:
+    """The token of the Authorization header; None without one. Raises TokenInvalid for any other header."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise TokenInvalid
+    return token

@@ -264,6 +264,8 @@ class Matter(Part):
     materials: tuple[Material, ...] = ()
     fee: Fee
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    recusal: StrictBool = True
+    """回避: officers of whom nobody knows which person they are handle none of its cases."""
     automatic_decision: AutomaticDecision | None = None
     result: ResultCertificate | None = None
     notices: tuple[Notice, ...] = ()

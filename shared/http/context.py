@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from jinja2 import Environment
 
-from shared.auth.identity import DevIdentity
 from shared.bus.context import ServiceContext
 
 
@@ -14,4 +13,3 @@ class WebContext:
 
     service: ServiceContext
     pages: Environment
-    identity: DevIdentity

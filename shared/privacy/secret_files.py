@@ -18,6 +18,9 @@ SERVICE_TOKEN = "service.token"
 SESSION_KEY = "session.key"
 """Signs session tokens: intake's alone."""
 SESSION_PUBLIC_KEY = "session.pub"
+"""One a line: several while the key is changed."""
+COMING_SESSION_KEY = "session.next.key"
+LEAVING_SESSION_PUBLIC_KEY = "session.old.pub"
 ASKERS = "askers.json"
 """Asker -> hash of what it shows when it asks this service."""
 DB_PASSWORD = "db.password"
@@ -67,6 +70,21 @@ def load_master_keys(settings: Settings, service: str) -> list[bytes]:
                 raise
     # Read last: when the coming one has just taken its place, this is it.
     return [load_secret(settings, service, MASTER_KEY), *found]
+
+
+def load_public_keys(settings: Settings, owner: str) -> list[bytes]:
+    """The keys that check what intake signs, one a line: two while a new one takes the place of an old one.
+
+    Raises SecretUnusable.
+    """
+    path = settings.secrets_dir / owner / SESSION_PUBLIC_KEY
+    try:
+        keys = [bytes.fromhex(line) for line in read_private(path).split()]
+    except ValueError:
+        keys = []
+    if not keys or any(len(key) != _KEY_BYTES for key in keys):
+        raise _unusable(path, "内容有误", "it does not hold public keys in hex", f"remove it: {_REMEDY}")
+    return keys
 
 
 def load_password(settings: Settings, owner: str, name: str) -> str:

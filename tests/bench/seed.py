@@ -6,7 +6,8 @@ from sqlalchemy import text
 
 from deploy.demo_seed import ISSUERS, publish_built_in
 from deploy.migrate import migrate
-from services.intake.commands import Submission, register_person, submit_case
+from services.intake.commands import Submission, submit_case
+from services.intake.identity.persons import register_person
 from services.intake.rules.submission import NamedPerson
 from services.materials.models import Certificate
 from shared.bus.unit import Unit, unit_of
@@ -14,6 +15,7 @@ from shared.catalogue.matter import Matter
 from shared.context import build_context
 from shared.events.ids import new_id
 from tests.bench.servers import TEMPLATE, Place, Servers, tell
+from tests.support.principals import VERIFIED, citizen
 
 MATTER = "residence_permit.apply"
 _CHUNK = 200
@@ -37,7 +39,9 @@ def fill_template(servers: Servers, cases: int) -> None:
     for start in range(0, cases, _CHUNK):
         numbers = range(start, min(start + _CHUNK, cases))
         with unit_of(intake, "bench.people") as unit:
-            refs = [register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE)) for n in numbers]
+            refs = [
+                register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE), VERIFIED) for n in numbers
+            ]
         with unit_of(materials, "bench.certificates") as unit:
             unit.session.add_all(
                 Certificate(
@@ -74,7 +78,7 @@ def submit(unit: Unit, matter: Matter, n: int) -> str:
         "ground": "employment",
         "fetch_consent": True,
     }
-    person = register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE))
+    person = register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE), VERIFIED)
     return submit_case(
         unit,
         Submission(
@@ -84,7 +88,7 @@ def submit(unit: Unit, matter: Matter, n: int) -> str:
             channel="web",
             client="bench",
             locale="zh-CN",
-            submitter=person,
+            submitter=citizen(person),
         ),
     ).number
 

@@ -7,13 +7,13 @@ from typing import Literal
 from playwright.sync_api import Page
 
 from services.approval.commands import StepResult
-from tests.browser.system import Case, System
+from tests.browser.system import DEPARTMENTS, Case, System
 from tests.browser.visitor import Visitor
 
 LITTLE = ("id_card",)
 """With this alone three things are missing, one of them in one of several forms."""
 
-Role = Literal["nobody", "citizen", "gaps", "newcomer", "officer"]
+Role = Literal["nobody", "citizen", "gaps", "newcomer", "officer", "supervisor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ def set_up(system: System) -> Prepared:
         "gaps": system.session(gaps),
         "newcomer": system.session(system.citizen()),
         "officer": system.officer_session("officer-1"),
+        "supervisor": system.officer_session("officer-9", *DEPARTMENTS),
     }
     return Prepared(sessions, cases, tasks)
 
@@ -167,6 +168,13 @@ def claim_too_late(one: Visitor, prepared: Prepared) -> None:
     send(one.page, "/claim")
 
 
+def assign_to_nobody(one: Visitor, prepared: Prepared) -> None:
+    at_task("foreign")(one, prepared)
+    one.page.locator("#to").fill("nobody")
+    one.page.locator("#assign-reason").fill("已调离")
+    send(one.page, "/assignment")
+
+
 PLACES: Mapping[str, Place] = {
     "home": Place("nobody", at("/")),
     "home-citizen": Place("citizen", at("/"), twin=True),
@@ -200,6 +208,8 @@ PLACES: Mapping[str, Place] = {
     "task-no-outcome": Place("officer", decide_nothing, twin=True),
     "task-foreign": Place("officer", at_task("foreign"), twin=True),
     "task-claimed": Place("officer", claim_too_late),
+    "task-supervised": Place("supervisor", at_task("foreign")),
+    "task-not-assigned": Place("supervisor", assign_to_nobody, twin=True),
     "task-done": Place("officer", at_task("approved"), twin=True),
     "unknown": Place("nobody", at("/nowhere"), twin=True),
     "problems": Place("nobody", at("/problems")),

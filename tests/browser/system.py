@@ -72,10 +72,11 @@ class System:
         body = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
         return str(self._posted("/dev/tokens/citizen", body, {})["token"])
 
-    def officer_session(self, subject: str) -> str:
+    def officer_session(self, subject: str, *supervises: str) -> str:
         """What the cookie of this officer holds after the development log-in."""
         name = f"{subject.removeprefix('officer-')}号工作人员"
-        body = {"subject": subject, "name": name, "departments": list(DEPARTMENTS)}
+        departments = list(DEPARTMENTS)
+        body = {"subject": subject, "name": name, "departments": departments, "supervises": supervises}
         return str(self._posted("/dev/tokens/officer", body, {})["token"])
 
     def claim(self, subject: str, task: str) -> None:

@@ -20,6 +20,11 @@ BROKEN = [
     ("shared/db/engine.py", "import shared.bus.tables\n"),
     ("shared/bus/unit.py", "def late() -> None:\n    import shared.http.etag\n"),
     ("shared/bus/gate.py", "def late() -> None:\n    import shared.bus.unit\n"),
+    ("services/intake/identity/helpers.py", ""),
+    ("services/intake/identity/sessions.py", "import services.intake.identity.accounts\n"),
+    ("services/intake/identity/persons.py", "import services.intake.identity.sessions\n"),
+    ("services/intake/identity/provider.py", "import services.intake.identity.development\n"),
+    ("services/intake/identity/sessions.py", "import services.intake.commands\n"),
     ("deploy/places.py", "def late() -> None:\n    import deploy.installation\n"),
 ]
 

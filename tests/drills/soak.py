@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
-from services.intake.commands import register_person
+from services.intake.identity.persons import register_person
 from services.intake.rules.submission import NamedPerson
 from services.materials.commands import NewCertificate, record_certificate
 from shared.bus.unit import unit_of
@@ -17,6 +17,7 @@ from tests.drills.driver import Applicant, Drivers, Ledger, applicants
 from tests.drills.faults import faults
 from tests.drills.installation import Delivery, Installation, installation
 from tests.drills.oracle import Books, Verdict, judge, waiting_messages
+from tests.support.principals import VERIFIED
 
 PEOPLE = 200
 _CERTIFICATES = ("id_card", "id_photo", "social_insurance_record", "lease_record")
@@ -96,7 +97,7 @@ def _seed(h: Installation, people: list[Applicant]) -> None:
     intake = build_context(h.settings, "intake")
     materials = build_context(h.settings, "materials")
     with unit_of(intake, "drill.people") as unit:
-        refs = [register_person(unit, NamedPerson(p.name, p.id_number, p.phone)) for p in people]
+        refs = [register_person(unit, NamedPerson(p.name, p.id_number, p.phone), VERIFIED) for p in people]
     with unit_of(materials, "drill.certificates") as unit:
         for ref in refs:
             for type_code in _CERTIFICATES:

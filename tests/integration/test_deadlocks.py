@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from services.intake import commands
 from services.intake.commands import Submission
+from services.intake.identity import persons
 from shared import faults
 from shared.bus.unit import Unit, unit_of
 from shared.db.outages import DatabaseAway, Outage
@@ -29,6 +30,7 @@ from tests.support.installation import (
     wait_for,
 )
 from tests.support.journey import Journey, all_of, open_hall, trace
+from tests.support.principals import PROGRAM
 
 __all__ = ["db_installation", "secrets_dir", "template_settings"]
 
@@ -46,7 +48,7 @@ def named_by(applicant: Citizen, agent: Citizen) -> dict[str, Any]:
 @pytest.fixture
 def meeting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Two transactions that have each made their first person wait for one another, if both can get there."""
-    make: Callable[..., UUID] = commands._make_person
+    make: Callable[..., UUID] = persons._make_person
     here = threading.local()
     both = threading.Barrier(2)
 
@@ -66,7 +68,7 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         nonlocal here
         here = threading.local()
 
-    monkeypatch.setattr(commands, "_make_person", make_and_meet)
+    monkeypatch.setattr(persons, "_make_person", make_and_meet)
     return again
 
 
@@ -77,7 +79,7 @@ def test_two_applications_name_the_same_new_people_crosswise(
     matter = context.matters.latest(MATTER)
 
     def submit(form: dict[str, Any]) -> str:
-        sent = Submission(matter, form, {}, "web", "test", "zh-CN", submitter=None)
+        sent = Submission(matter, form, {}, "web", "test", "zh-CN", submitter=PROGRAM)
         with unit_of(context, "case.submit") as unit:
             return commands.submit_case(unit, sent).number
 

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from deploy.commands.app import run
 from deploy.services import SERVICES, sealed_tables
-from services.intake import commands as intake
 from services.intake import queries
+from services.intake.identity.persons import register_person
 from services.intake.retention import RULES
 from services.intake.rules.submission import NamedPerson
 from shared import faults
@@ -40,6 +40,7 @@ from tests.support.installation import (
     wait_for,
 )
 from tests.support.journey import Journey, open_hall
+from tests.support.principals import VERIFIED
 from tests.support.sealing import everything, fill_and_seal, guards_of, key_states, open_all
 
 __all__ = [
@@ -71,10 +72,12 @@ def rotate(made: Installation, service: str) -> Any:
         return finish_rotation(context, sealed_tables(service))
 
 
-def let_misses_go(made: Installation) -> None:
-    """A day passes for those who looked something up in vain."""
+def let_lookups_go(made: Installation) -> None:
+    """A day passes for those who looked something up in vain, and for those who were logged in."""
     made.change("UPDATE intake.lookup_misses SET missed_at = missed_at - interval '1 year'")
-    assert forget_old(made.context("intake"), RULES)["lookup_misses"] > 0
+    made.change("UPDATE intake.provider_sessions SET expires_at = expires_at - interval '1 year'")
+    gone = forget_old(made.context("intake"), RULES)
+    assert gone["lookup_misses"] + gone["provider_sessions"] > 0
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -91,7 +94,7 @@ def test_everything_is_sealed_again_and_the_old_key_destroyed(db_installation: I
         running = made.context(service)
         assert open_all(made, running).texts == wanted
         if service == "intake":
-            let_misses_go(made)
+            let_lookups_go(made)
         turned = rotate(made, service)
         assert (turned.retired, turned.left, turned.unopened, turned.complete) == ([1], [], {}, True)
         assert key_states(made, service) == {1: "retired", 2: "active"}
@@ -114,16 +117,17 @@ def test_a_look_up_without_its_value_keeps_the_old_key_until_its_rows_are_gone(
     old, new = key_status(context, sealed_tables("intake"))
     assert (old.state, old.waits_for, new.state, new.waits_for) == (
         KeyState.RETIRING,
-        ["lookup_misses"],
+        ["provider_sessions", "lookup_misses"],
         KeyState.ACTIVE,
         [],
     )
     under_old = {name: counted.count for name, counted in old.rows.items() if counted.count}
-    assert under_old == {"lookup_misses.asker": 3}
+    left = ("provider_sessions.sub", "provider_sessions.sid", "lookup_misses.asker")
+    assert under_old == dict.fromkeys(left, 3)
     assert new.rows["persons.id_lookup"].count == 3
     # A second rotation waits for the end of the first.
     assert begin_rotation(context, "tester") == 2
-    let_misses_go(made)
+    let_lookups_go(made)
     go_on(context, sealed_tables("intake"))
     assert key_states(made, "intake") == {1: "retired", 2: "active"}
     assert key_status(context, sealed_tables("intake"))[0].rows == {}
@@ -143,7 +147,7 @@ def meet(context: ServiceContext, who: NamedPerson) -> UUID:
 
     def once() -> UUID:
         with unit_of(context, "test.meet") as unit:
-            return intake.register_person(unit, who)
+            return register_person(unit, who, VERIFIED)
 
     found: UUID = runs_again(once)()
     return found
@@ -158,7 +162,7 @@ def test_who_has_missed_the_rotation_is_refused_once_and_finds_the_same_person(
     begin_rotation(aware, "tester")
     ref = meet(aware, WHO)
     with pytest.raises(DatabaseAway) as refused, unit_of(unaware, "test.meet") as unit:
-        intake.register_person(unit, WHO)
+        register_person(unit, WHO, VERIFIED)
     assert refused.value.outage is Outage.CONTENDED
     assert meet(unaware, WHO) == ref
     assert made.value("SELECT count(*) FROM intake.persons") == 1
@@ -171,7 +175,7 @@ def test_two_who_know_different_keys_meet_the_same_person_at_once(db_installatio
     early, late = made.context("intake"), build_context(made.settings, "intake")
     with ThreadPoolExecutor(1) as pool:
         with unit_of(early, "test.meet") as unit:
-            ref = intake.register_person(unit, WHO)
+            ref = register_person(unit, WHO, VERIFIED)
             begin_rotation(late, "tester")
             second = pool.submit(meet, late, WHO)
             wait_for(lambda: bool(made.value(WAITING)), "the second waits for the first")
@@ -230,7 +234,7 @@ def test_nobody_becomes_two_persons_while_keys_are_rotated_over_and_over(
 def test_a_row_that_is_being_written_is_not_overwritten(db_installation: Installation) -> None:
     made = db_installation
     fill_and_seal(made)
-    let_misses_go(made)
+    let_lookups_go(made)
     writer = build_context(made.settings, "intake")
     begin_rotation(writer, "tester")
     tables = sealed_tables("intake")
@@ -255,7 +259,7 @@ def test_what_a_transaction_wrote_under_the_old_key_unseen_is_sealed_again(
     early = made.context("intake")
     tables = sealed_tables("intake")
     with unit_of(early, "test.meet") as unit:
-        ref = intake.register_person(unit, WHO)
+        ref = register_person(unit, WHO, VERIFIED)
         with fresh(made, "intake") as context:
             begin_rotation(context, "tester")
             assert not finish_rotation(context, tables, wait_s=0.2).complete
@@ -273,7 +277,7 @@ def test_what_does_not_open_is_counted_and_keeps_the_old_key(
 ) -> None:
     made = db_installation
     fill_and_seal(made)
-    let_misses_go(made)
+    let_lookups_go(made)
     made.change(
         "UPDATE intake.cases SET sealed_form = set_byte(sealed_form, 20, 255 - get_byte(sealed_form, 20)) "
         "WHERE number = (SELECT min(number) FROM intake.cases)"

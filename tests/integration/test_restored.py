@@ -20,8 +20,8 @@ from shared.bus.witness import BLOCK, FileWitness, NotAsWitnessed, WitnessMissin
 from tests.support.copies import SchemaCopy, bring_back, take_copy
 from tests.support.hall import Hall, application, problem
 from tests.support.installation import Installation, db_installation, secrets_dir, template_settings
+from tests.support.principals import officer
 from tests.support.restoring import alarms, compare, let_them_ask, parked
-from tests.support.tasks import officer
 
 __all__ = ["db_installation", "secrets_dir", "template_settings"]
 

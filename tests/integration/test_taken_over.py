@@ -8,9 +8,10 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pika
 import pytest
@@ -19,12 +20,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from starlette.testclient import TestClient
 
-from deploy.asks import MAY_ASK
-from deploy.secret_files import SIGNER
+from deploy.asks import MAY_ASK, SIGNER
 from deploy.services import SERVICES, subscriptions
 from deploy.web import build
-from shared.auth.principal import Principal, PrincipalKind
-from shared.auth.tokens import TokenInvalid, TokenReader, Tokens
+from shared.auth.signatures import PublicKeys
+from shared.auth.tokens import TokenInvalid, TokenReader
 from shared.bus.topology import EXCHANGE, PARK_EXCHANGE, broker_url, queue_name, routing_pattern, user_name
 from shared.bus.wire import to_message
 from shared.clock import read_clock
@@ -38,8 +38,8 @@ from shared.privacy.secret_files import (
     MASTER_KEY,
     MIGRATE,
     SERVICE_TOKEN,
-    SESSION_PUBLIC_KEY,
     SecretUnusable,
+    load_public_keys,
     load_secret,
 )
 from shared.privacy.vault import Vault
@@ -47,10 +47,12 @@ from shared.settings import Settings
 from tests.integration.bus.history import BrokerLine, History, open_line, record_history
 from tests.support.hall import doors
 from tests.support.installation import Installation, make_installation, secrets_dir, template_settings
+from tests.support.log_ins import tokens_of
+from tests.support.principals import officer
 
 __all__ = ["secrets_dir", "template_settings"]
 
-OFFICER = Principal(PrincipalKind.OFFICER, "officer-1", None, ("xihu-police",))
+OFFICER = replace(officer(), session=uuid4())
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +164,11 @@ def _bearer(token: str) -> dict[str, str]:
 def test_only_intake_logs_people_in(taken: TakenOver, made: Installation) -> None:
     with made.admin.connect() as connection:
         now = read_clock(connection).wall
-    reader = TokenReader(load_secret(taken.settings, taken.service, SESSION_PUBLIC_KEY), lambda: now)
+    reader = TokenReader(PublicKeys(load_public_keys(taken.settings, taken.service)), lambda: now)
     keys = {name: text for name, text in taken.files().items() if len(text) == 64}
     assert MASTER_KEY in keys
     for name, key in keys.items():
-        forged = Tokens(bytes.fromhex(key), lambda: now).issue(OFFICER, 600)
+        forged = tokens_of(bytes.fromhex(key), lambda: now).issue(OFFICER, 600)
         if (taken.service, name) == (SIGNER, "session.key"):
             assert reader.verify(forged) == OFFICER
             continue

@@ -41,19 +41,21 @@ class Hall:
     def citizen(self, certificates: tuple[str, ...] = tuple(HELD)) -> tuple[Citizen, dict[str, str]]:
         """Somebody who has logged in, with their headers."""
         who = self.installation.citizen(certificates)
-        return who, self.log_in(who)
+        return who, self.log_in_as(who)
 
-    def log_in(self, who: Citizen) -> dict[str, str]:
+    def log_in_as(self, who: Citizen) -> dict[str, str]:
         """Headers of a person."""
-        body = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
-        token = self.client.post("/dev/tokens/citizen", json=body).json()["token"]
-        return {"Authorization": f"Bearer {token}"}
+        return self.log_in("citizen", **as_named(who))
 
-    def officer(self, subject: str, departments: list[str] | None = None) -> dict[str, str]:
-        """Headers of an officer."""
-        body = {"subject": subject, "departments": departments or DEPARTMENTS}
-        token = self.client.post("/dev/tokens/officer", json=body).json()["token"]
-        return {"Authorization": f"Bearer {token}"}
+    def officer(self, subject: str, departments: list[str] | None = None, **said: Any) -> dict[str, str]:
+        """Headers of an officer, who is a person of their own unless it is said who they are."""
+        return self.log_in("officer", subject=subject, departments=departments or DEPARTMENTS, **said)
+
+    def log_in(self, kind: str, **body: Any) -> dict[str, str]:
+        """Headers of somebody of any kind, as the development log-in takes them."""
+        answer = self.client.post(f"/dev/tokens/{kind}", json=body)
+        assert answer.status_code == 200, answer.text
+        return bearer(answer.json()["token"])
 
     def apply(self, headers: dict[str, str], body: dict[str, Any], key: str | None = None) -> Any:
         """One submission."""
@@ -73,6 +75,11 @@ class Hall:
             schemas=list(SERVICES),
         )
         return {row.name: self.installation.value(f"SELECT count(*) FROM {row.name}") for row in tables}
+
+
+def as_named(who: Citizen) -> dict[str, str]:
+    """As forms and the development log-in name somebody."""
+    return {"name": who.name, "id_number": who.id_number, "phone": who.phone}
 
 
 def application(who: Citizen, **changed: Any) -> dict[str, Any]:

@@ -35,10 +35,10 @@ from services.approval.commands import StepResult
 from services.intake import commands as intake
 from services.intake import queries as intake_queries
 from services.intake.commands import Receipt, Submission
+from services.intake.identity.persons import register_person
 from services.intake.rules.submission import NamedPerson
 from services.materials.commands import NewCertificate, record_certificate
 from shared.ask import Asker, QuestionHandler
-from shared.auth.principal import Principal, PrincipalKind
 from shared.bus import comparison
 from shared.bus.broker import BrokerPublisher
 from shared.bus.context import ServiceContext
@@ -55,6 +55,7 @@ from shared.context import build_context
 from shared.db.engine import database_url
 from shared.privacy.secret_files import MIGRATE
 from shared.settings import DbSettings, Settings, WebSettings, WorkerSettings
+from tests.support.principals import PROGRAM, VERIFIED, citizen, officer
 
 Delivery = Literal["database", "rabbitmq"]
 
@@ -271,7 +272,7 @@ class Installation:
         self.people += 1
         who = Citizen(f"测试{self.people}", id_number(self.people), f"139{self.people:08d}")
         with unit_of(self.context("intake"), "test.person") as unit:
-            ref = intake.register_person(unit, NamedPerson(who.name, who.id_number, who.phone))
+            ref = register_person(unit, NamedPerson(who.name, who.id_number, who.phone), VERIFIED)
         with unit_of(self.context("materials"), "test.certificates") as unit:
             for type_code in certificates:
                 record_certificate(
@@ -304,11 +305,11 @@ class Installation:
             channel="web",
             client="test",
             locale="zh-CN",
-            submitter=None,
+            submitter=PROGRAM,
         )
         with unit_of(context, "case.submit") as unit:
-            person = intake.register_person(unit, NamedPerson(who.name, who.id_number, who.phone))
-            return intake.submit_case(unit, replace(submission, submitter=person))
+            person = register_person(unit, NamedPerson(who.name, who.id_number, who.phone), VERIFIED)
+            return intake.submit_case(unit, replace(submission, submitter=citizen(person)))
 
     def supply(self, number: str, *materials: str) -> None:
         """Supply uploads for what was asked for."""
@@ -319,17 +320,15 @@ class Installation:
 
     def work_task(self, number: str, outcome: StepResult = StepResult.APPROVED) -> bool:
         """Claim and end the open task of a case; True when that decided the case."""
-        officer = Principal(
-            PrincipalKind.OFFICER, "officer-1", None, ("xihu-community", "xihu-police"), "officer-1"
-        )
+        who = officer()
         task_id = self.value("SELECT id FROM approval.tasks WHERE case_no = :n AND state = 'open'", n=number)
         with unit_of(self.context("approval"), "task.decide") as unit:
             found = approval_queries.lock_task(unit.session, task_id)
             assert found is not None
             task, case = found
-            approval.claim_task(unit, task, case, officer)
+            approval.claim_task(unit, task, case, who)
             then = outcome if task.decides else StepResult.PASSED
-            approval.decide_task(unit, task, case, officer, then, "理由", [])
+            approval.decide_task(unit, task, case, who, then, "理由", [])
             return task.decides
 
     def decide(self, number: str, outcome: StepResult = StepResult.APPROVED) -> None:

@@ -8,20 +8,21 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 
 from deploy.installation import free_ports
 from deploy.processes import spawn, wait_until
 from deploy.services import SERVICES
-from shared.auth.principal import Principal, PrincipalKind
-from shared.auth.tokens import Tokens
 from shared.privacy.secret_files import SESSION_KEY, load_secret
 from tests.support.hall import application
 from tests.support.installation import ROOT, Citizen, Installation, Worker, wait_for
+from tests.support.log_ins import tokens_of
+from tests.support.principals import citizen
 from tests.support.proxy import Proxy
 
 WORKERS = (("intake", "materials"), ("approval", "notify"))
@@ -260,9 +261,9 @@ def start_system(
         return System(made, port, web, workers, health_ports, before.who, before.token, before.numbers)
     who = made.citizen()
     person = made.rows("SELECT person_ref FROM intake.persons ORDER BY created_at DESC LIMIT 1")[0]
-    tokens = Tokens(load_secret(made.settings, "intake", SESSION_KEY), lambda: datetime.now(UTC))
-    citizen = Principal(PrincipalKind.CITIZEN, "citizen-1", person.person_ref)
-    return System(made, port, web, workers, health_ports, who, tokens.issue(citizen, 3 * 3600))
+    tokens = tokens_of(load_secret(made.settings, "intake", SESSION_KEY), lambda: datetime.now(UTC))
+    signed_in = replace(citizen(person.person_ref), session=uuid4())
+    return System(made, port, web, workers, health_ports, who, tokens.issue(signed_in, 3 * 3600))
 
 
 def _start(

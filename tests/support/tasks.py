@@ -8,16 +8,10 @@ from uuid import UUID, uuid4
 from services.approval import queries
 from services.approval.commands import judge_materials, load_files, open_case
 from services.approval.models import Case, Task
-from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import Unit, unit_of
 from shared.events.materials import MaterialsMatched
 from tests.support.commands import RECEIVED, event_of, handle, new_number, row, submitted
 from tests.support.installation import Installation
-
-
-def officer(subject: str = "officer-1", person: UUID | None = None) -> Principal:
-    """Somebody of both departments."""
-    return Principal(PrincipalKind.OFFICER, subject, person, ("xihu-community", "xihu-police"), subject)
 
 
 def matched(*gaps: str, at: datetime = RECEIVED) -> MaterialsMatched:

@@ -4,9 +4,11 @@ import base64
 import hmac
 import json
 import time
+from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from shared.auth.signatures import key_id, public_key_of
 from shared.privacy.secret_files import SESSION_KEY, load_secret
 from tests.support.hall import Hall
 
@@ -32,15 +34,28 @@ def forged(
     claims: dict[str, object] = {
         "iss": "onestop",
         "aud": "onestop",
+        "sid": str(uuid4()),
         "sub": "officer-1",
         "kind": "officer",
-        "person_ref": None,
+        "idp": "test",
+        "assurance": "verified",
+        "person_ref": str(uuid4()),
+        "acting_for": None,
+        "organisation": None,
         "departments": ["xihu-police"],
+        "supervises": [],
+        "channels": [],
+        "rights": 0,
         "name": "",
         "iat": now,
         "exp": now + 600,
     }
-    head = segment(header if header is not None else {"alg": "Ed25519" if mac is None else "HS256"})
+    usual = {
+        "alg": "Ed25519" if mac is None else "HS256",
+        "kid": key_id(public_key_of(load_secret(hall.installation.settings, "intake", SESSION_KEY))),
+        "typ": "session+jwt",
+    }
+    head = segment(header if header is not None else usual)
     written = json.dumps({**claims, **changed})[:-1] + more + "}"
     signed = f"{head}.{segment(written.encode())}"
     if mac is not None:

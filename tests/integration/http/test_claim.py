@@ -1,27 +1,10 @@
-"""An officer takes a task: one of them, of the department, and without an interest of their own."""
+"""An officer takes a task: one of them, of the department."""
 
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
 
-import pytest
 from sqlalchemy import event
 
-from tests.support.agents import under_review_by_agent
-from tests.support.hall import Hall, app_of, application, bearer, doors, problem, untouched
-from tests.support.tokens import forged
-
-
-@pytest.mark.parametrize("party", ["applicant", "agent"])
-def test_no_officer_handles_an_application_that_concerns_themselves(hall: Hall, party: str) -> None:
-    number, _ = under_review_by_agent(hall)
-    person = str(hall.installation.value(f"SELECT {party} FROM intake.cases WHERE number = :n", n=number))
-    task = hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number)
-    path = f"/api/v1/tasks/{task}/claim"
-    officer = bearer(forged(hall, person_ref=person, departments=["xihu-community"]))
-    with untouched(hall):
-        assert problem(hall.client.post(path, headers=officer)) == (403, "decision.own-case")
-    somebody_else = bearer(forged(hall, person_ref=str(uuid4()), departments=["xihu-community"]))
-    assert hall.client.post(path, headers=somebody_else).status_code == 200
+from tests.support.hall import Hall, app_of, application, doors, problem
 
 
 def test_who_has_no_business_with_a_task_waits_for_nobody_who_has(hall: Hall, open_task: str) -> None:

@@ -55,7 +55,7 @@ def acted_for_disabled(hall: Hall, holds: tuple[str, ...] | None) -> tuple[Citiz
     sent = acted_for(named, agent, "disabled")
     number = hall.apply(agents, sent).json()["number"]
     hall.installation.pump()
-    return who, agents, hall.log_in(who), number
+    return who, agents, hall.log_in_as(who), number
 
 
 def _without_ones_own(page: str) -> list[str]:
@@ -168,6 +168,6 @@ def test_a_holder_agrees_on_the_page(hall: Hall) -> None:
 def test_agreeing_late_is_told(hall: Hall) -> None:
     """The agent brought everything meanwhile."""
     number, _ = under_review_by_agent(hall)
-    applicant = hall.log_in(Citizen(GRANNY["name"], GRANNY["id_number"], GRANNY["phone"]))
+    applicant = hall.log_in_as(Citizen(GRANNY["name"], GRANNY["id_number"], GRANNY["phone"]))
     answer = hall.client.post(f"/api/v1/cases/{number}/consent", headers=applicant)
     assert problem(answer) == (409, "case.consent-not-needed")

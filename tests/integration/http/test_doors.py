@@ -1,11 +1,12 @@
-"""Every door is for one kind of people."""
+"""Every door says for which kinds of people it is."""
 
 import re
 from uuid import uuid4
 
 import httpx
 
-from tests.support.hall import NOWHERE, Hall, Headers, app_of, doors, keyed, problem, session
+from shared.auth.principal import LOG_IN_KINDS
+from tests.support.hall import NOWHERE, Hall, Headers, app_of, as_named, doors, keyed, problem, session
 
 OPEN_DOORS = {
     ("POST", "/api/v1/cases/lookup"),
@@ -13,6 +14,7 @@ OPEN_DOORS = {
     ("GET", "/"),
     ("GET", "/lookup"),
     ("POST", "/lookup"),
+    ("GET", "/login"),
     ("POST", "/logout"),
     ("POST", "/preferences"),
     ("GET", "/problems"),
@@ -29,10 +31,36 @@ def asked_at(hall: Hall, method: str, path: str, headers: Headers) -> httpx.Resp
     return answer
 
 
-def test_every_door_is_for_one_kind(hall: Hall) -> None:
-    """Nobody, citizens and officers at each door there is: one of them may be let in at most."""
-    _, citizen = hall.citizen()
-    people = {"nobody": {}, "citizen": citizen, "officer": hall.officer("officer-1")}
+def who_may(method: str, path: str) -> set[str]:
+    """Those who are not refused for what they are."""
+    if path.startswith(("/desk", "/api/v1/tasks")):
+        return {"officer"}
+    if (method, path) == ("POST", "/api/v1/cases"):
+        return {"citizen", "operator", "client"}
+    if (method, path) in (("GET", "/api/v1/messages"), ("GET", "/api/v1/uploads/{upload_id}")):
+        return {"citizen"}
+    return {"citizen", "operator"}
+
+
+def everybody(hall: Hall) -> dict[str, Headers]:
+    """Somebody of each kind that logs in, and nobody."""
+    who, citizen = hall.citizen()
+    person = as_named(who)
+    found = {
+        "citizen": citizen,
+        "officer": hall.officer("officer-1"),
+        "clerk": hall.log_in("clerk", subject="clerk-1", organisation="91330106MA27XXXX0A", person=person),
+        "operator": hall.log_in("operator", subject="desk-1", channels=["counter"], acting_for=person),
+        "client": hall.log_in("client", subject="kiosk-1", channels=["kiosk"]),
+    }
+    assert set(found) == {kind.value for kind in LOG_IN_KINDS}
+    idle = hall.log_in("operator", subject="desk-2", channels=["counter"])
+    return {**found, "an operator who serves nobody": idle, "nobody": {}}
+
+
+def test_every_door_says_for_whom_it_is(hall: Hall) -> None:
+    """Everybody at each door there is: who is not of its kinds is refused."""
+    people = everybody(hall)
     found = doors(app_of(hall))
     assert len(found) > 25
     wrong = []
@@ -42,12 +70,9 @@ def test_every_door_is_for_one_kind(hall: Hall) -> None:
             for who, headers in people.items()
             if (answer := asked_at(hall, method, path, keyed(headers))).status_code in (401, 403)
         }
-        expected = {"nobody": 401}
-        if path.startswith(("/desk", "/api/v1/tasks")):
-            expected |= {"citizen": 403}
-        else:
-            expected |= {"officer": 403}
-        if refused != ({} if (method, path) in OPEN_DOORS else expected):
+        let_in = set(people) if (method, path) in OPEN_DOORS else who_may(method, path)
+        expected = {who: 401 if who == "nobody" else 403 for who in set(people) - let_in}
+        if refused != expected:
             wrong.append((method, path, refused))
     assert wrong == []
 

@@ -1,11 +1,13 @@
 """A session token that is not ours lets nobody in."""
 
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 
 import pytest
 
-from shared.privacy.secret_files import SESSION_PUBLIC_KEY, load_secret
+from shared.auth.signatures import SigningKey
+from shared.privacy.secret_files import SESSION_KEY, SESSION_PUBLIC_KEY, load_secret
 from tests.support.hall import Hall, bearer, problem
 from tests.support.tokens import forged, segment
 
@@ -19,8 +21,21 @@ def _changed_payload(hall: Hall) -> str:
     return f"{head}.{forged(hall).split('.')[1]}.{signature}"
 
 
+def _for_something_else(hall: Hall) -> str:
+    key = SigningKey(load_secret(hall.installation.settings, "intake", SESSION_KEY))
+    payload = forged(hall).split(".")[1]
+    return key.sign(urlsafe_b64decode(payload + "=="), "revocations+json")
+
+
+NESTED: list[object] = []
+for _ in range(400):
+    NESTED = [NESTED]
+
 FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
-    "expired": (lambda h: forged(h, exp=int(time.time()) - 60), "auth.token-expired"),
+    "expired": (
+        lambda h: forged(h, iat=int(time.time()) - 600, exp=int(time.time()) - 60),
+        "auth.token-expired",
+    ),
     "another key": (lambda h: forged(h, key=b"\0" * 32), "auth.token-invalid"),
     "an empty key": (lambda h: forged(h, mac=b""), "auth.token-invalid"),
     "the public key as a secret": (lambda h: forged(h, mac=_public_key(h)), "auth.token-invalid"),
@@ -39,6 +54,24 @@ FORGERIES: dict[str, tuple[Callable[[Hall], str], str]] = {
     "a changed payload": (_changed_payload, "auth.token-invalid"),
     "a service's": (lambda h: forged(h, kind="service"), "auth.token-invalid"),
     "somebody else's audience": (lambda h: forged(h, aud="elsewhere"), "auth.token-invalid"),
+    "good for longer than any log-in": (
+        lambda h: forged(h, exp=int(time.time()) + 12 * 3600 + 60),
+        "auth.token-invalid",
+    ),
+    "good until the year 5138": (lambda h: forged(h, exp=99_999_999_999), "auth.token-invalid"),
+    "a signed payload nested without end": (
+        lambda h: forged(h, name=NESTED),
+        "auth.token-invalid",
+    ),
+    "a citizen without a person": (
+        lambda h: forged(h, kind="citizen", person_ref=None, departments=[]),
+        "auth.token-invalid",
+    ),
+    "a key that we do not have": (
+        lambda h: forged(h, header={"alg": "Ed25519", "kid": "another", "typ": "session+jwt"}),
+        "auth.token-invalid",
+    ),
+    "signed for something else": (_for_something_else, "auth.token-invalid"),
     "no end": (lambda h: forged(h, exp=None), "auth.token-invalid"),
     "nested without end": (lambda h: f"{segment(b'[' * 2500)}.e30.e30", "auth.token-invalid"),
     "nested without end, and signed": (

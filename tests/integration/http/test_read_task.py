@@ -14,6 +14,8 @@ OFFICERS_DOORS = [
     ("POST", "/api/v1/tasks/{}/release", {}),
     ("POST", "/api/v1/tasks/{}/decision", {"json": {"outcome": "approved"}}),
     ("POST", "/api/v1/tasks/{}/decision", {"json": {"outcome": "denied"}}),
+    ("POST", "/api/v1/tasks/{}/assignment", {"json": {"reason": "x"}}),
+    ("POST", "/desk/tasks/{}/assignment", {"data": {"reason": "x", "if_match": "1"}}),
     ("GET", "/desk/tasks/{}", {"headers": {"Accept": "text/html"}}),
     ("GET", f"/desk/tasks/{{}}/uploads/{UUID(int=1)}", {"headers": {"Accept": "text/html"}}),
     ("POST", "/desk/tasks/{}/claim", {}),

@@ -7,14 +7,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from deploy.asks import MAY_ASK
+from deploy.asks import MAY_ASK, SIGNER
 from deploy.password_hashes import is_scram_verifier, scram_matches, scram_verifier
 from deploy.postgres import PostgresServer
 from deploy.secret_files import (
     BROKER,
     DEFINITIONS,
     ROLES,
-    SIGNER,
     check_secrets,
     init_secrets,
     role_verifiers,

@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from services.intake import view
+from services.intake.identity.development import PEOPLE, WAY
+from services.intake.identity.provider import Way
 from services.intake.rules.stages import Standing, stages_of
-from shared.auth.identity import DevPerson
 from shared.auth.principal import Principal, PrincipalKind
 from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
@@ -20,7 +21,7 @@ NUMBER = "330106261123000001X"
 TODAY = date(2026, 11, 24)
 CITIZEN = Principal(PrincipalKind.CITIZEN, "c", person_ref=UUID(int=1), name="演示甲")
 OFFICER = Principal(PrincipalKind.OFFICER, "officer-1", departments=("xihu-police",), name="1号工作人员")
-PEOPLE = [DevPerson("officer-1", OFFICER, "社区与公安窗口工作人员", "officer of both desks")]
+WAYS = [WAY, Way("/log-in/elsewhere", "统一身份认证", "Single sign-on")]
 
 WRONG_FILE = Problem(
     422,
@@ -306,6 +307,9 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "problem": None,
         "outcome": None,
         "reason": "",
+        "supervises": False,
+        "works_here": True,
+        "assignment": None,
     }
     queue = [
         {**task(), "light": "red"},
@@ -368,8 +372,18 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "home": ("home.html", {"matters": [found], "next": "abc="}, None),
         "home-officer": ("home.html", {"matters": [], "next": None}, OFFICER),
         "lookup": ("lookup.html", {"problem": None, "number": ""}, None),
-        "login": ("login.html", {"people": PEOPLE, "problem": None, "name": ""}, None),
-        "login-wrong": ("login.html", {"people": PEOPLE, "problem": WRONG_NUMBER, "name": "Somebody"}, None),
+        "login": (
+            "login.html",
+            {"ways": WAYS},
+            None,
+        ),
+        "login-nowhere": ("login.html", {"ways": []}, None),
+        "dev-login": ("dev_login.html", {"people": PEOPLE, "problem": None, "name": ""}, None),
+        "dev-login-wrong": (
+            "dev_login.html",
+            {"people": PEOPLE, "problem": WRONG_NUMBER, "name": "Somebody"},
+            None,
+        ),
         "problems": ("problems.html", {"problems": list(error_classes())}, None),
         "queue": (
             "queue.html",

@@ -16,8 +16,6 @@ from structlog.testing import capture_logs
 
 from deploy.secret_files import init_secrets
 from shared.ask import Asker, FileAnswer, GivesFile, PeerUnavailable, Question, TakesFile
-from shared.auth.deps import Authenticator
-from shared.auth.tokens import Tokens
 from shared.errors import FieldError, Forbidden, Invalid, NotFound, Unavailable
 from shared.http.edge import install_edge
 from shared.http.internal import internal_router
@@ -26,6 +24,7 @@ from shared.privacy.sealed_file import PIECE, SealedFile
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from shared.settings import DbSettings, Settings, WebSettings
 from shared.tracing import current_traceparent, trace_id_of, tracing
+from tests.support.log_ins import authenticator_of
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 KEY = bytes(32)
@@ -95,7 +94,7 @@ def owner_app(service_token: bytes) -> FastAPI:
     def now() -> datetime:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
-    install_edge(app, WebSettings(hosts=("testserver",)), Authenticator(Tokens(KEY, now)))
+    install_edge(app, WebSettings(hosts=("testserver",)), authenticator_of(KEY, now))
     for owner, answers in OWNERS.items():
         peers = Peers({"notify": token_hash(peer_token(service_token, owner))})
         app.include_router(internal_router(owner, answers, MAY_ASK, peers, most_file_bytes=4 * PIECE))

@@ -1,7 +1,9 @@
 """Who may come through which door, by header and by cookie."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI, Form, Request, Response
@@ -13,33 +15,43 @@ from shared.auth.deps import (
     Asking,
     Authenticator,
     Citizen,
+    Filer,
     Officer,
+    Party,
     authenticator,
     csrf_token,
 )
-from shared.auth.identity import DevIdentity, DevPerson, NoSuchLogIn
-from shared.auth.principal import Principal, PrincipalKind
-from shared.auth.tokens import TokenReader, Tokens, public_key_of
+from shared.auth.principal import LOG_IN_KINDS, Principal, PrincipalKind
+from shared.auth.signatures import PublicKeys, public_key_of
+from shared.auth.tokens import TokenReader
 from shared.http.edge import install_edge
-from shared.settings import DbSettings, Settings, WebSettings
+from shared.settings import WebSettings
+from tests.support.log_ins import authenticator_of, revocations_of, tokens_of
 
 KEY = bytes(range(32))
-CITIZEN = Principal(PrincipalKind.CITIZEN, "dev:zhang")
-OFFICER = Principal(PrincipalKind.OFFICER, "dev:li", departments=("330102-ga",))
+CITIZEN = Principal(PrincipalKind.CITIZEN, "dev:zhang", UUID(int=5), session=UUID(int=1))
+OFFICER = Principal(PrincipalKind.OFFICER, "dev:li", departments=("330102-ga",), session=UUID(int=2))
+CLERK = Principal(
+    PrincipalKind.CLERK, "clerk", UUID(int=6), organisation="91330106MA27XXXX0A", session=UUID(int=3)
+)
+OPERATOR = Principal(
+    PrincipalKind.OPERATOR, "desk-1", channels=("window",), acting_for=UUID(int=5), session=UUID(int=4)
+)
+CLIENT = Principal(PrincipalKind.CLIENT, "kiosk", channels=("kiosk",), session=UUID(int=5))
 
 
 def now() -> datetime:
     return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-TOKENS = Tokens(KEY, now)
+TOKENS = tokens_of(KEY, now)
 
 
 @pytest.fixture
 def client() -> TestClient:
     app = FastAPI()
     web = WebSettings(cookie_secure=False, hosts=("testserver",))
-    install_edge(app, web, Authenticator(TOKENS, cookie_secure=False))
+    install_edge(app, web, authenticator_of(KEY, now, cookie_secure=False))
 
     @app.get("/who")
     async def who(asking: Asking) -> str:
@@ -52,6 +64,14 @@ def client() -> TestClient:
     @app.get("/officer")
     async def officer(person: Officer) -> str:
         return person.subject
+
+    @app.get("/filer")
+    async def filer(person: Filer) -> str:
+        return person.subject
+
+    @app.get("/party")
+    async def party(person: Party) -> str:
+        return str(person.party)
 
     @app.post("/change")
     async def change(person: Citizen, text: Annotated[str, Form()]) -> str:
@@ -90,15 +110,34 @@ def bearer(principal: Principal) -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKENS.issue(principal, 60)}"}
 
 
-def test_each_door_takes_its_kind_only(client: TestClient) -> None:
-    keys = {"citizen": bearer(CITIZEN), "officer": bearer(OFFICER), "nobody": {}}
+WHO_MAY = {
+    "citizen": {PrincipalKind.CITIZEN},
+    "officer": {PrincipalKind.OFFICER},
+    "filer": {PrincipalKind.CITIZEN, PrincipalKind.OPERATOR, PrincipalKind.CLIENT},
+    "party": {PrincipalKind.CITIZEN, PrincipalKind.OPERATOR},
+}
+
+
+def test_each_door_takes_its_kinds_only(client: TestClient) -> None:
+    everybody = {who.kind: who for who in (CITIZEN, OFFICER, CLERK, OPERATOR, CLIENT)}
+    assert set(everybody) == set(LOG_IN_KINDS)
     got = {
-        (who, door): client.get(f"/{door}", headers=keys[who]).status_code
-        for who in keys
-        for door in ("citizen", "officer")
+        (kind, door): client.get(f"/{door}", headers=bearer(who)).status_code
+        for kind, who in everybody.items()
+        for door in WHO_MAY
     }
-    expected = {(who, door): 200 if who == door else 401 if who == "nobody" else 403 for who, door in got}
-    assert got == expected
+    assert got == {(kind, door): 200 if kind in WHO_MAY[door] else 403 for kind, door in got}
+    assert {client.get(f"/{door}").status_code for door in WHO_MAY} == {401}
+
+
+def test_an_operator_looks_after_the_affairs_of_whom_they_serve_and_of_nobody_else(
+    client: TestClient,
+) -> None:
+    assert client.get("/party", headers=bearer(OPERATOR)).json() == str(OPERATOR.acting_for)
+    nobody = replace(OPERATOR, acting_for=None)
+    for door in ("party", "filer"):
+        answer = client.get(f"/{door}", headers=bearer(nobody))
+        assert (answer.status_code, answer.json()["code"]) == (403, "auth.nobody-served")
 
 
 def test_nobody_is_anonymous(client: TestClient) -> None:
@@ -117,7 +156,8 @@ def test_a_bad_header_is_401_and_never_falls_back_to_the_cookie(client: TestClie
 
 
 def test_an_expired_log_in_says_so(client: TestClient) -> None:
-    answer = client.get("/who", headers={"Authorization": f"Bearer {TOKENS.issue(CITIZEN, -60)}"})
+    token = tokens_of(KEY, lambda: now() - timedelta(minutes=2)).issue(CITIZEN, 60)
+    answer = client.get("/who", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["code"]) == (401, "auth.token-expired")
 
 
@@ -131,14 +171,14 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client: TestClient) -> 
 
 
 def test_a_service_that_only_reads_log_ins_makes_none() -> None:
-    reader = Authenticator(TokenReader(public_key_of(KEY), now))
+    reader = Authenticator(TokenReader(PublicKeys([public_key_of(KEY)]), now), revocations_of(KEY, now))
     with pytest.raises(RuntimeError, match="only intake"):
         reader.log_in(Response(), CITIZEN, 60)
 
 
 def test_the_cookie_is_secure_unless_a_setting_says_otherwise() -> None:
     response = Response()
-    Authenticator(TOKENS).log_in(response, CITIZEN, 60)
+    authenticator_of(KEY, now).log_in(response, CITIZEN, 60)
     assert "secure" in response.headers["set-cookie"].lower()
 
 
@@ -187,22 +227,3 @@ def test_a_form_without_a_session_must_come_from_our_pages(
     client: TestClient, headers: dict[str, str], status: int
 ) -> None:
     assert client.post("/open-form", headers=headers).status_code == status
-
-
-def dev_identity(on: bool) -> DevIdentity:
-    settings = Settings(db=DbSettings(host="/x"), secrets_dir="/x", environment="demo", dev_identity=on)
-    return DevIdentity(settings, [DevPerson("zhang", CITIZEN, "申请人", "applicant")])
-
-
-def test_the_development_log_in_knows_its_list() -> None:
-    assert dev_identity(on=True).choose("zhang") == CITIZEN
-    assert [person.key for person in dev_identity(on=True).people()] == ["zhang"]
-    with pytest.raises(NoSuchLogIn):
-        dev_identity(on=True).choose("li")
-
-
-def test_the_development_log_in_is_not_there_when_off() -> None:
-    with pytest.raises(NoSuchLogIn):
-        dev_identity(on=False).choose("zhang")
-    with pytest.raises(NoSuchLogIn):
-        dev_identity(on=False).people()

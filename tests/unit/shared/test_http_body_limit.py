@@ -16,14 +16,14 @@ from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from shared.auth.deps import Authenticator, Citizen
-from shared.auth.tokens import Tokens
+from shared.auth.deps import Citizen
 from shared.errors import TooLarge
 from shared.http.body_limit import SMALL, BodyLimitMiddleware
 from shared.http.doors import takes
 from shared.http.edge import install_edge
 from shared.http.request_body import sealed_file_of
 from shared.settings import WebSettings
+from tests.support.log_ins import authenticator_of
 
 KEY = bytes(32)
 LIMIT = 1000
@@ -35,7 +35,7 @@ def build(limit: int) -> FastAPI:
     def now() -> datetime:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
-    authenticator = Authenticator(Tokens(KEY, now))
+    authenticator = authenticator_of(KEY, now)
     install_edge(app, WebSettings(hosts=("testserver", "127.0.0.1", "localhost")), authenticator)
 
     @app.post("/json")

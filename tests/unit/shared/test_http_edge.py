@@ -9,8 +9,6 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from shared import metrics
-from shared.auth.deps import Authenticator
-from shared.auth.tokens import Tokens
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import BadRequest, PreconditionFailed, PreconditionRequired
 from shared.http.edge import install_edge
@@ -18,6 +16,7 @@ from shared.http.etag import check_if_match, etag_of
 from shared.http.idempotency import KeyMissing, fingerprint, require_key
 from shared.settings import WebSettings
 from shared.tracing import continue_trace, current_traceparent, trace_id_of, tracing
+from tests.support.log_ins import authenticator_of
 
 KEY = bytes(32)
 HOSTS = ("testserver", "hall.example.org", "[2001:db8::1]")
@@ -30,7 +29,7 @@ def build(*, cookie_secure: bool) -> TestClient:
     def now() -> datetime:
         return datetime(2026, 11, 23, 9, tzinfo=UTC)
 
-    authenticator = Authenticator(Tokens(KEY, now))
+    authenticator = authenticator_of(KEY, now)
     install_edge(app, WebSettings(cookie_secure=cookie_secure, hosts=HOSTS), authenticator)
     router = APIRouter(prefix="/api/v1")
 

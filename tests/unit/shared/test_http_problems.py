@@ -17,14 +17,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.responses import HTMLResponse
 from structlog.testing import capture_logs
 
-from shared.auth.deps import Authenticator
-from shared.auth.tokens import Tokens
 from shared.db.outages import DatabaseAway, Outage
 from shared.errors import AppError, Conflict, FieldError, Invalid, TooManyRequests, Unavailable, error_classes
 from shared.http.body import Body
 from shared.http.edge import install_edge
 from shared.http.problems import Problem
 from shared.settings import WebSettings
+from tests.support.log_ins import authenticator_of
 
 KEY = bytes(32)
 
@@ -74,7 +73,7 @@ def build(**options: Any) -> FastAPI:
     install_edge(
         app,
         WebSettings(hosts=("testserver",)),
-        Authenticator(Tokens(KEY, now)),
+        authenticator_of(KEY, now),
         **options,
     )
 

@@ -55,6 +55,17 @@ def upgrade() -> None:
             WHERE state <> 'done';
         CREATE INDEX tasks_mine ON approval.tasks (officer, coalesce(due_at, to_timestamp(0)), id)
             WHERE state <> 'done';
+        CREATE TABLE approval.task_acts (
+            id uuid PRIMARY KEY,
+            task uuid NOT NULL,
+            case_no varchar(50) NOT NULL,
+            supervisor varchar(100) NOT NULL,
+            taken_from varchar(100),
+            given_to varchar(100),
+            sealed_reason bytea NOT NULL,
+            done_at timestamptz NOT NULL
+        );
+        CREATE INDEX task_acts_case ON approval.task_acts (case_no);
         CREATE TABLE approval.work_calendar (
             region varchar(6),
             day date,
@@ -65,4 +76,5 @@ def upgrade() -> None:
         );
         """
     )
-    op.execute(guard_v1("approval", "tasks", ("id",), ("sealed_reason",)))
+    for table in ("tasks", "task_acts"):
+        op.execute(guard_v1("approval", table, ("id",), ("sealed_reason",)))

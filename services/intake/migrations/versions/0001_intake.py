@@ -20,6 +20,8 @@ def upgrade() -> None:
             person_ref uuid PRIMARY KEY,
             id_lookup bytea NOT NULL UNIQUE,
             sealed_name bytea NOT NULL,
+            name_source varchar(40) NOT NULL,
+            name_assurance varchar(20) NOT NULL,
             sealed_id_number bytea NOT NULL,
             created_at timestamptz NOT NULL
         );
@@ -40,6 +42,47 @@ def upgrade() -> None:
             read_at timestamptz NOT NULL
         );
         CREATE INDEX person_reads_person ON intake.person_reads (person_ref);
+        CREATE TABLE intake.accounts (
+            kind varchar(20) NOT NULL,
+            subject varchar(100) NOT NULL,
+            person_ref uuid,
+            organisation varchar(18),
+            departments jsonb NOT NULL,
+            supervises jsonb NOT NULL,
+            channels jsonb NOT NULL,
+            active boolean NOT NULL,
+            version integer NOT NULL,
+            changed_at timestamptz NOT NULL,
+            changed_by varchar(100) NOT NULL,
+            PRIMARY KEY (kind, subject)
+        );
+        CREATE INDEX accounts_changed ON intake.accounts (changed_at, kind, subject);
+        CREATE TABLE intake.sessions (
+            id uuid PRIMARY KEY,
+            kind varchar(20) NOT NULL,
+            subject varchar(100) NOT NULL,
+            person_ref uuid,
+            acting_for uuid,
+            provider varchar(40) NOT NULL,
+            assurance varchar(20) NOT NULL,
+            began_at timestamptz NOT NULL,
+            expires_at timestamptz NOT NULL,
+            ended_at timestamptz,
+            ended_by varchar(100),
+            ended_why varchar(40)
+        );
+        CREATE INDEX sessions_subject ON intake.sessions (kind, subject, expires_at);
+        CREATE INDEX sessions_ended ON intake.sessions (ended_at, id) WHERE ended_at IS NOT NULL;
+        CREATE INDEX sessions_expires ON intake.sessions (expires_at);
+        CREATE TABLE intake.provider_sessions (
+            session uuid PRIMARY KEY,
+            sub bytea NOT NULL,
+            sid bytea,
+            expires_at timestamptz NOT NULL
+        );
+        CREATE INDEX provider_sessions_sub ON intake.provider_sessions (sub);
+        CREATE INDEX provider_sessions_sid ON intake.provider_sessions (sid) WHERE sid IS NOT NULL;
+        CREATE INDEX provider_sessions_expires ON intake.provider_sessions (expires_at);
         CREATE TABLE intake.cases (
             number varchar(50) PRIMARY KEY,
             sequence integer NOT NULL,
@@ -49,6 +92,8 @@ def upgrade() -> None:
             region varchar(6) NOT NULL,
             applicant uuid NOT NULL,
             agent uuid,
+            filed_by_kind varchar(20) NOT NULL,
+            filed_by varchar(100) NOT NULL,
             channel varchar(40) NOT NULL,
             client varchar(100) NOT NULL,
             sealed_form bytea NOT NULL,
@@ -110,6 +155,7 @@ def upgrade() -> None:
         ("persons", "person_ref", ("sealed_name", "sealed_id_number", "id_lookup")),
         ("contacts", "person_ref", ("sealed_phone", "sealed_email")),
         ("cases", "number", ("sealed_form",)),
+        ("provider_sessions", "session", ("sub", "sid")),
         ("lookup_misses", "id", ("asker",)),
     ):
         op.execute(guard_v1("intake", table, (row,), columns))

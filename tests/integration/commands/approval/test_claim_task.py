@@ -5,12 +5,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.approval.commands import StepResult, claim_task, decide_task
-from services.approval.errors import OwnCase, TaskClaimedByOther, TaskFinished
+from services.approval.errors import OfficerNotLinked, OwnCase, TaskClaimedByOther, TaskFinished
 from shared.auth.principal import Principal
 from shared.events.approval import TaskClaimed
 from tests.support.commands import row, said
 from tests.support.installation import Installation
-from tests.support.tasks import act, officer, task_of, under_review
+from tests.support.principals import officer, unlinked
+from tests.support.tasks import act, task_of, under_review
 
 
 def claim(made: Installation, task_id: UUID, who: Principal) -> None:
@@ -52,6 +53,13 @@ def test_nobody_handles_a_case_of_their_own(made: Installation) -> None:
     task_id = task_of(made, under_review(made, person)).id
     with pytest.raises(OwnCase):
         claim(made, task_id, officer(person=person))
+    assert row(made, "approval.tasks", id=task_id).state == "open"
+
+
+def test_of_whom_nobody_knows_who_they_are_nobody_can_say_it(made: Installation) -> None:
+    task_id = task_of(made, under_review(made)).id
+    with pytest.raises(OfficerNotLinked):
+        claim(made, task_id, unlinked())
     assert row(made, "approval.tasks", id=task_id).state == "open"
 
 

@@ -20,7 +20,8 @@ from shared.events.approval import CaseClosed
 from shared.events.materials import CertificateIssued
 from tests.support.commands import RECEIVED, event_of, handle, new_number, said
 from tests.support.installation import Installation
-from tests.support.tasks import act, case_of, officer, task_of, under_review
+from tests.support.principals import officer
+from tests.support.tasks import act, case_of, task_of, under_review
 
 FACT = CertificateIssued(certificate=uuid4(), certificate_type="residence_permit", issued_at=RECEIVED)
 

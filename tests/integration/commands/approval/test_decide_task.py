@@ -1,21 +1,26 @@
 """A step is passed on, or the case decided: what is left to do then, and what is said of it."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 
-from services.approval.commands import StepResult, claim_task, decide_task
+from services.approval.commands import StepResult, claim_task, decide_task, release_task
 from services.approval.errors import (
     CertificateLost,
     DecisionNotAllowed,
+    OfficerNotLinked,
+    OwnCase,
     ReasonMissing,
     TaskClaimedByOther,
     TaskNotClaimed,
 )
+from shared.auth.principal import Principal
 from shared.events.approval import CaseClosed, CaseDecided, CaseRouted, Decision, StepPassed
 from tests.support.commands import matter_of, row, said
 from tests.support.installation import Installation
-from tests.support.tasks import act, case_of, officer, task_of, under_review
+from tests.support.principals import officer, unlinked
+from tests.support.tasks import act, case_of, task_of, under_review
 
 REASON = "居住未满半年。"
 
@@ -127,6 +132,26 @@ def test_only_the_deciding_step_decides(made: Installation, number: str) -> None
     claim(made, number)
     with pytest.raises(DecisionNotAllowed):
         decide(made, number, StepResult.PASSED)
+
+
+def test_whose_link_came_or_went_after_the_claim_decides_nothing(made: Installation, number: str) -> None:
+    """Somebody claims, and only then it is known whose case it is."""
+    task_id = task_of(made, number).id
+    party = UUID(case_of(made, number).parties[0])
+
+    def pass_on(who: Principal) -> None:
+        act(
+            made,
+            task_id,
+            lambda unit, task, case: decide_task(unit, task, case, who, StepResult.PASSED, "", []),
+        )
+
+    for who, error in ((officer(person=party), OwnCase), (unlinked(), OfficerNotLinked)):
+        with pytest.raises(error):
+            pass_on(who)
+    assert row(made, "approval.tasks", id=task_id).state == "claimed"
+    # They may still put it back.
+    act(made, task_id, lambda unit, task, case: release_task(unit, task, case, officer(person=party)))
 
 
 def test_only_whoever_has_the_task_ends_it(made: Installation, number: str) -> None:

@@ -10,7 +10,8 @@ from shared.auth.principal import Principal
 from shared.events.approval import TaskReleased
 from tests.support.commands import said
 from tests.support.installation import Installation
-from tests.support.tasks import act, officer, task_of, under_review
+from tests.support.principals import officer
+from tests.support.tasks import act, task_of, under_review
 
 
 def release(made: Installation, task_id: UUID, who: Principal) -> None:

@@ -5,14 +5,16 @@ from uuid import UUID
 import pytest
 
 from services.intake import queries
-from services.intake.commands import Submission, give_consent, register_person, submit_case
+from services.intake.commands import Submission, give_consent, submit_case
 from services.intake.errors import ConsentNotNeeded
+from services.intake.identity.persons import register_person
 from services.intake.rules.submission import NamedPerson
 from shared.bus.unit import unit_of
 from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven
 from tests.support.agents import GRANNY, acted_for
 from tests.support.commands import matter_of, row, rows, said
 from tests.support.installation import Citizen, Installation, id_number
+from tests.support.principals import VERIFIED, citizen
 
 AGENT = Citizen("代办", id_number(910_777), "13900910777")
 
@@ -20,10 +22,10 @@ AGENT = Citizen("代办", id_number(910_777), "13900910777")
 def brought_by_agent(made: Installation) -> tuple[str, UUID]:
     """A case of somebody who did not apply themselves; its number and applicant."""
     with unit_of(made.context("intake"), "test.submit") as unit:
-        agent = register_person(unit, NamedPerson(AGENT.name, AGENT.id_number, AGENT.phone))
+        agent = register_person(unit, NamedPerson(AGENT.name, AGENT.id_number, AGENT.phone), VERIFIED)
         form = acted_for(GRANNY, AGENT, "elderly")["form"]
         number = submit_case(
-            unit, Submission(matter_of(made), form, {}, "web", "test", "zh-CN", submitter=agent)
+            unit, Submission(matter_of(made), form, {}, "web", "test", "zh-CN", submitter=citizen(agent))
         ).number
     return number, row(made, "intake.cases", number=number).applicant
 

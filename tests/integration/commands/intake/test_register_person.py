@@ -1,20 +1,28 @@
 """Somebody whose identity was verified becomes known, once, under a random reference."""
 
+from itertools import count
 from uuid import UUID
 
+import pytest
+
 from services.intake import access, queries
-from services.intake.commands import register_person
+from services.intake.identity.attributes import FORM, Source
+from services.intake.identity.persons import meet_named, name_of, register_person
 from services.intake.rules.submission import NamedPerson
+from shared.auth.principal import Assurance
 from shared.bus.unit import unit_of
 from tests.support.commands import row, rows
 from tests.support.installation import Installation, id_number
+from tests.support.principals import VERIFIED
 
+PEOPLE = count()
+REACHED = Source("code", Assurance.REACHED)
 WHO = NamedPerson("张三", id_number(900_001), "13800138001", "zhang@mail.example.org")
 
 
-def register(made: Installation, who: NamedPerson) -> UUID:
+def register(made: Installation, who: NamedPerson, source: Source = VERIFIED) -> UUID:
     with unit_of(made.context("intake"), "test.register") as unit:
-        return register_person(unit, who)
+        return register_person(unit, who, source)
 
 
 def contact(made: Installation, ref: UUID, kind: str) -> str | None:
@@ -52,3 +60,35 @@ def test_without_any_contact_none_is_kept(made: Installation) -> None:
     ref = register(made, NamedPerson("王五", id_number(900_003), None))
     assert rows(made, "intake.contacts", person_ref=ref) == []
     assert contact(made, ref, "phone") is None
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "kept"),
+    [
+        (FORM, VERIFIED, "new"),
+        (VERIFIED, VERIFIED, "new"),
+        (REACHED, VERIFIED, "new"),
+        (VERIFIED, REACHED, "old"),
+        (VERIFIED, FORM, "old"),
+        (FORM, FORM, "old"),
+    ],
+)
+def test_a_name_is_replaced_by_one_that_is_as_well_assured(
+    made: Installation, known: Source, given: Source, kept: str
+) -> None:
+    number = id_number(901_000 + next(PEOPLE))
+    ref = register(made, NamedPerson("old", number, None), known)
+    assert register(made, NamedPerson("new", number, None), given) == ref
+    believed = given if kept == "new" else known
+    with unit_of(made.context("intake"), "test.read") as unit:
+        assert name_of(unit, ref) == (kept, believed.assurance)
+    assert row(made, "intake.persons", person_ref=ref).name_source == believed.name
+
+
+def test_what_a_form_calls_somebody_renames_nobody(made: Installation) -> None:
+    ref = register(made, NamedPerson("赵六", id_number(900_004), None))
+    with unit_of(made.context("intake"), "test.form") as unit:
+        met = meet_named(unit, {"applicant": NamedPerson("别人", id_number(900_004), None)})
+    assert met == {"applicant": ref}
+    with unit_of(made.context("intake"), "test.read") as unit:
+        assert name_of(unit, ref) == ("赵六", Assurance.VERIFIED)

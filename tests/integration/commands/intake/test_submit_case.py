@@ -15,6 +15,7 @@ from shared.events.intake import CaseSubmitted
 from tests.support.commands import matter_of, row, rows, said
 from tests.support.hall import application
 from tests.support.installation import Citizen, Installation, id_number
+from tests.support.principals import PROGRAM, citizen
 
 WHO = Citizen("测试", id_number(910_001), "13900910001")
 
@@ -27,7 +28,7 @@ def submit(made: Installation, form: dict[str, Any] | None = None, **changed: An
         "channel": "web",
         "client": "test",
         "locale": "zh-CN",
-        "submitter": None,
+        "submitter": PROGRAM,
     }
     with unit_of(made.context("intake"), "test.submit") as unit:
         return submit_case(unit, Submission(**(fields | changed)))
@@ -87,7 +88,7 @@ def test_nobody_applies_for_somebody_else_and_nobody_becomes_known_by_that(made:
     stranger = Citizen("陌生", id_number(910_002), "13900910002")
     lookups = made.context("intake").vault.lookups(stranger.id_number, kind="id-number")
     with pytest.raises(NotYourApplication):
-        submit(made, application(stranger)["form"], submitter=uuid4())
+        submit(made, application(stranger)["form"], submitter=citizen(uuid4()))
     with unit_of(made.context("intake"), "test.read") as unit:
         assert queries.person_by_lookup(unit.session, lookups) is None
 

@@ -1,0 +1,12 @@
+"""Who is who: a part of intake with walls of its own (import-linter, "Identity has walls").
+
+    web           the doors: log in, log out, what other services may ask
+    <provider>    one file is one identity provider; see `provider`
+    provider      what a provider is, and what it is given
+    sessions      log-ins: opened, ended, told to everybody
+    accounts      who comes by office, and what they may do
+    persons       people by `person_ref`, their names and how to reach them
+    attributes    where something about a person comes from, and which of two is believed
+
+Lower lines know nothing of higher ones, and no provider knows another.
+"""

@@ -1,0 +1,77 @@
+"""The doors of identity: the ways to log in, the way out, and what other services may ask."""
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from services.intake import queries
+from services.intake.identity import sessions
+from services.intake.identity.provider import LogInDesk, forget_here, providers_on
+from shared.ask import Params, QuestionHandler
+from shared.auth import revocations
+from shared.auth.csrf import check_same_origin
+from shared.auth.deps import authenticator
+from shared.auth.principal import PrincipalKind
+from shared.auth.signatures import SigningKey
+from shared.bus.context import ServiceContext
+from shared.bus.unit import unit_of
+from shared.http.context import WebContext
+from shared.http.doors import doors
+from shared.http.rendering import page
+from shared.paging import moment
+from shared.privacy.secret_files import SESSION_KEY, load_secret
+
+
+def identity_answers(context: ServiceContext) -> dict[str, QuestionHandler]:
+    """What the other services may ask about log-ins and accounts."""
+    key = SigningKey(load_secret(context.settings, context.service, SESSION_KEY))
+
+    def ended_and_changed(params: Params) -> Params:
+        """Which sessions ended and whose rights changed since; signed, page by page."""
+        since = moment(params["since"]) if params["since"] else None
+        with unit_of(context, "intake.revocations") as unit:
+            found = sessions.changes(unit, since, params["cursor"], datetime.now(UTC))
+        return revocations.sign_changes(key, found)
+
+    def officer(params: Params) -> Params:
+        """What an officer may do now, by subject; null for nobody and for whoever has left."""
+        with unit_of(context, "intake.officer") as unit:
+            account = queries.account(unit.session, PrincipalKind.OFFICER, params["subject"])
+            if account is None or not account.active:
+                return {"officer": None}
+            person = str(account.person_ref) if account.person_ref else None
+            return {"officer": {"departments": account.departments, "person_ref": person}}
+
+    return {revocations.QUESTION: ended_and_changed, "officer": officer}
+
+
+def identity_router(context: WebContext) -> APIRouter:
+    """The log-in page, log-out, and the doors of every provider that is on."""
+    router = doors(include_in_schema=False)
+    on = providers_on(context.service.settings)
+    ways = [way for file, own in on.values() for way in file.ways(own)]
+
+    @router.get("/login")
+    def log_in(request: Request) -> Response:
+        """Which ways there are; straight on where there is only one."""
+        if len(ways) == 1:
+            return RedirectResponse(ways[0].path, 303)
+        return page(context.pages, request, "login.html", {"ways": ways})
+
+    @router.post("/logout")
+    def log_out(request: Request) -> Response:
+        """End the session, here at once and everywhere within a minute. An old one may leave too."""
+        check_same_origin(request)
+        leaving = authenticator(request).leaving(request)
+        if leaving is not None and leaving.session is not None:
+            with unit_of(context.service, "session.end") as unit:
+                ended = sessions.end_session(unit, leaving.session, leaving.subject, sessions.Why.LOGGED_OUT)
+            forget_here(request, ended)
+        response = RedirectResponse("/", 303)
+        authenticator(request).log_out(response)
+        return response
+
+    for file, settings in on.values():
+        router.include_router(file.router(LogInDesk(context, settings)))
+    return router
