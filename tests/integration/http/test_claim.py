@@ -23,7 +23,8 @@ def test_who_has_no_business_with_a_task_waits_for_nobody_who_has(hall: Hall, op
         where = path.replace("{task_id}", open_task)
         headers = {**stranger, "If-Match": '"1"'}
         form = {"outcome": "passed", "if_match": "1", "reason": "x"}
-        body = {"json": {"outcome": "passed"}} if path.startswith("/api/") else {"data": form}
+        sent = {"reason": "x"} if path.endswith("/assignment") else {"outcome": "passed"}
+        body = {"json": sent} if path.startswith("/api/") else {"data": form}
         answer = hall.client.post(where, headers=headers, **body)
         assert problem(answer) == (404, "task.not-found"), path
     event.remove(engine, "before_cursor_execute", note)

@@ -31,13 +31,23 @@ def asked_at(hall: Hall, method: str, path: str, headers: Headers) -> httpx.Resp
     return answer
 
 
+CITIZENS_OWN = {
+    ("GET", "/api/v1/messages"),
+    ("GET", "/api/v1/uploads/{upload_id}"),
+    ("GET", "/api/v1/consents"),
+    ("POST", "/api/v1/cases/{number}/consent"),
+    ("POST", "/cases/{number}/consent"),
+}
+"""What nobody reads or says for them, also no operator."""
+
+
 def who_may(method: str, path: str) -> set[str]:
     """Those who are not refused for what they are."""
     if path.startswith(("/desk", "/api/v1/tasks")):
         return {"officer"}
     if (method, path) == ("POST", "/api/v1/cases"):
         return {"citizen", "operator", "client"}
-    if (method, path) in (("GET", "/api/v1/messages"), ("GET", "/api/v1/uploads/{upload_id}")):
+    if (method, path) in CITIZENS_OWN:
         return {"citizen"}
     return {"citizen", "operator"}
 
