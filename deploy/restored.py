@@ -20,6 +20,7 @@ from deploy.errors import NoWitnessDir
 from deploy.migrate import admin_engine
 from deploy.migrations import alone
 from deploy.services import SERVICES, part, subscriptions
+from shared.bus.lost import UNHEARD
 from shared.bus.topology import broker_url, queue_name, read_queues
 from shared.bus.witness import (
     BLOCK,
@@ -45,8 +46,7 @@ _log = structlog.get_logger()
 
 CAUGHT_UP_WITHIN_S = 30.0
 """How long the others are given to handle what is on its way to them."""
-
-_UNKNOWN = "0" * 16
+_EMPTY_TIMES = 4
 
 
 class NothingLostOfCase(NotFound):
@@ -260,7 +260,7 @@ def _note_lost(connection: Connection, service: str) -> None:
             "LEFT JOIN best AS b ON b.case_no = t.case_no AND b.sequence = n "
             "ON CONFLICT (case_no, sequence) DO NOTHING"
         ),
-        {"speaker": service, "unknown": _UNKNOWN},
+        {"speaker": service, "unknown": UNHEARD},
     )
     _name(connection, service)
 
@@ -371,9 +371,12 @@ def _wait_for_others(settings: Settings, service: str) -> int:
         return 0
     names = {queue_name(other) for other in subscribers_of(service)}
     until = time.monotonic() + CAUGHT_UP_WITHIN_S
+    empty = 0
     while True:
         waiting = sum(queue.messages for queue in read_queues(url, SERVICES) if queue.name in names)
-        if not waiting or time.monotonic() > until:
+        empty = 0 if waiting else empty + 1
+        # What a consumer has at hand is not counted; it is done with soon.
+        if empty == _EMPTY_TIMES or time.monotonic() > until:
             return waiting
         time.sleep(0.5)
 

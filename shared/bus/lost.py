@@ -40,6 +40,9 @@ class LostFact:
         return not self.settled and self.fact not in HARMLESS
 
 
+UNHEARD = "0" * 16
+"""Stands for the end of an id that nobody knows."""
+
 HARMLESS = frozenset(("task-claimed", "task-released"))
 """Acts that nobody was told of and nothing followed from: they are simply done anew."""
 
@@ -64,6 +67,11 @@ class LostFacts:
         """The one with this id, which is said once more."""
         tail = f"{fact_id.int & ((1 << _TAIL_BITS) - 1):016x}"
         return next((one for one in self.facts if one.tail == tail), None)
+
+    def gap(self) -> LostFact | None:
+        """The first one that nobody heard although they heard a later one: what is said because of a fact
+        and is not among those heard, was that one."""
+        return next((one for one in self.facts if one.tail == UNHEARD and not one.settled), None)
 
     def before(self, fact: LostFact) -> UUID | None:
         """What stands for the fact that this one follows, as far as that was lost too."""

@@ -172,9 +172,9 @@ class Unit:
         if lost is not None:
             if (case.sequence or 0) < lost.last.sequence:
                 case.sequence, case.last_fact = lost.last.sequence, stand_in(lost.last.tail)
-            again = lost.again(event_id)
+            again = lost.again(event_id) or (lost.gap() if self.cause is not None else None)
             if again is not None:
-                again.settled = True
+                again.settled, again.tail = True, event_id.hex[16:]
                 settle(self.connection, self.context.service, case.number, again.sequence)
                 return again.sequence, lost.before(again)
             if self.cause is None:

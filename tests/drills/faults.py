@@ -2,6 +2,8 @@
 mend themselves."""
 
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,8 @@ from sqlalchemy.pool import NullPool
 from deploy.services import SERVICES, subscriptions
 from shared.bus.topology import EXCHANGE, apply_topology, queue_name, routing_pattern
 from shared.db.engine import database_url
-from tests.drills.installation import Installation, Process
+from tests.drills.installation import ROOT, Installation, Process
+from tests.support.copies import bring_back, take_copy
 
 Fault = Callable[[Installation, random.Random], None]
 
@@ -79,9 +82,27 @@ def _send_hostile_messages(h: Installation, chance: random.Random) -> None:
     h.hostile.send(h.settings, chance)
 
 
+def _bring_back_notify(h: Installation, chance: random.Random) -> None:
+    """All that notify does follows from facts, so nothing of it may be lost for good."""
+    engine = create_engine(database_url(h.settings, h.settings.db.admin_user), poolclass=NullPool)
+    copy = take_copy(engine, "notify")
+    threading.Event().wait(chance.uniform(1.5, 4.0))
+    of_notify = [process for name, process in h.processes.items() if name.split(".")[0] in ("web", "notify")]
+    for process in of_notify:
+        process.kill()
+    bring_back(engine, copy)
+    h.brought_back.add("notify")
+    h.hostile.forget("notify")
+    command = [sys.executable, "-m", "deploy.cli", "restored", "--service", "notify", "--json"]
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    for process in of_notify:
+        process.start()
+
+
 FAULTS: dict[str, Fault] = {
     "postgres": _restart_database,
     "hostile messages": _send_hostile_messages,
+    "a copy": _bring_back_notify,
 }
 OF_THE_BROKER: dict[str, Fault] = {
     "rabbitmq": _restart_broker,

@@ -84,6 +84,8 @@ class Installation:
     ended: dict[str, list[int]] = field(default_factory=dict)
     """Exit codes of those that ended although nobody killed them."""
     hostile: Hostile = field(default_factory=Hostile)
+    brought_back: set[str] = field(default_factory=set)
+    """Services whose database was brought back from an older copy."""
 
     def keep_up(self) -> None:
         """Start again what ended by itself, as a supervisor does."""

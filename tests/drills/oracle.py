@@ -1,7 +1,7 @@
 """What was promised against what is there: the ledger, the SMS gateway's books, the database, the broker."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -112,7 +112,7 @@ def judge(installation: Installation, ledger: Ledger) -> Verdict:
         due, made = _notices_due(c, installation), _notices_made(c)
         sms = {id_ for id_, notice in made.items() if notice.channel != IN_APP}
         told = {id_ for id_ in sms if made[id_].state == DeliveryState.SENT}
-        doubles, disorder, ends = _doubles(c), _disorder(c), _not_at_their_end(c)
+        doubles, disorder, ends = _doubles(c), _disorder(c, installation.brought_back), _not_at_their_end(c)
         parked = sum(_count(c, f"SELECT count(*) FROM {s}.inbox WHERE state = 'parked'") for s in SERVICES)
         undecodable = _undecodable(c)
     hostile = installation.hostile
@@ -249,15 +249,17 @@ def _doubles(c: Connection) -> dict[str, list[str]]:
     return {kind: cases for kind, cases in found.items() if cases}
 
 
-def _disorder(c: Connection) -> dict[str, int]:
+def _disorder(c: Connection, brought_back: Set[str]) -> dict[str, int]:
     """Cases of which a consumer has not handled exactly what the speaker has said, in unbroken order."""
     found = {}
     for speaker in SERVICES:
+        # What is said again has its old number, in whatever order its causes come again.
+        order = "(event->>'sequence')::int" if speaker in brought_back else "id"
         found[f"holes in what {speaker} said"] = _count(
             c,
             "SELECT count(*) FROM (SELECT 1 FROM (SELECT case_no, (event->>'sequence')::int AS n, "
-            f"row_number() OVER (PARTITION BY case_no ORDER BY id) AS nth FROM {speaker}.outbox) AS said "
-            "GROUP BY case_no HAVING bool_or(n <> nth)) AS broken",
+            f"row_number() OVER (PARTITION BY case_no ORDER BY {order}) AS nth FROM {speaker}.outbox) "
+            "AS said GROUP BY case_no HAVING bool_or(n <> nth)) AS broken",
         )
     told = " UNION ALL ".join(f"SELECT case_no, '{s}' AS service FROM {s}.outbox" for s in SERVICES)
     found["timeline"] = _count(
