@@ -275,7 +275,7 @@ def _migrations(current: Callable[[str], str | None]) -> Finding:
 
 def _broker(settings: "Settings") -> Iterator[Finding]:
     if not settings.broker_url:
-        yield Finding("broker", None, "none: delivery inside the database")
+        yield Finding("broker", True, "none, none needed: delivery inside the database")
         return
     from deploy.services import SERVICES
     from shared.bus.topology import broker_url, read_queues

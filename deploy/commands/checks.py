@@ -153,6 +153,7 @@ def _broker_url(data_dir: Path | None) -> str:
     url = broker_url(load_settings(data_dir), MIGRATE)
     if not url:
         raise typer.BadParameter(
-            "ONESTOP_BROKER_URL is not set: this installation delivers inside the database"
+            "there is no exchange and no queue: this installation delivers inside the database "
+            "(ONESTOP_BROKER_URL names a broker)"
         )
     return url

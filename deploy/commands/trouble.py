@@ -61,6 +61,8 @@ def list_(
         emit_json({"counts": counts, "trouble": lines, "next": page.next})
         return 0
     emit_rows([{**line, "age": _age(line["age_s"])} for line in lines], _COLUMNS)
+    if not lines and not cursor:
+        say("onestop: nothing: all goes on by itself")
     for (where, what), tally in sorted(tallies.items()):
         say(f"onestop: {where}: {counted(tally.count)} {what}")
     if page.next:

@@ -170,7 +170,7 @@ def test_a_case_shows_stage_department_and_days_left(environment: Environment) -
     text = render(environment, "case", "zh-CN")
     assert "核查" in text
     assert "流动人口服务中心" in text
-    assert "承诺于2026年11月30日前办结，还剩 6 天。" in text
+    assert "承诺于2026年11月30日（含当日）前办结，还剩 6 天。" in text
     assert "2026年11月23日 09:15" in text
     assert "already" not in text
     assert "6 days left" in render(environment, "case", "en")
