@@ -90,6 +90,7 @@ def asyncapi_document() -> dict[str, Any]:
         "operations": operations,
         "components": {
             "messages": {**{fact.type: _message(fact) for fact in facts}, _BATCH: _BATCH_MESSAGE},
+            "schemas": {name: schema for fact in facts for name, schema in sorted(_parts(fact).items())},
             "messageTraits": {"cloudEvent": {"headers": _HEADERS}},
         },
     }
@@ -165,8 +166,19 @@ def _messages(facts: Any) -> dict[str, Any]:
     return {fact.type: {"$ref": f"#/components/messages/{fact.type}"} for fact in facts}
 
 
+def _schema(fact: type[Fact]) -> dict[str, Any]:
+    return fact.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
+def _parts(fact: type[Fact]) -> dict[str, Any]:
+    """What a payload is made of and refers to, by name."""
+    found: dict[str, Any] = _schema(fact).get("$defs", {})
+    return found
+
+
 def _message(fact: type[Fact]) -> dict[str, Any]:
-    schema = fact.model_json_schema()
+    schema = _schema(fact)
+    schema.pop("$defs", None)
     return {
         "name": fact.type,
         "title": fact.__name__,

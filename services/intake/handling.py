@@ -82,9 +82,16 @@ def submit(context: WebContext, filer: Principal, key: str, body: CaseForm) -> S
 
 
 def supply(
-    context: WebContext, party: Principal, key: str, number: str, uploads: Mapping[str, UUID]
+    context: WebContext,
+    party: Principal,
+    key: str,
+    number: str,
+    uploads: Mapping[str, UUID],
+    *,
+    said: str | None = None,
 ) -> StoredResponse:
-    """Take what a correction notice asked for, once for each key.
+    """Take what a correction notice asked for, once for each key. `said` tells one request from another under
+    a key, where ids of uploads are new each time; by itself these do.
 
     Raises CaseNotFound for somebody else's case, as the command does, UploadNotYours, UploadTypeWrong.
     """
@@ -92,7 +99,7 @@ def supply(
         case = access.own_case(unit, number, party)
         matter = context.service.matters.get(case.matter, case.matter_version)
     _check_uploads(context, matter, party.party, uploads)
-    said = "&".join(f"{code}={upload}" for code, upload in sorted(uploads.items()))
+    said = said or "&".join(f"{code}={upload}" for code, upload in sorted(uploads.items()))
     with unit_of(context.service, "case.supply") as unit:
         case = access.lock_own_case(unit, number, party)
 

@@ -18,7 +18,7 @@ from shared.auth.csrf import check_same_origin
 from shared.auth.deps import Citizen, Party, authenticator
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.idempotency import KeyReused, StillRunning
-from shared.errors import AppError, FieldError, Invalid
+from shared.errors import AppError, Conflict, FieldError, Invalid
 from shared.http.context import WebContext
 from shared.http.doors import doors, in_turn, takes
 from shared.http.idempotency import FIELD, require_key
@@ -43,6 +43,14 @@ class FilesWrong(Invalid):
     code = "case.files-wrong"
     title_zh = "请改正后重新选择全部文件"
     title_en = "Please correct this and choose all files again"
+
+
+class OtherFilesTaken(Conflict):
+    """The page was sent twice, with different files: the first ones count, and whoever sent them is told."""
+
+    code = "case.other-files-taken"
+    title_zh = "本页已用另外的文件提交过，以先提交的为准；这次的文件没有采用"
+    title_en = "This page was sent before with other files. Those count; the ones of this time were not taken"
 
 
 def page_router(context: WebContext) -> APIRouter:
@@ -172,11 +180,15 @@ def _supply(
         raise NothingAsked
     uploads, wrong = _keep(context, party, [item["material"] for item in shown.case["asked"]], sent)
     if not wrong:
+        # A page has one key; its files are kept anew, under other ids, each time that it is sent.
+        said = "&".join(sorted(f"{file.material}={file.content.sha256}" for file in sent.values()))
         try:
-            handling.supply(context, party, key, number, uploads)
-        except (KeyReused, StillRunning):
-            # The button was pressed twice: the page's key is one, the files were kept anew under other ids.
+            handling.supply(context, party, key, number, uploads, said=said)
+        except StillRunning:
             return RedirectResponse(f"/cases/{number}", 303)
+        except KeyReused:
+            problem = problem_of(request, OtherFilesTaken())
+            return _case_page(context, request, shown, can_supply=True, problem=problem)
         except (UploadTypeWrong, NotAskedFor) as error:
             wrong = _by_asked(error.fields, sent)
     if wrong:

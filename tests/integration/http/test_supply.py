@@ -1,8 +1,10 @@
 """What is missing is asked for once and supplied."""
 
+import re
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from tests.support.hall import (
     A_JPEG,
@@ -10,8 +12,10 @@ from tests.support.hall import (
     WITHOUT_LEASE,
     Hall,
     application,
+    hidden_field,
     keyed,
     problem,
+    session,
     stuck,
     untouched,
     upload,
@@ -82,3 +86,35 @@ def test_a_gap_is_asked_for_once_and_supplied(fresh_hall: Hall) -> None:
     case = fresh_hall.case(headers, number)
     assert case["state"] == "under_review"
     assert sum(entry["fact"] == "correction-required" for entry in case["timeline"]) == 1
+
+
+@pytest.mark.parametrize(("second", "status"), [(A_PDF, 303), (A_PDF + b"%", 409)], ids=["same", "other"])
+def test_a_page_that_is_sent_twice_says_which_files_count(hall: Hall, second: bytes, status: int) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.installation.pump()
+    cookie, path = session(headers), f"/cases/{number}"
+    page = hall.client.get(path, headers=cookie).text
+    (key,) = set(re.findall(r'name="idempotency_key" value="([^"]+)"', page))
+    form = {"csrf_token": hidden_field(hall, path, cookie), "idempotency_key": key}
+
+    def send(content: bytes) -> httpx.Response:
+        answer: httpx.Response = hall.client.post(
+            f"{path}/supply",
+            headers={**cookie, "Accept": "text/html"},
+            data={**form, "as.residence_proof": "lease_contract"},
+            files={"file.residence_proof": ("lease.pdf", content, "application/pdf")},
+            follow_redirects=False,
+        )
+        return answer
+
+    assert send(A_PDF).status_code == 303
+    again = send(second)
+    assert again.status_code == status, again.text
+    assert (status == 303) is ("这次的文件没有采用" not in again.text)
+    hall.installation.pump()
+    kept = hall.installation.value("SELECT uploads FROM materials.cases WHERE number = :n", n=number)
+    sizes = hall.installation.rows(
+        "SELECT size FROM materials.uploads WHERE id = CAST(:u AS uuid)", u=kept["lease_contract"]
+    )
+    assert [row.size for row in sizes] == [len(A_PDF)]
