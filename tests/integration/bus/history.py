@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import pika
-from sqlalchemy import text
+from sqlalchemy import String, text
 
 from deploy.services import part, subscriptions
 from shared.bus.boundary import Delivery
@@ -150,7 +150,7 @@ def outcome_of(installation: Installation, service: str, number: str) -> list[st
     found = []
     for table in part(service, "models").Base.metadata.sorted_tables:
         columns = [column for column in table.columns if _tells(column)]
-        place = next((c for c in table.columns if c.name in ("number", "case_no")), None)
+        place = next((c for c in table.columns if _names_a_case(c)), None)
         if table.name in _BUS or place is None or not columns:
             continue
         names = ", ".join(f'"{column.name}"' for column in columns)
@@ -165,6 +165,10 @@ def outcome_of(installation: Installation, service: str, number: str) -> list[st
     jobs = installation.rows(f"SELECT kind FROM {service}.jobs WHERE case_no = :n", n=number)
     found += [f"job {row.kind}" for row in jobs]
     return sorted(line.replace(number, "the case") for line in found)
+
+
+def _names_a_case(column: Any) -> bool:
+    return column.name in ("number", "case_no") and isinstance(column.type, String)
 
 
 def _tells(column: Any) -> bool:
