@@ -259,7 +259,7 @@ def keep_upload(unit: Unit, owner: UUID, name: str, file: SealedFile) -> Upload:
     for number, piece in enumerate(file.pieces()):
         sealed = vault.seal(piece, table="upload_pieces", row=f"{upload_id}/{number}", column="sealed")
         # Not through the session, which would keep them all until the end.
-        unit.connection.execute(insert(UploadPiece).values(upload=upload_id, number=number, sealed=sealed))
+        unit.connection.execute(insert(UploadPiece).values(upload=upload_id, piece=number, sealed=sealed))
     return upload
 
 

@@ -157,7 +157,8 @@ class UploadPiece(Base):
     __tablename__ = "upload_pieces"
 
     upload: Mapped[UUID] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
-    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    piece: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """Which it is, from 0."""
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 

@@ -86,7 +86,7 @@ def upload(session: Session, upload_id: UUID) -> Upload | None:
 
 def upload_piece(session: Session, upload_id: UUID, number: int) -> bytes | None:
     """One piece of a file, sealed; None after the last one."""
-    wanted = select(UploadPiece.sealed).where(UploadPiece.upload == upload_id, UploadPiece.number == number)
+    wanted = select(UploadPiece.sealed).where(UploadPiece.upload == upload_id, UploadPiece.piece == number)
     return session.execute(wanted).scalar_one_or_none()
 
 

@@ -11,7 +11,7 @@ from tests.support.journey import Journey, all_of, open_hall, trace
 __all__ = ["db_installation", "secrets_dir", "template_settings"]
 
 COMMANDS = {
-    "person.register",
+    "session.open",
     "case.submit",
     "case.supply",
     "upload",

@@ -92,9 +92,9 @@ def upgrade() -> None:
         CREATE INDEX uploads_held ON materials.uploads (held_at) WHERE case_no IS NULL;
         CREATE TABLE materials.upload_pieces (
             upload uuid REFERENCES materials.uploads ON DELETE CASCADE,
-            number integer,
+            piece integer,
             sealed bytea NOT NULL,
-            PRIMARY KEY (upload, number)
+            PRIMARY KEY (upload, piece)
         );
         ALTER TABLE materials.upload_pieces ALTER COLUMN sealed SET STORAGE EXTERNAL;
         CREATE TABLE materials.upload_reads (
@@ -109,4 +109,4 @@ def upgrade() -> None:
         """
     )
     op.execute(guard_v1("materials", "uploads", ("id",), ("sealed_name", "sealed_sha256")))
-    op.execute(guard_v1("materials", "upload_pieces", ("upload", "number"), ("sealed",)))
+    op.execute(guard_v1("materials", "upload_pieces", ("upload", "piece"), ("sealed",)))

@@ -62,15 +62,15 @@ def test_a_large_file_lies_in_pieces(made: Installation) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM materials.upload_pieces WHERE upload = :id AND number = 2",
-        "DELETE FROM materials.upload_pieces WHERE upload = :id AND number = 0",
-        "UPDATE materials.upload_pieces SET number = 1 - number + 3 WHERE upload = :id AND number < 2",
+        "DELETE FROM materials.upload_pieces WHERE upload = :id AND piece = 2",
+        "DELETE FROM materials.upload_pieces WHERE upload = :id AND piece = 0",
+        "UPDATE materials.upload_pieces SET piece = 1 - piece + 3 WHERE upload = :id AND piece < 2",
         "UPDATE materials.upload_pieces AS p SET sealed = q.sealed FROM materials.upload_pieces AS q "
-        "WHERE p.upload = :id AND q.upload = :id AND p.number = 0 AND q.number = 1",
-        "WITH gone AS (DELETE FROM materials.upload_pieces WHERE upload = :id AND number = 2) "
+        "WHERE p.upload = :id AND q.upload = :id AND p.piece = 0 AND q.piece = 1",
+        "WITH gone AS (DELETE FROM materials.upload_pieces WHERE upload = :id AND piece = 2) "
         "UPDATE materials.uploads SET size = 2 * 262144 WHERE id = :id",
         "UPDATE materials.upload_pieces AS p SET sealed = q.sealed FROM materials.upload_pieces AS q "
-        "WHERE p.upload = :id AND q.upload <> :id AND p.number = q.number AND q.number = 1",
+        "WHERE p.upload = :id AND q.upload <> :id AND p.piece = q.piece AND q.piece = 1",
     ],
     ids=["last gone", "first gone", "moved", "twice", "cut short", "of another file"],
 )
