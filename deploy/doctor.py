@@ -6,15 +6,17 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.errors import NotInstalled
+from deploy.errors import NothingRuns, NotInstalled
 from deploy.installation import DEFAULT_PORT, remembered_settings
 from deploy.postgres_binaries import find_binaries
+from deploy.probe import is_ready
 from deploy.processes import port_is_free
-from deploy.supervisor_state import is_held
+from deploy.supervisor_state import State, is_held, read_state
 from shared.errors import AppError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ _LEAST_FREE_BYTES = 1024**3
 _MOST_CLOCK_SKEW_S = 2.0
 _MOST_ROTATING_DAYS = 2
 """What a rotation waits for is gone after a day."""
+_MOST_UNSENT = timedelta(minutes=1)
+_JUST_RESTARTED = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Finding:
 
 def examine(data_dir: Path) -> list[Finding]:
     """All findings; never raises for what is wrong with the installation."""
-    findings = [*_programs(), *_place(data_dir), _port(data_dir)]
+    findings = [*_programs(), *_place(data_dir), _port(data_dir), *_processes(data_dir)]
     settings = _settings(data_dir)
     if isinstance(settings, Finding):
         return [*findings, settings]
@@ -99,6 +103,43 @@ def _port(data_dir: Path) -> Finding:
     if port_is_free(DEFAULT_PORT):
         return Finding("web port", True, f"{DEFAULT_PORT} is free")
     return Finding("web port", None, f"{DEFAULT_PORT} is taken", "another one is chosen; --port names one")
+
+
+def _processes(data_dir: Path) -> Iterator[Finding]:
+    try:
+        kept = read_state(data_dir)["processes"]
+    except NothingRuns:
+        return
+    wrong = [said for process in kept for said in [_not_well(process)] if said]
+    yield Finding(
+        "processes",
+        not wrong,
+        ", ".join(wrong) or f"all {len(kept)} as they should be",
+        "look at the log; a frozen one ends with kill -KILL and its pid, and is started again"
+        if wrong
+        else "",
+    )
+
+
+def _not_well(process: dict[str, Any]) -> str | None:
+    name, state = process["name"], process["state"]
+    if state in {State.BACKOFF, State.ENDED}:
+        return f"{name} is down ({state})"
+    # Absent where an older release still runs.
+    port = process.get("health_port")
+    if state == State.RUNNING and port is not None and not _answers(port):
+        return f"{name} (pid {process['pid']}) does not answer, or is not ready"
+    since = datetime.now(UTC) - _JUST_RESTARTED
+    if process["restarts"] and datetime.fromisoformat(process["started_at"]) > since:
+        return f"{name} was started again at {process['started_at']}, {process['restarts']} times in all"
+    return None
+
+
+def _answers(port: int) -> bool:
+    try:
+        return is_ready(port)
+    except OSError:
+        return False
 
 
 def _settings(data_dir: Path) -> "Settings | Finding":
@@ -197,8 +238,6 @@ def _witnesses(settings: "Settings") -> Finding:
 
 
 def _keys(settings: "Settings") -> Finding:
-    from datetime import UTC, datetime
-
     from deploy.services import SERVICES
     from shared.bus.rotation import rotating_since
     from shared.context import build_context

@@ -140,6 +140,7 @@ class Installation:
             ready=lambda: is_ready(self.internal_port),
             group="web",
             run_as=self._services_user,
+            health_port=self.internal_port,
         )
         return [*servers, migrate, web, *self._workers(settings)]
 
@@ -164,6 +165,7 @@ class Installation:
                 group="worker",
                 grace_s=_WORKER_GRACE_S,
                 run_as=self._services_user,
+                health_port=port,
             )
             for (service, name), port in zip(names, ports, strict=True)
         ]

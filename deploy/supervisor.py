@@ -43,6 +43,7 @@ class ProcessSpec:
 
     `ready` is asked in a thread, so it may wait a little; an OSError from it means "not yet". With `once` it
     is no server: it must end with code 0 before the next one starts. `run_as` None stays who we are.
+    `health_port`: where others ask for its /readyz.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ProcessSpec:
     grace_s: float = 30.0
     once: bool = False
     run_as: Identity | None = None
+    health_port: int | None = None
 
 
 class Server(Protocol):
@@ -109,10 +111,12 @@ class _Program:
 class _Kept:
     """One process that is being kept, over all its restarts."""
 
-    def __init__(self, server: Server, group: str, once: bool = False) -> None:
+    def __init__(
+        self, server: Server, group: str, once: bool = False, health_port: int | None = None
+    ) -> None:
         self.server = server
         self.once = once
-        self.status = Status(server.name, group)
+        self.status = Status(server.name, group, health_port=health_port)
         self.child: subprocess.Popen[bytes] | None = None
         self.was_up = False
         self.early_deaths = 0
@@ -402,7 +406,7 @@ class PrefixedLines:
 
 def _kept(spec: ProcessSpec | Server) -> _Kept:
     if isinstance(spec, ProcessSpec):
-        return _Kept(_Program(spec), spec.group, spec.once)
+        return _Kept(_Program(spec), spec.group, spec.once, spec.health_port)
     return _Kept(spec, spec.name)
 
 

@@ -45,6 +45,8 @@ class Status:
     pid: int | None = None
     started_at: str | None = None
     restarts: int = 0
+    health_port: int | None = None
+    """Where its /readyz is on this machine, if it has one."""
 
 
 @contextmanager
