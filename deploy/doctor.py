@@ -29,6 +29,11 @@ _MOST_ROTATING_DAYS = 2
 """What a rotation waits for is gone after a day."""
 _MOST_UNSENT = timedelta(minutes=1)
 _JUST_RESTARTED = timedelta(minutes=10)
+_FACTS_NEXT = {
+    "facts unsent": "start the worker of that service (onestop ps): docs/runbook.md, not-handed-on",
+    "facts missing": "onestop topology check, then onestop topology apply: docs/runbook.md, facts-missing",
+    "facts never said": "onestop restored --service <speaker>: docs/runbook.md, facts-never-said",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
         yield _witnesses(settings)
         yield _keys(settings)
         yield _trouble(settings)
+        yield from _facts(settings)
 
 
 def _hints(settings: "Settings") -> Finding:
@@ -284,6 +290,50 @@ def _trouble(settings: "Settings") -> Finding:
         f"{service}: {counted(tally.count)} {kind}" for (service, kind), tally in sorted(found.items())
     )
     return Finding("trouble", not found, said or "none", "onestop trouble list" if found else "")
+
+
+def _facts(settings: "Settings") -> Iterator[Finding]:
+    """Do facts go out, and do those that went out come?"""
+    from sqlalchemy import text
+
+    from deploy.migrate import admin_engine
+    from deploy.services import SERVICES
+    from shared.db.outages import DatabaseAway
+    from shared.db.transaction import transaction
+    from shared.describe import kind_of
+
+    late, missing, above = [], [], []
+    try:
+        with transaction(admin_engine(settings), "doctor.facts") as connection:
+            for service in SERVICES:
+                # What is said again is old from the start, and counts as missing until it has come.
+                oldest = connection.execute(
+                    text(
+                        f"SELECT clock_timestamp() - emitted_at AS age FROM {service}.outbox "
+                        "WHERE sent_at IS NULL AND NOT again ORDER BY id LIMIT 1"
+                    )
+                ).scalar_one_or_none()
+                if oldest is not None and oldest > _MOST_UNSENT:
+                    late.append(f"{service}: the oldest waits for {oldest.total_seconds():.0f} s")
+                for row in connection.execute(
+                    text(
+                        f"SELECT speaker, missing, above FROM {service}.comparisons "
+                        "WHERE missing > 0 OR above > 0 ORDER BY speaker"
+                    )
+                ):
+                    if row.missing:
+                        missing.append(f"{row.speaker} -> {service}: {row.missing}")
+                    if row.above:
+                        above.append(f"{row.speaker} -> {service}: {row.above}")
+    except DatabaseAway as error:
+        yield Finding("facts unsent", False, kind_of(error), "onestop up, or mend ONESTOP_DB__HOST")
+        return
+    for check, found, well in (
+        ("facts unsent", late, "none for more than a minute"),
+        ("facts missing", missing, "none"),
+        ("facts never said", above, "none"),
+    ):
+        yield Finding(check, not found, ", ".join(found) or well, _FACTS_NEXT[check] if found else "")
 
 
 def _now() -> "Any":

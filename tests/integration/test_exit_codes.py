@@ -112,6 +112,44 @@ def test_trouble_is_a_finding_of_the_doctor(commands: Installation, printed: Pri
     assert all(check["ok"] is not False for name, check in found.items() if name != "trouble")
 
 
+@in_database
+@pytest.mark.parametrize(
+    ("change", "check", "says"),
+    [
+        (
+            "INSERT INTO notify.comparisons (speaker, compared_to, checked_at, missing) "
+            "SELECT 'intake', now(), now(), 7",
+            "facts missing",
+            "intake -> notify: 7",
+        ),
+        (
+            "INSERT INTO notify.comparisons (speaker, compared_to, checked_at, above) "
+            "SELECT 'approval', now(), now(), 2",
+            "facts never said",
+            "approval -> notify: 2",
+        ),
+        (
+            "UPDATE intake.outbox SET sent_at = NULL, emitted_at = now() - interval '61 seconds'",
+            "facts unsent",
+            "intake: the oldest waits for 6",
+        ),
+    ],
+)
+def test_facts_that_do_not_come_through_are_a_finding_of_the_doctor(
+    commands: Installation, printed: Printed, change: str, check: str, says: str
+) -> None:
+    commands.submit(commands.citizen())
+    commands.pump()
+    assert run(["doctor", "--json"]) == 0
+    printed()
+    assert commands.change(change) == 1
+    assert run(["doctor", "--json"]) == 1
+    [found] = [found for found in printed()["checks"] if found["ok"] is False]
+    assert found["check"] == check
+    assert found["found"].startswith(says)
+    assert found["fix"]
+
+
 @over_the_broker
 def test_messages_in_the_park_queue_are_a_finding_of_the_doctor(
     commands: Installation, printed: Printed
