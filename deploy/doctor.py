@@ -239,8 +239,16 @@ def _witnesses(settings: "Settings") -> Finding:
         "witnesses",
         not wrong,
         said or "the databases are what they saw",
-        "docs/runbook.md, restored" if wrong else "",
+        _witness_next(set(wrong.values())),
     )
+
+
+def _witness_next(codes: set[str]) -> str:
+    from shared.bus.witness import WitnessUnusable
+
+    if codes == {WitnessUnusable.code}:
+        return "let the service write below ONESTOP_WITNESS_DIR (read-only? immutable? full?)"
+    return "docs/runbook.md, restored" if codes else ""
 
 
 def _keys(settings: "Settings") -> Finding:

@@ -122,7 +122,9 @@ def findings(settings: Settings) -> dict[str, str]:
     wrong: dict[str, str] = {}
     for service in SERVICES:
         try:
-            seen = place_of(settings, service).read()
+            witness = place_of(settings, service)
+            seen = witness.read()
+            witness.rewrite()
             with transaction(admin, "restored.look") as connection:
                 if is_older(_stand(connection, service), seen):
                     wrong[service] = (NotAsWitnessed if seen is not None else WitnessMissing).code

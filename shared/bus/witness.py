@@ -118,6 +118,9 @@ class Witness(Protocol):
     def keep(self, mark: Mark, *, new_epoch: bool = False) -> None:
         """Durable when this returns; within an epoch nothing goes back. Raises WitnessUnusable."""
 
+    def rewrite(self) -> None:
+        """Keep once more what is kept, which tells whether anything can be. Raises WitnessUnusable."""
+
 
 class FileWitness:
     """A file in a folder of its service, on a volume of its own. Processes of one machine may share it."""
@@ -145,6 +148,17 @@ class FileWitness:
                     mark = mark.with_all_of(before)
                 if mark != before:
                     _replace(self.path, _written(mark))
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def rewrite(self) -> None:
+        """As `Witness` says. Only who may read it gets so far: a new one would belong to another user."""
+        try:
+            if self.path.exists():
+                with _locked(self.path.with_suffix(".lock")):
+                    before = self.read()
+                    if before is not None:
+                        _replace(self.path, _written(before))
         except OSError as error:
             raise self._unusable(error) from None
 

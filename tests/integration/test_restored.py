@@ -18,6 +18,7 @@ from shared.bus.lost import ActsLost
 from shared.bus.unit import unit_of
 from shared.bus.witness import BLOCK, FileWitness, NotAsWitnessed, WitnessMissing
 from tests.support.copies import SchemaCopy, bring_back, take_copy
+from tests.support.giving import give_commands_to
 from tests.support.hall import Hall, application, problem
 from tests.support.installation import Installation, db_installation, secrets_dir, template_settings
 from tests.support.principals import officer
@@ -398,6 +399,25 @@ def claim(made: Installation, number: str) -> None:
         found = queries.lock_task(unit.session, task_id)
         assert found is not None
         commands.claim_task(unit, *found, officer("officer-1"))
+
+
+def test_the_doctor_tells_a_witness_that_cannot_be_replaced(
+    made: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give_commands_to(made, monkeypatch)
+    assert made.settings.witness_dir is not None
+
+    def told() -> tuple[str, str]:
+        capsys.readouterr()
+        run(["doctor", "--json"])
+        [found] = [c for c in json.loads(capsys.readouterr().out)["checks"] if c["check"] == "witnesses"]
+        return found["level"], found["found"]
+
+    made.submit(made.citizen())
+    assert told() == ("ok", "the databases are what they saw")
+    # So that nobody can write there, not even root.
+    (made.settings.witness_dir / "intake" / "witness.half").mkdir()
+    assert told() == ("fail", "intake: database.witness-unusable")
 
 
 def test_the_command_and_the_doctor_tell_what_is_lost(

@@ -83,6 +83,20 @@ def test_a_place_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         witness.keep(Mark(EPOCH, 1, {}))
 
 
+def test_whether_it_can_be_replaced_is_found_out_and_changes_nothing(witness: FileWitness) -> None:
+    witness.rewrite()
+    assert not witness.path.parent.exists(), "where there is none, none is made"
+    witness.keep(Mark(EPOCH, 3, {"case_serial": 1000}))
+    before = witness.path.stat().st_ino
+    witness.rewrite()
+    assert witness.read() == Mark(EPOCH, 3, {"case_serial": 1000})
+    assert witness.path.stat().st_ino != before, "it was replaced indeed"
+    witness.path.with_suffix(".half").mkdir()
+    with pytest.raises(WitnessUnusable):
+        witness.rewrite()
+    assert witness.read() == Mark(EPOCH, 3, {"case_serial": 1000})
+
+
 @pytest.mark.parametrize(
     ("seen", "beyond"),
     [
