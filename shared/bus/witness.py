@@ -254,7 +254,8 @@ class Guard:
             self._looked = True
             metrics.NOT_AS_WITNESSED.labels(self.service).set(self._finding is not None)
             if kind_of_finding(before) != kind_of_finding(self._finding):
-                _log.error("witness", service=self.service, finding=kind_of_finding(self._finding))
+                say = _log.error if self._finding is not None else _log.info
+                say("witness", service=self.service, finding=kind_of_finding(self._finding))
 
     def watch(self, stopping: threading.Event) -> None:
         """Look again and again until told to stop."""

@@ -1,13 +1,16 @@
 """The witness outside the database: a file that is the old one or the new one, and never goes back."""
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import create_engine
+from structlog.testing import capture_logs
 
-from shared.bus.witness import FileWitness, Mark, NotAsWitnessed, WitnessUnusable
+from shared.bus.witness import FileWitness, Guard, Mark, NotAsWitnessed, WitnessMissing, WitnessUnusable
 
 EPOCH, OTHER = UUID(int=1), UUID(int=2)
 
@@ -110,3 +113,22 @@ def test_whether_it_can_be_replaced_is_found_out_and_changes_nothing(witness: Fi
 )
 def test_what_was_seen_beyond_what_a_database_knows(seen: Mark, beyond: bool) -> None:
     assert seen.is_beyond(Mark(EPOCH, 1, {"a": 1000})) is beyond
+
+
+def test_that_it_is_mended_is_no_error(witness: FileWitness, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard("intake", create_engine("postgresql+psycopg2://"), witness)
+    looks: Iterator[NotAsWitnessed | None] = iter([None, WitnessMissing(), WitnessMissing(), None, None])
+
+    def look() -> None:
+        found = next(looks)
+        if found is not None:
+            raise found
+
+    monkeypatch.setattr(guard, "_look", look)
+    with capture_logs() as logged:
+        for _ in range(5):
+            guard.look()
+    assert [(line["log_level"], line["finding"]) for line in logged] == [
+        ("error", "database.witness-missing"),
+        ("info", "none"),
+    ]
