@@ -374,8 +374,8 @@ def _broker(settings: "Settings") -> Iterator[Finding]:
     if not settings.broker_url:
         yield Finding("broker", True, "none, none needed: delivery inside the database")
         return
-    from deploy.services import SERVICES
-    from shared.bus.topology import broker_url, read_queues
+    from deploy.services import SERVICES, subscriptions
+    from shared.bus.topology import broker_url, read_queues, unheard
     from shared.privacy.secret_files import MIGRATE
 
     try:
@@ -394,6 +394,13 @@ def _broker(settings: "Settings") -> Iterator[Finding]:
         *own, park = queues
         messages = sum(queue.messages for queue in own)
         yield Finding("queues", True, f"{len(own)} quorum queues, {messages} messages")
+        alone = unheard(own, (service for service, speakers in subscriptions().items() if speakers))
+        yield Finding(
+            "consumers",
+            not alone,
+            f"none on {', '.join(alone)}" if alone else "on every subscriber's queue",
+            "start the workers of these services, or see why they stand still: onestop ps" if alone else "",
+        )
         yield Finding(
             "park queue",
             park.messages == 0,

@@ -129,17 +129,23 @@ def apply(data_dir: DataDir = None) -> int:
 
 @topology.command("check")
 def check_topology(data_dir: DataDir = None, json: Json = False) -> int:
-    """Are exchanges and queues what they should be, how deep are the queues, and who consumes? 1 when not."""
+    """Are exchanges and queues what they should be, how deep are the queues, and does every subscriber
+    consume? 1 when not."""
     from deploy.commands.context import as_dict
-    from deploy.services import SERVICES
-    from shared.bus.topology import deviations, read_queues
+    from deploy.services import SERVICES, subscriptions
+    from shared.bus.topology import deviations, read_queues, unheard
 
     url = _broker_url(data_dir)
     wrong = deviations(url, SERVICES)
-    queues = [] if wrong else [as_dict(queue) for queue in read_queues(url, SERVICES)]
+    states = [] if wrong else read_queues(url, SERVICES)
+    queues = [as_dict(queue) for queue in states]
+    wrong += [
+        f"queue {name}: nobody consumes; start the worker of its service, or see why it hangs: onestop ps"
+        for name in unheard(states, (service for service, speakers in subscriptions().items() if speakers))
+    ]
     if json:
         emit_json({"queues": queues, "wrong": wrong})
-    elif not wrong:
+    elif queues:
         emit_rows(queues, ["name", "messages", "consumers"])
     for line in wrong:
         say(f"onestop: {line}")

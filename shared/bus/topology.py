@@ -183,6 +183,12 @@ def read_queues(url: str, services: Sequence[str]) -> list[QueueState]:
     return found
 
 
+def unheard(queues: Iterable[QueueState], subscribers: Iterable[str]) -> list[str]:
+    """The queues of these services from which nobody takes anything."""
+    own = {queue_name(service) for service in subscribers}
+    return [queue.name for queue in queues if queue.name in own and queue.consumers == 0]
+
+
 def _parameters(url: str) -> pika.URLParameters:
     parameters = pika.URLParameters(url)
     parameters.socket_timeout = 5

@@ -2,17 +2,20 @@
 4 conflict, 5 something we need is away, 130 interrupted; data on standard output, all else beside it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pika
 import pytest
 import yaml
 
 from deploy.commands import app
 from deploy.commands.app import run
-from shared.bus.topology import PARK_EXCHANGE
+from deploy.services import SERVICES
+from shared.bus.topology import PARK_EXCHANGE, queue_name
 from shared.catalogue.loader import BUILT_IN
 from tests.integration.bus.test_trouble import MANY
 from tests.support.installation import (
@@ -154,18 +157,43 @@ def test_facts_that_do_not_come_through_are_a_finding_of_the_doctor(
 def test_messages_in_the_park_queue_are_a_finding_of_the_doctor(
     commands: Installation, printed: Printed
 ) -> None:
-    import pika
-
-    assert run(["doctor", "--json"]) == 0
-    printed()
     connection = pika.BlockingConnection(pika.URLParameters(commands.broker_url))
     channel = connection.channel()
     channel.confirm_delivery()
     channel.basic_publish(PARK_EXCHANGE, "", b"nonsense")
     connection.close()
-    assert run(["doctor", "--json"]) == 1
+    with consuming(commands, *SERVICES):
+        assert run(["doctor", "--json"]) == 1
     [park] = [check for check in printed()["checks"] if check["ok"] is False]
     assert (park["check"], park["found"]) == ("park queue", "1 messages in onestop.park")
+
+
+@contextmanager
+def consuming(made: Installation, *services: str) -> Iterator[None]:
+    """Somebody is there for the queues of these services."""
+    with closing(pika.BlockingConnection(pika.URLParameters(made.broker_url))) as connection:
+        for service in services:
+            connection.channel().basic_consume(queue_name(service), lambda *_: None)
+        yield
+
+
+@over_the_broker
+def test_a_queue_that_nobody_consumes_is_told_by_the_doctor_and_by_topology_check(
+    commands: Installation, printed: Printed
+) -> None:
+    with consuming(commands, *SERVICES):
+        assert run(["doctor", "--json"]) == 0
+        printed()
+        assert run(["topology", "check", "--json"]) == 0
+        assert printed()["wrong"] == []
+    with consuming(commands, *(service for service in SERVICES if service != "notify")):
+        assert run(["doctor", "--json"]) == 1
+        [found] = [check for check in printed()["checks"] if check["ok"] is False]
+        assert (found["check"], found["found"]) == ("consumers", "none on onestop.notify")
+        assert found["fix"]
+        assert run(["topology", "check", "--json"]) == 1
+        [line] = printed()["wrong"]
+        assert "onestop.notify" in line
 
 
 @in_database
