@@ -306,7 +306,8 @@ class Guard:
             if stand.lost and self._lost[0] != stand.mark.epoch:
                 self._lost = (stand.mark.epoch, self._lost_cases())
         wanted = stand.wanted()
-        if wanted != stand.serials or (stand.moved and stand.age_s >= EVERY_S):
+        # A mark that is dated ahead was made by a clock that was fast: nobody knows how old it is.
+        if wanted != stand.serials or (stand.moved and not 0 <= stand.age_s < EVERY_S):
             # Whoever else has just done so has done it for all.
             self._reserve(wanted, stand.mark)
 

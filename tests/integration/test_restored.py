@@ -315,6 +315,18 @@ def test_without_its_witness_a_database_that_was_used_is_not_trusted(made: Insta
     assert serial(made.submit(made.citizen()).number) > serial(used)
 
 
+def test_a_clock_that_was_fast_hides_no_copy(made: Installation) -> None:
+    made.change("UPDATE intake.witness SET marked_at = clock_timestamp() + interval '1 hour'")
+    copy = take_copy(made.admin, "intake")
+    made.submit(made.citizen())
+    guard = made.context("intake").guard
+    assert guard is not None
+    guard.look()
+    bring_back(made.admin, copy)
+    start(made)
+    assert not is_ready(made, "intake")
+
+
 def test_where_the_witness_is_lost_too_the_others_know_how_far_numbers_went(made: Installation) -> None:
     made.submit(made.citizen())
     copies = copies_of(made, "intake")
