@@ -51,12 +51,18 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     # uvicorn finishes what runs and then raises the signal again: an orderly end, told as one.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(0))
     stopping = threading.Event()
-    for context in apps.public.state.contexts.values():
-        if context.guard is not None:
-            threading.Thread(target=context.guard.watch, args=(stopping,), daemon=True).start()
+    guards = [
+        context.guard for context in apps.public.state.contexts.values() if context.guard is not None
+    ]
+    for guard in guards:
+        threading.Thread(target=guard.watch, args=(stopping,), daemon=True).start()
     server = uvicorn.Server(config)
-    server.run([public, internal])
-    stopping.set()
+    try:
+        server.run([public, internal])
+    finally:
+        stopping.set()
+        for guard in guards:
+            guard.finish()
     return 0 if server.started else 1
 
 

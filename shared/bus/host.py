@@ -131,6 +131,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self._flush()
         self.relay.close()
         self._give_back()
+        if self.context.guard is not None:
+            self.context.guard.finish()
 
     def ready(self) -> bool:
         """The service can take facts."""

@@ -220,6 +220,7 @@ class Guard:
             "AND w.mark <= COALESCE(CAST(:most AS bigint), w.mark) RETURNING w.epoch, w.mark, w.reserved"
         ).columns(*_MARK)
         self._looked = False
+        self._ending = False
         self._finding: NotAsWitnessed | None = None
         self._lock = threading.Lock()
         self._known: Mark | None = None
@@ -265,6 +266,15 @@ class Guard:
             except DatabaseAway as error:
                 _log.warning("witness_repeats", service=self.service, error=kind_of(error))
 
+    def finish(self) -> None:
+        """The last look of a process that ends in order: what it did last is marked however young the mark is.
+        Without the database it stays unmarked."""
+        self._ending = True
+        try:
+            self.look()
+        except DatabaseAway as error:
+            _log.warning("witness_left", service=self.service, error=kind_of(error))
+
     def take_serials(self, rows: Sequence[Row[Any]], name: str) -> list[int]:
         """Serials as `serials` found them, each with the epoch and mark of its moment, once they may be used:
         before the first one of a block its witness knows the block.
@@ -307,7 +317,8 @@ class Guard:
                 self._lost = (stand.mark.epoch, self._lost_cases())
         wanted = stand.wanted()
         # A mark that is dated ahead was made by a clock that was fast: nobody knows how old it is.
-        if wanted != stand.serials or (stand.moved and not 0 <= stand.age_s < EVERY_S):
+        young = 0 <= stand.age_s < EVERY_S and not self._ending
+        if wanted != stand.serials or (stand.moved and not young):
             # Whoever else has just done so has done it for all.
             self._reserve(wanted, stand.mark)
 

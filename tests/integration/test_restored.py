@@ -20,9 +20,16 @@ from shared.bus.witness import BLOCK, FileWitness, NotAsWitnessed, WitnessMissin
 from tests.support.copies import SchemaCopy, bring_back, take_copy
 from tests.support.giving import give_commands_to
 from tests.support.hall import Hall, application, problem
-from tests.support.installation import Installation, db_installation, secrets_dir, template_settings
+from tests.support.installation import (
+    Installation,
+    db_installation,
+    secrets_dir,
+    template_settings,
+    wait_for,
+)
 from tests.support.principals import officer
 from tests.support.restoring import alarms, compare, let_them_ask, parked
+from tests.support.system import start_system
 
 __all__ = ["db_installation", "secrets_dir", "template_settings"]
 
@@ -325,6 +332,42 @@ def test_a_clock_that_was_fast_hides_no_copy(made: Installation) -> None:
     bring_back(made.admin, copy)
     start(made)
     assert not is_ready(made, "intake")
+
+
+@pytest.mark.slow
+def test_what_a_process_did_last_before_it_ended_in_order_is_marked(made: Installation) -> None:
+    """No mark ever becomes old enough to be renewed in passing."""
+    system = start_system(made, {"ONESTOP_LOG_LEVEL": "WARNING"})
+    wait_for(system.all_ready, "ready", 60.0, of=made)
+    for service in SERVICES:
+        let_marks_stay_young(made, service)
+    system.apply_until_taken("before-the-workers-end")
+    system.wait_until_complete()
+    moved = {service for service in SERVICES if is_unmarked(made, service)}
+    assert {"intake", "approval"} <= moved
+    for worker in system.workers:
+        assert worker.terminate(40) == 0
+    assert not any(is_unmarked(made, service) for service in SERVICES)
+
+    system.apply_until_taken("before-the-web-process-ends")
+    assert is_unmarked(made, "intake")
+    assert system.web.terminate(40) == 0
+    assert not is_unmarked(made, "intake")
+    system.client.close()
+
+
+def let_marks_stay_young(made: Installation, service: str) -> None:
+    made.change(f"ALTER FUNCTION {service}.stand() RENAME TO real_stand")
+    made.change(
+        f"CREATE FUNCTION {service}.stand(OUT epoch uuid, OUT mark bigint, OUT reserved jsonb, OUT seen jsonb, "
+        "OUT given jsonb, OUT age_s float, OUT restored_at timestamptz, OUT lost boolean) LANGUAGE sql AS "
+        f"'SELECT epoch, mark, reserved, seen, given, 0.5, restored_at, lost FROM {service}.real_stand()'"
+    )
+    made.change(f"GRANT EXECUTE ON FUNCTION {service}.stand() TO PUBLIC")
+
+
+def is_unmarked(made: Installation, service: str) -> bool:
+    return bool(made.value(f"SELECT seen IS DISTINCT FROM given FROM {service}.stand()"))
 
 
 def test_where_the_witness_is_lost_too_the_others_know_how_far_numbers_went(made: Installation) -> None:
