@@ -34,6 +34,9 @@ SETTLE = timedelta(minutes=2)
 OVERLAP = timedelta(minutes=3)
 """How far each comparison looks back before the one before it: rows are dated before their commit."""
 
+RETHOUGHT = timedelta(hours=1)
+"""How far back clocks may stand against one another, or may have been put, without anything being missed."""
+
 EVERY = timedelta(seconds=55)
 """One process of a service compares; the others find that it was done."""
 
@@ -90,12 +93,15 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
             rows = unit.connection.execute(
                 text(
                     "SELECT case_no, (event->>'sequence')::int AS sequence, event->>'id' AS id "
-                    f"FROM {schema}.outbox WHERE (sent_at IS NOT NULL OR again) AND emitted_at >= :minute "
+                    f"FROM {schema}.outbox WHERE (sent_at IS NOT NULL OR again) "
+                    "AND emitted_at >= CAST(:minute AS timestamptz) - CAST(:margin AS interval) "
                     f"AND {schema}.minute_of(event->>'id') = :minute AND event->>'id' > :after "
                     "ORDER BY event->>'id' LIMIT :most"
                 ),
                 {
                     "minute": datetime.fromisoformat(params["minute"]),
+                    # An id is made after its unit looked at the clock, and by another clock.
+                    "margin": RETHOUGHT,
                     "after": params["after"],
                     "most": AT_ONCE,
                 },

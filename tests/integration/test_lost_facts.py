@@ -130,6 +130,19 @@ def test_what_a_lost_binding_swallowed_is_said_again(made: Installation) -> None
     assert made.value(f"SELECT missing FROM {SUBSCRIBER}.comparisons WHERE speaker = '{SPEAKER}'") == 0
 
 
+def test_a_fact_whose_id_is_of_a_later_minute_than_its_row_is_said_again(made: Installation) -> None:
+    lose_binding(made)
+    lost = say(made, 1)
+    made.change(f"UPDATE {SPEAKER}.outbox SET emitted_at = emitted_at - interval '2 minutes'")
+    return_to_binding(made)
+
+    assert compare(made) == Found(SPEAKER, 1, 0)
+    say(made, 0)
+    hear(made)
+    assert knows(made) == set(lost)
+    assert compare(made) == Found(SPEAKER, 0, 0)
+
+
 def test_until_the_binding_is_back_it_stays_an_alarm(made: Installation) -> None:
     lose_binding(made)
     say(made, 2)
