@@ -51,9 +51,7 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     # uvicorn finishes what runs and then raises the signal again: an orderly end, told as one.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(0))
     stopping = threading.Event()
-    guards = [
-        context.guard for context in apps.public.state.contexts.values() if context.guard is not None
-    ]
+    guards = [context.guard for context in apps.public.state.contexts.values() if context.guard is not None]
     for guard in guards:
         threading.Thread(target=guard.watch, args=(stopping,), daemon=True).start()
     server = uvicorn.Server(config)

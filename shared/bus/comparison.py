@@ -79,9 +79,15 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
                 unit.connection.execute(
                     text(
                         f"INSERT INTO {schema}.confirmations VALUES (:by, :through) ON CONFLICT (subscriber) "
-                        "DO UPDATE SET through = GREATEST(confirmations.through, EXCLUDED.through)"
+                        # What was confirmed ahead of a clock that was put back is confirmed anew.
+                        "DO UPDATE SET through = CASE WHEN confirmations.through > :now "
+                        "THEN EXCLUDED.through ELSE GREATEST(confirmations.through, EXCLUDED.through) END"
                     ),
-                    {"by": params["by"], "through": datetime.fromisoformat(params["confirmed"])},
+                    {
+                        "by": params["by"],
+                        "through": datetime.fromisoformat(params["confirmed"]),
+                        "now": unit.wall,
+                    },
                 )
             also = [datetime.fromisoformat(minute) for minute in params["also"]]
             since = {"since": datetime.fromisoformat(params["since"])}
@@ -154,6 +160,9 @@ class Comparison:
         if turn is None:
             return None
         compared_to, now = turn
+        if compared_to > now:
+            # The clock was put back: since then nothing was compared.
+            compared_to = now - RETHOUGHT
         since = compared_to - OVERLAP
         asked = {
             "by": self._context.service,
@@ -177,7 +186,7 @@ class Comparison:
             missing, above = missing + lost, above + unsaid
             if lost:
                 through = min(through, last)
-        self._note(speaker, through, missing, above)
+        self._note(speaker, now, through, missing, above)
         return Found(speaker, missing, above)
 
     def _heard(self, speaker: str, since: datetime, also: Sequence[datetime]) -> dict[datetime, Sum]:
@@ -276,21 +285,23 @@ class Comparison:
             row = unit.connection.execute(
                 text(
                     f"UPDATE {schema}.comparisons SET checked_at = :at WHERE speaker = :speaker "
-                    "AND checked_at <= CAST(:at AS timestamptz) - CAST(:every AS interval) "
+                    "AND (checked_at <= CAST(:at AS timestamptz) - CAST(:every AS interval) "
+                    "OR checked_at > :at) "
                     "RETURNING compared_to"
                 ),
                 values,
             ).first()
             return None if row is None else (row.compared_to, unit.wall)
 
-    def _note(self, speaker: str, through: datetime, missing: int, above: int) -> None:
+    def _note(self, speaker: str, now: datetime, through: datetime, missing: int, above: int) -> None:
         with unit_of(self._context, "comparison.note") as unit:
             unit.connection.execute(
                 text(
                     f"UPDATE {self._context.service}.comparisons SET missing = :missing, above = :above, "
-                    "compared_to = GREATEST(compared_to, :through) WHERE speaker = :speaker"
+                    "compared_to = CASE WHEN compared_to > :now THEN :through "
+                    "ELSE GREATEST(compared_to, :through) END WHERE speaker = :speaker"
                 ),
-                {"speaker": speaker, "through": through, "missing": missing, "above": above},
+                {"speaker": speaker, "now": now, "through": through, "missing": missing, "above": above},
             )
 
     def _tell(self, found: Found) -> None:

@@ -143,6 +143,31 @@ def test_a_fact_whose_id_is_of_a_later_minute_than_its_row_is_said_again(made: I
     assert compare(made) == Found(SPEAKER, 0, 0)
 
 
+def test_after_a_clock_was_put_back_it_is_compared_at_once(made: Installation) -> None:
+    say(made, 1)
+    hear(made)
+    assert compare(made) == Found(SPEAKER, 0, 0)
+    lose_binding(made)
+    lost = say(made, 2)
+    return_to_binding(made)
+    made.change(
+        f"UPDATE {SUBSCRIBER}.comparisons SET checked_at = clock_timestamp() + interval '3 hours', "
+        "compared_to = clock_timestamp() + interval '3 hours'"
+    )
+    made.change(f"UPDATE {SPEAKER}.confirmations SET through = clock_timestamp() + interval '3 hours'")
+
+    assert compare(made) == Found(SPEAKER, 2, 0)
+    assert not made.rows(f"SELECT 1 FROM {SPEAKER}.confirmations WHERE through > clock_timestamp()")
+    assert not made.rows(
+        f"SELECT 1 FROM {SUBSCRIBER}.comparisons WHERE speaker = '{SPEAKER}' "
+        "AND compared_to > clock_timestamp()"
+    )
+    say(made, 0)
+    hear(made)
+    assert compare(made) == Found(SPEAKER, 0, 0)
+    assert set(lost) <= knows(made)
+
+
 def test_until_the_binding_is_back_it_stays_an_alarm(made: Installation) -> None:
     lose_binding(made)
     say(made, 2)
