@@ -267,7 +267,7 @@ class Guard:
                 _log.warning("witness_repeats", service=self.service, error=kind_of(error))
 
     def finish(self) -> None:
-        """The last look of a process that ends in order: what it did last is marked however young the mark is.
+        """The last look of a process that ends in order: what it did last is marked, however young the mark.
         Without the database it stays unmarked."""
         self._ending = True
         try:

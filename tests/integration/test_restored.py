@@ -359,9 +359,10 @@ def test_what_a_process_did_last_before_it_ended_in_order_is_marked(made: Instal
 def let_marks_stay_young(made: Installation, service: str) -> None:
     made.change(f"ALTER FUNCTION {service}.stand() RENAME TO real_stand")
     made.change(
-        f"CREATE FUNCTION {service}.stand(OUT epoch uuid, OUT mark bigint, OUT reserved jsonb, OUT seen jsonb, "
-        "OUT given jsonb, OUT age_s float, OUT restored_at timestamptz, OUT lost boolean) LANGUAGE sql AS "
-        f"'SELECT epoch, mark, reserved, seen, given, 0.5, restored_at, lost FROM {service}.real_stand()'"
+        f"CREATE FUNCTION {service}.stand(OUT epoch uuid, OUT mark bigint, OUT reserved jsonb, "
+        "OUT seen jsonb, OUT given jsonb, OUT age_s float, OUT restored_at timestamptz, OUT lost boolean) "
+        "LANGUAGE sql AS 'SELECT epoch, mark, reserved, seen, given, 0.5, restored_at, lost "
+        f"FROM {service}.real_stand()'"
     )
     made.change(f"GRANT EXECUTE ON FUNCTION {service}.stand() TO PUBLIC")
 
