@@ -53,6 +53,12 @@ class Undecoded:
         body = json.dumps(element, sort_keys=True).encode()
         return cls(reason, len(body), body, properties, lambda: hashlib.sha256(body).hexdigest())
 
+    @classmethod
+    def stored(cls, element: str, reason: str) -> "Undecoded":
+        """One that lay in a table, as JSON text that nothing here can take apart."""
+        body = element.encode()
+        return cls(reason, len(body), body, b"", lambda: hashlib.sha256(body).hexdigest())
+
 
 Read = Event | Unreadable | Undecoded
 """What one fact of a message turned out to be."""
@@ -89,6 +95,15 @@ def open_delivery(raw: RawDelivery) -> Delivery:
         lost = Undecoded.message(raw, str(found))
         return Delivery(raw, frozenset(), deliveries=int(raw.redelivered), _found=[lost])
     return found
+
+
+def read_stored(element: str) -> Read:
+    """One fact as a table of ours holds it, in JSON text: who wrote it there was never asked what it is."""
+    found = _guarded(lambda: _read_json(wire.from_element(json.loads(element))))
+    if not isinstance(found, Undecodable):
+        return found
+    told = _guarded(lambda: Undecoded.element(json.loads(element), str(found)))
+    return Undecoded.stored(element, str(found)) if isinstance(told, Undecodable) else told
 
 
 def _guarded(read: Callable[[], _T]) -> _T | Undecodable:
@@ -160,6 +175,10 @@ def _event(stored: dict[str, Any], user: str | None) -> Event | Unreadable:
     """`user` is the user-id, which the broker has compared with the log-in: a service speaks for itself."""
     if user != user_name(wire.speaker_of(stored)):
         raise Undecodable("forged: the user-id is not the speaker's")
+    return _read_json(stored)
+
+
+def _read_json(stored: dict[str, Any]) -> Event | Unreadable:
     try:
         return wire.from_json(stored)
     except Unreadable as unreadable:

@@ -144,7 +144,9 @@ class Inbox:
         counted. Returns 0 when nothing is due.
         """
         with self._exclusion.alone():
-            lost = self._claimed(lambda me: self._store.claim_lost_message(self._context, me))
+            lost = self._claimed(
+                lambda me: self._store.claim_lost_message(self._context, max_deaths=MAX_DEATHS, holder=me)
+            )
             if lost is not None:
                 self._work_off(lost)
             claim = self._claimed(

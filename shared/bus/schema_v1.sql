@@ -33,7 +33,8 @@ CREATE TABLE {schema}.messages (
     received_at timestamptz NOT NULL,
     holder uuid,
     due_at timestamptz,
-    suspected boolean DEFAULT false NOT NULL
+    suspected boolean DEFAULT false NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX messages_free ON {schema}.messages (id) WHERE holder IS NULL;
 CREATE INDEX messages_held ON {schema}.messages (due_at) WHERE holder IS NOT NULL;
@@ -274,6 +275,12 @@ BEGIN
     ) THEN
         RAISE insufficient_privilege USING MESSAGE = 'a service speaks for itself only';
     END IF;
+    -- In the length that readers meet: jsonb keeps 1e100000 in a few bytes.
+    IF EXISTS (
+        SELECT 1 FROM jsonb_array_elements(body->'events') AS r(e) WHERE octet_length(e::text) > 96000
+    ) THEN
+        RAISE program_limit_exceeded USING MESSAGE = 'a fact is larger than 96000 bytes';
+    END IF;
     INSERT INTO {schema}.messages (speaker, facts, received_at)
     SELECT own, jsonb_agg(r.e ORDER BY r.n), (body->>'received_at')::timestamptz
     FROM jsonb_array_elements(body->'events') WITH ORDINALITY AS r(e, n)
@@ -308,7 +315,7 @@ BEGIN
     ) AS g;
     SELECT jsonb_agg(to_jsonb(l)) INTO lying FROM (
         SELECT i.id, i.case_no, i.speaker, i.sequence, i.state, i.attempts, i.waits, i.deaths, i.holder, i.counted,
-               CASE WHEN i.state IN ('waiting', 'not_yet') THEN i.event END AS event
+               CASE WHEN i.state IN ('waiting', 'not_yet') THEN i.event::text END AS event
         FROM {schema}.inbox AS i
         WHERE i.case_no = ANY(cases) AND (
             i.id = ANY(ids) OR i.sequence <= ahead + COALESCE(
@@ -432,7 +439,10 @@ BEGIN
         UPDATE {schema}.messages AS m SET holder = by, due_at = clock_timestamp() + lease
         FROM chosen WHERE m.id = chosen.id RETURNING m.id, m.facts
     )
-    SELECT jsonb_agg(jsonb_build_array(c.id, c.facts) ORDER BY c.id),
+    -- Each fact as a text: what one reader cannot decode must not cost it the others.
+    SELECT jsonb_agg(jsonb_build_array(c.id, (
+               SELECT jsonb_agg(r.f::text ORDER BY r.n) FROM jsonb_array_elements(c.facts) WITH ORDINALITY AS r(f, n)
+           )) ORDER BY c.id),
            count(*) = 20 OR count(*) < (SELECT count(*) FROM free)
     INTO messages, more FROM claimed AS c;
     SELECT EXISTS (
@@ -446,9 +456,9 @@ END $$;
 -- A claim whose time is over is suspected first: a holder that was only frozen, or cut off with everybody
 -- else, renews it when it wakes. Nobody renews a suspected claim whose holder is dead: then it is taken over.
 
--- One message whose holder is dead, for one who splits it.
+-- One message whose holder is dead, for one who splits it, and how many holders died with it.
 CREATE FUNCTION {schema}.claim_lost_message(
-    by uuid, lease interval, grace interval, OUT id bigint, OUT facts jsonb
+    by uuid, lease interval, grace interval, OUT id bigint, OUT facts jsonb, OUT deaths integer
 ) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE {schema}.messages AS m SET suspected = true, due_at = clock_timestamp() + grace WHERE m.id IN (
@@ -457,11 +467,13 @@ BEGIN
         ORDER BY o.due_at LIMIT 100 FOR UPDATE SKIP LOCKED
     );
     UPDATE {schema}.messages AS m
-    SET holder = by, suspected = false, due_at = clock_timestamp() + lease WHERE m.id = (
+    SET holder = by, suspected = false, due_at = clock_timestamp() + lease, deaths = m.deaths + 1 WHERE m.id = (
         SELECT o.id FROM {schema}.messages AS o
         WHERE o.holder IS NOT NULL AND o.suspected AND o.due_at <= statement_timestamp()
         ORDER BY o.due_at LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) RETURNING m.id, m.facts INTO id, facts;
+    ) RETURNING m.id, m.deaths, (
+        SELECT jsonb_agg(r.f::text ORDER BY r.n) FROM jsonb_array_elements(m.facts) WITH ORDINALITY AS r(f, n)
+    ) INTO id, deaths, facts;
 END $$;
 
 -- What is due in the inbox: one fact; or, when it went down with a batch once, up to `most` such facts.
@@ -483,7 +495,7 @@ BEGIN
         UPDATE {schema}.inbox AS i
         SET state = 'claimed', holder = by, due_at = clock_timestamp() + lease, deaths = due.deaths
         FROM due, head WHERE i.id = due.id AND (due.id = head.id OR (head.deaths = 1 AND due.deaths = 1))
-        RETURNING i.id, i.event, i.deaths, i.case_no, i.speaker, i.sequence, i.type
+        RETURNING i.id, i.event::text AS event, i.deaths, i.case_no, i.speaker, i.sequence, i.type
     )
     SELECT jsonb_agg(to_jsonb(c) ORDER BY c.id) INTO facts FROM claimed AS c;
 END $$;

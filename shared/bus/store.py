@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Boolean, Float, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from shared.bus.boundary import Undecoded
+from shared.bus.boundary import Undecoded, read_stored
 from shared.bus.context import ServiceContext
 from shared.bus.gate import Dropped, Gate, gate_of
 from shared.bus.unit import InboxChanges, Unit, unit_of
@@ -145,7 +145,9 @@ class InboxStore:
         self._claim_messages = text(f"SELECT * FROM {schema}.claim_messages(:most, :by, :lease)").columns(
             messages=JSONB, more=Boolean, one_is_due=Boolean
         )
-        self._claim_lost = text(f"SELECT * FROM {schema}.claim_lost_message(:by, :lease, :grace)")
+        self._claim_lost = text(f"SELECT * FROM {schema}.claim_lost_message(:by, :lease, :grace)").columns(
+            facts=JSONB
+        )
         self._claim_due = text(f"SELECT * FROM {schema}.claim_due(:most, :by, :lease, :grace)").columns(
             facts=JSONB
         )
@@ -228,11 +230,12 @@ class InboxStore:
         if state is InboxState.DROPPED:
             taken.dropped[row["case_no"]].append(Dropped(row["speaker"], row["sequence"], row_id))
         elif state in HELD and row_id not in claimed:
-            try:
-                taken.held.append(from_json(row["event"]))
-            except (Unreadable, Undecodable) as error:
+            found = read_stored(row["event"])
+            if isinstance(found, Event):
+                taken.held.append(found)
+            else:
                 # Written by a newer release and rolled back: it goes on waiting, and holds back its own case.
-                _log.warning("held_event_unreadable", case_no=row["case_no"], reason=str(error))
+                _log.warning("held_event_unreadable", case_no=row["case_no"], reason=found.reason)
 
     def reopen(self, unit: Unit, case: str, speaker: str, sequence: int) -> None:
         """Let a waiting fact that lay too far beyond the gate be looked at again."""
@@ -251,15 +254,22 @@ class InboxStore:
         claim.more, claim.one_is_due = row.more, row.one_is_due
         return claim
 
-    def claim_lost_message(self, context: ServiceContext, holder: UUID | None = None) -> Claim | None:
-        """A message whose holder died."""
+    def claim_lost_message(
+        self, context: ServiceContext, *, max_deaths: int, holder: UUID | None = None
+    ) -> Claim | None:
+        """A message whose holder died. One that outlived too many is not read any more: its facts are in
+        `undecodable`."""
         claim = Claim(holder or uuid4(), lost=True)
         values = {"by": claim.holder, "lease": LEASE, "grace": GRACE}
         row = call(context.engine, "inbox.claim", self._claim_lost, values)
         if row.id is None:
             return None
         claim.messages.append(row.id)
-        read_into(claim, row.facts)
+        if row.deaths >= max_deaths:
+            reason = f"process-died: the process reading it died {row.deaths} times"
+            claim.undecodable.extend(Undecoded.stored(fact, reason) for fact in row.facts)
+        else:
+            read_into(claim, row.facts)
         return claim
 
     def claim_due(
@@ -442,15 +452,16 @@ class Changes:
         self.result.put.append({**place, "state": state, "reason": reason, **counts, **more})
 
 
-def read_into(claim: Claim, facts: Iterable[Any]) -> None:
-    """Sort stored facts into those that can be handled and the others."""
+def read_into(claim: Claim, facts: Iterable[str]) -> None:
+    """Sort facts, in JSON text, into those that can be handled and the others."""
     for fact in facts:
-        try:
-            claim.events.append(from_json(fact))
-        except Unreadable as error:
-            claim.unreadable.append(error)
-        except Undecodable as error:
-            claim.undecodable.append(Undecoded.element(fact, str(error)))
+        match read_stored(fact):
+            case Event() as event:
+                claim.events.append(event)
+            case Unreadable() as unreadable:
+                claim.unreadable.append(unreadable)
+            case undecoded:
+                claim.undecodable.append(undecoded)
 
 
 def envelope_of(unreadable: Unreadable) -> dict[str, Any]:

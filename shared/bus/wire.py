@@ -29,6 +29,8 @@ _FORMAT = JSONFormat()
 _SOURCE = "/onestop/"
 _NO_OBJECT = "body: not a JSON object"
 _LARGEST_SEQUENCE = 2**31 - 1
+_DEEPEST = 100
+"""How deep a fact may be nested: what runs out of stack depends on who reads it, and how far down."""
 _EXTENSIONS = ("causationid", "correlationid", "traceparent", "follows")
 
 # What becomes a key, a column or a word in a log line is written in one way only, so that nothing is read
@@ -200,6 +202,8 @@ def _storable(stored: dict[str, Any]) -> dict[str, Any]:
     the character zero."""
     if not isinstance(stored.get("data"), dict):
         raise Undecodable(_NO_OBJECT)
+    if _is_too_deep(stored):
+        raise Undecodable("body: nested too deep")
     try:
         text = json.dumps(stored, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -208,6 +212,16 @@ def _storable(stored: dict[str, Any]) -> dict[str, Any]:
     if "\\u0000" in text.replace("\\\\", ""):
         raise Undecodable("body: holds the character zero")
     return stored
+
+
+def _is_too_deep(stored: dict[str, Any]) -> bool:
+    level: list[Any] = [stored]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _attribute(stored: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:

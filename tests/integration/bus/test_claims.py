@@ -117,7 +117,7 @@ def test_the_third_death_parks_and_the_case_of_others_goes_on(stage: Stage, expe
     send(stage, facts[:1])
     claim(stage, inbox)
     let_claims_end(stage)
-    lost = inbox._store.claim_lost_message(stage.installation.context("notify"))
+    lost = inbox._store.claim_lost_message(stage.installation.context("notify"), max_deaths=MAX_DEATHS)
     assert lost is not None
     inbox._work_off(lost)
     for death in range(1, MAX_DEATHS):
