@@ -221,7 +221,11 @@ class Comparison:
 
     def _not_here(self, speaker: str, facts: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
         with unit_of(self._context, "comparison.gates") as unit:
-            values = {"cases": sorted({case for case, _, _ in facts}), "ids": [fact for _, _, fact in facts]}
+            values = {
+                "speaker": speaker,
+                "cases": sorted({case for case, _, _ in facts}),
+                "ids": [fact for _, _, fact in facts],
+            }
             gates: dict[str, Gate] = {
                 row.case_no: gate_of(row.heard)
                 for row in unit.connection.execute(
@@ -232,19 +236,20 @@ class Comparison:
                     values,
                 )
             }
-            lying = set(
-                unit.connection.execute(
+            lying = {
+                (row.case_no, row.sequence, row.id)
+                for row in unit.connection.execute(
                     text(
-                        f"SELECT id::text FROM {self._context.service}.inbox "
-                        "WHERE id = ANY(CAST(:ids AS uuid[]))"
+                        f"SELECT case_no, sequence, id::text FROM {self._context.service}.inbox "
+                        "WHERE id = ANY(CAST(:ids AS uuid[])) AND speaker = :speaker"
                     ),
                     values,
-                ).scalars()
-            )
+                )
+            }
         return [
             (case, sequence, fact)
             for case, sequence, fact in facts
-            if fact not in lying
+            if (case, sequence, fact) not in lying
             and not gates.get(case, {}).get(speaker, NOTHING_HEARD).knows(sequence, UUID(fact))
         ]
 

@@ -23,7 +23,7 @@ from shared.bus.boundary import Undecoded
 from shared.bus.context import ServiceContext
 from shared.bus.gate import CONFLICT, FORK, NOTHING_HEARD, Gate, Plan, plan_batch
 from shared.bus.hints import inbox_hint
-from shared.bus.store import AHEAD, Changes, Claim, InboxStore, NotMine, Taken, envelope_of
+from shared.bus.store import AHEAD, Changes, Claim, InboxStore, NotMine, Taken, Usurping, envelope_of
 from shared.bus.undecodable import Undecodables
 from shared.bus.unit import Cause, Unit, unit_of
 from shared.bus.wire import Unreadable, to_json
@@ -52,6 +52,8 @@ class NotYet(Exception):
         super().__init__(awaited.type)
         self.awaited = awaited
 
+
+ID_CONFLICT = "id-conflict: another fact lies here under this id"
 
 Load = Callable[[Unit, Sequence[Event]], Any]
 C = TypeVar("C", bound=Claim | None)
@@ -228,6 +230,14 @@ class Inbox:
 
     def _suspect(self, batch: "Batch") -> None:
         """Store what came again after a death, as far as it was not handled before it."""
+        while True:
+            try:
+                self._try_suspect(batch)
+                return
+            except Usurping as found:
+                self._refuse(batch, found)
+
+    def _try_suspect(self, batch: "Batch") -> None:
         with unit_of(self._context, "inbox.suspects") as unit:
             taken = self._store.take(unit, batch.events, batch.unreadable, batch.claim)
             plan = plan_batch(taken.fresh, [], taken.gates, dropped=taken.dropped)
@@ -250,6 +260,8 @@ class Inbox:
                 return
             except _BatchFailed:
                 continue
+            except Usurping as found:
+                self._refuse(batch, found)
             except NotMine:
                 # Taken over while we were away: whoever did it handles it.
                 return
@@ -265,6 +277,15 @@ class Inbox:
                     alone = self._blame(batch, settled, error, alone)
                     continue
             batch = self._handle_half(batch, label, alone=alone, hurried=hurried)
+
+    def _refuse(self, batch: "Batch", found: Usurping) -> None:
+        """Set aside what came under the id of another fact, and go on without it."""
+        stored = [to_json(one) if isinstance(one, Event) else one.event for one in found.facts]
+        self.undecodables.park([Undecoded.element(one, ID_CONFLICT) for one in stored])
+        for place in (batch, batch.claim):
+            if place is not None:
+                place.events = [one for one in place.events if one not in found.facts]
+                place.unreadable = [one for one in place.unreadable if one not in found.facts]
 
     def _blame(self, batch: "Batch", settled: dict[UUID, "_Failed"], error: Exception, alone: bool) -> bool:
         """A single fact whose flush fails: it runs without what it released, then it is to blame."""
@@ -287,6 +308,11 @@ class Inbox:
     def _split(self, batch: "Batch") -> None:
         claim = batch.claim
         assert claim is not None
+        try:
+            with unit_of(self._context, "inbox.split") as unit:
+                self._store.check_owners(unit, claim.unreadable)
+        except Usurping as found:
+            self._refuse(batch, found)
         with unit_of(self._context, "inbox.split") as unit:
             self._store.split(unit, claim)
             changes = Changes(unit, {})

@@ -317,8 +317,9 @@ BEGIN
         SELECT i.id, i.case_no, i.speaker, i.sequence, i.state, i.attempts, i.waits, i.deaths, i.holder, i.counted,
                CASE WHEN i.state IN ('waiting', 'not_yet') THEN i.event::text END AS event
         FROM {schema}.inbox AS i
-        WHERE i.case_no = ANY(cases) AND (
-            i.id = ANY(ids) OR i.sequence <= ahead + COALESCE(
+        -- By its id whatever the case: somebody else may have said a fact under the same one.
+        WHERE i.id = ANY(ids) OR (
+            i.case_no = ANY(cases) AND i.sequence <= ahead + COALESCE(
                 (gates->i.case_no->i.speaker->>0)::int + length(gates->i.case_no->i.speaker->>1) / 16, 0
             )
         )
@@ -374,6 +375,8 @@ END $$;
 CREATE FUNCTION {schema}.leave(
     at timestamptz, moved jsonb, put jsonb, gone uuid[], seen jsonb, left_jobs jsonb, said jsonb
 ) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    written integer;
 BEGIN
     IF moved IS NOT NULL THEN
         UPDATE {schema}.gates AS g SET heard = v.heard
@@ -396,7 +399,13 @@ BEGIN
             state = EXCLUDED.state, event = EXCLUDED.event, sealed = EXCLUDED.sealed,
             attempts = EXCLUDED.attempts, waits = EXCLUDED.waits, deaths = EXCLUDED.deaths,
             due_at = EXCLUDED.due_at, reason = EXCLUDED.reason, read_by = EXCLUDED.read_by, holder = NULL,
-            counted = true;
+            counted = true
+        WHERE (i.speaker, i.case_no, i.sequence) = (EXCLUDED.speaker, EXCLUDED.case_no, EXCLUDED.sequence);
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written < jsonb_array_length(put) THEN
+            -- Another fact came to lie there under the same id since `take` looked; the next `take` sees it.
+            RAISE serialization_failure USING MESSAGE = 'the id of a fact is another one''s';
+        END IF;
     END IF;
     IF seen IS NOT NULL THEN
         INSERT INTO {schema}.heard_tally SELECT r.speaker, r.minute, r.facts, r.tails, at

@@ -130,6 +130,14 @@ class Taken:
     lying: dict[UUID, Lying]
 
 
+class Usurping(Exception):
+    """Some facts come under the id of another one that lies here, and must not touch it."""
+
+    def __init__(self, facts: list[Event | Unreadable]) -> None:
+        super().__init__()
+        self.facts = facts
+
+
 class NotMine(Exception):
     """The claim was taken over meanwhile; nothing of it may be handled here."""
 
@@ -170,7 +178,12 @@ class InboxStore:
             "ON CONFLICT (id) DO UPDATE SET state = 'retry', waits = i.waits + 1, "
             "due_at = EXCLUDED.received_at + make_interval(secs => LEAST(:most_s, :first_s * 2 ^ "
             "LEAST(i.waits, 20))), "
-            "reason = EXCLUDED.reason, holder = NULL WHERE i.holder = :by"
+            "reason = EXCLUDED.reason, holder = NULL WHERE i.holder = :by AND "
+            "(i.speaker, i.case_no, i.sequence) = (EXCLUDED.speaker, EXCLUDED.case_no, EXCLUDED.sequence)"
+        )
+        self._owners = text(
+            f"SELECT id::text, speaker, case_no, sequence FROM {schema}.inbox "
+            "WHERE id = ANY(CAST(:ids AS uuid[]))"
         )
         self._park_dead = text(
             f"UPDATE {schema}.inbox SET state = 'parked', reason = :reason, holder = NULL, due_at = NULL "
@@ -193,7 +206,7 @@ class InboxStore:
     ) -> Taken:
         """Make facts this transaction's own and lock the gates of their cases.
 
-        Raises NotMine when the claim's messages have been taken over.
+        Raises NotMine when the claim's messages have been taken over, and Usurping.
         """
         places = [*map(_envelope, events), *(envelope_of(one) for one in unreadable)]
         row = unit.connection.execute(
@@ -211,6 +224,7 @@ class InboxStore:
         gates = {case: gate_of(heard) for case, heard in (row.gates or {}).items()}
         taken = Taken([], [], set(), gates, [], defaultdict(list), {})
         claimed = set(claim.ids) if claim else set()
+        _check_owners(row.lying or (), events, unreadable)
         for lying in row.lying or ():
             self._sort_in(taken, lying, claimed)
         for event in {e.id: e for e in events}.values():
@@ -312,6 +326,12 @@ class InboxStore:
             self._split,
             {"held": claim.messages, "by": claim.holder, "lease": LEASE, "facts": json.dumps(rows)},
         )
+
+    def check_owners(self, unit: Unit, unreadable: Sequence[Unreadable]) -> None:
+        """Raises Usurping, without a look at any gate."""
+        ids = [one.event["id"] for one in unreadable]
+        rows = unit.connection.execute(self._owners, {"ids": ids}).mappings()
+        _check_owners([dict(row) for row in rows], [], unreadable)
 
     def set_aside(self, unit: Unit, event: Event, claim: Claim | None, reason: str) -> None:
         """Keep a fact for later without a look at its gate, which may be what cannot be had."""
@@ -474,6 +494,24 @@ def envelope_of(unreadable: Unreadable) -> dict[str, Any]:
         "sequence": int(stored["sequence"]),
         "type": stored["type"][:200],
     }
+
+
+def _check_owners(
+    lying: Iterable[Mapping[str, Any]], events: Iterable[Event], unreadable: Iterable[Unreadable]
+) -> None:
+    """Whose an id is: of the fact that lies there, or that stands first in the batch."""
+    owners = {row["id"]: _place_of(row) for row in lying}
+    told: list[tuple[Event | Unreadable, dict[str, Any]]] = [
+        *((event, _envelope(event)) for event in events),
+        *((one, envelope_of(one)) for one in unreadable),
+    ]
+    usurping = [fact for fact, row in told if owners.setdefault(row["id"], _place_of(row)) != _place_of(row)]
+    if usurping:
+        raise Usurping(usurping)
+
+
+def _place_of(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    return row["speaker"], row["case_no"], row["sequence"]
 
 
 def _is_ours(taken: Taken, fact_id: UUID, claim: Claim | None) -> bool:

@@ -11,11 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from deploy.postgres import PostgresServer
-from shared.bus.inbox import MAX_DEATHS
+from shared.bus.comparison import Comparison
+from shared.bus.inbox import ID_CONFLICT, MAX_DEATHS
 from shared.db.transaction import transaction
 from shared.settings import Settings
 from tests.integration.bus.history import History, Stage, Stored, make_stage
-from tests.support.installation import make_installation
+from tests.support.installation import make_installation, settle
 from tests.support.trouble import trouble_of
 
 TOO_LARGE = {"a number": "1e100000", "a text": f'"{"x" * 96_000}"', "many": f"[{'1e9999,' * 20}1]"}
@@ -113,7 +114,73 @@ def test_a_message_with_which_three_holders_died_is_set_aside(stage: Stage) -> N
 
 
 def silence(stage: Stage) -> None:
-    """Nobody has heard of any holder for long."""
+    """Nobody has heard of any holder for long; what came first is taken over first."""
     stage.installation.change(
-        "UPDATE notify.messages SET suspected = true, due_at = now() - interval '1 day'"
+        "UPDATE notify.messages SET suspected = true, due_at = now() - interval '1 day' "
+        "+ id * interval '1 ms'"
+    )
+
+
+@pytest.mark.parametrize("way", ["one batch", "after a death", "unreadable"])
+@pytest.mark.parametrize("lies_there", [True, False], ids=["it lies there", "it comes beside"])
+def test_a_fact_under_the_id_of_another_ones_changes_nothing_about_it(
+    stage: Stage, expected: list[str], way: str, lies_there: bool
+) -> None:
+    number, facts = stage.new_case()
+    context, inbox = stage.installation.context("notify"), stage.installation.inbox("notify")
+    second = [fact for fact in facts if fact["source"] == "/onestop/approval"][1]
+    _, others = stage.new_case()
+    forged = {**next(f for f in others if f["source"] == "/onestop/materials"), "id": second["id"]}
+    if way == "unreadable":
+        forged["type"] = "onestop.materials.unheard-of.v1"
+    deliver(stage, [json.dumps(second)], "approval")
+    if lies_there:
+        inbox.run_batch(100)
+        assert place_of(stage, second)
+    before = refused(stage)
+
+    deliver(stage, [json.dumps(forged)], "materials")
+    if way == "after a death":
+        inbox._store.claim_messages(context, 100)
+        while stage.installation.value("SELECT count(*) FROM notify.messages"):
+            silence(stage)
+            inbox.run_alone()
+    inbox.run_batch(100)
+
+    assert place_of(stage, second) == [("approval", number, int(second["sequence"]), number)]
+    assert refused(stage) == before + 1
+    for fact in facts:
+        if fact is not second:
+            deliver(stage, [json.dumps(fact)], fact["source"].removeprefix("/onestop/"))
+    settle(stage.installation, "notify", inbox)
+    assert stage.outcome(number) == expected
+
+
+def test_the_comparison_takes_nobody_elses_fact_for_the_one_it_looks_for(stage: Stage) -> None:
+    _, facts = stage.new_case()
+    fact = next(one for one in facts if one["source"] == "/onestop/materials")
+    deliver(stage, [json.dumps({**fact, "sequence": "9"})], "materials")
+    stage.installation.inbox("notify").run_batch(100)
+    comparison = Comparison(stage.installation.context("notify"), ["approval", "materials"], lambda at: True)
+    lying = (fact["subject"], 9, fact["id"])
+    another = ("another", 9, fact["id"])
+
+    assert comparison._not_here("materials", [lying, another]) == [another]
+    assert comparison._not_here("approval", [lying]) == [lying]
+
+
+def place_of(stage: Stage, fact: Stored) -> list[tuple[object, ...]]:
+    """Whose the row under the id of this fact is, by its columns and by what is in it."""
+    found = stage.installation.rows(
+        "SELECT speaker, case_no, sequence, event->>'subject' FROM notify.inbox WHERE id = :id", id=fact["id"]
+    )
+    return [tuple(row) for row in found]
+
+
+def refused(stage: Stage) -> int:
+    return int(
+        stage.installation.value(
+            "SELECT COALESCE(sum(count), 0) FROM notify.undecodable_counts WHERE reason = :reason",
+            reason=ID_CONFLICT,
+        )
     )
