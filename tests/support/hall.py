@@ -123,7 +123,8 @@ def untouched(hall: Hall) -> Iterator[None]:
     before = contents(hall)
     yield
     after = contents(hall)
-    assert {name for name in after if after[name] != before[name]} == set()
+    changed = {name for name in after if after[name] != before[name]}
+    assert not changed, f"written: {sorted(changed)}"
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:

@@ -35,7 +35,8 @@ def forged(
         "iss": "onestop",
         "aud": "onestop",
         "sid": str(uuid4()),
-        "sub": "officer-1",
+        # Of nobody who has an account: what intake says of an account's rights is believed before a token.
+        "sub": "officer-by-hand",
         "kind": "officer",
         "idp": "test",
         "assurance": "verified",
