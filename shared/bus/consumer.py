@@ -44,6 +44,9 @@ _QUIET_S = 0.25
 _CANCEL_S = 3.0
 _CANCEL_READ_S = 0.02
 
+_ON_ITS_WAY_S = 5.0
+"""Within this time the broker has handed us what came to the queue, where it may hand us more."""
+
 RunBatch = Callable[[Callable[[], None]], None]
 """Runs the work of one batch as a nameko worker and returns or raises with it."""
 
@@ -107,6 +110,7 @@ class QueueConsumer:
         prefetch: int,
         linger_s: float,
         run_batch: RunBatch,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
         self._service = service
@@ -115,11 +119,14 @@ class QueueConsumer:
         self._prefetch = prefetch
         self._linger_s = linger_s
         self._run_batch = run_batch
+        self._clock = clock
         self._connection: Any = None
         self._channel: Any = None
         self._generation = 0
         self._inflight = metrics.INFLIGHT.labels(service)
         self._deliveries: deque[Delivery] = deque()
+        self._came: deque[float] = deque()
+        self._full_at = 0.0
         self._unsettled = 0
         self._bytes_at_hand = 0
         self._moved_at = 0.0
@@ -131,13 +138,23 @@ class QueueConsumer:
         self._cancelling = threading.Event()
         self._cancelled = threading.Event()
         self._stopping = threading.Event()
-        self.idle_at = 0.0
-        """Seconds since 1970 when the queue last had nothing for us: whatever came before was handled."""
+        self._caught_up_to = 0.0
 
     @property
     def connected(self) -> bool:
         """The queue is being consumed."""
         return self._channel is not None
+
+    def caught_up_to(self) -> float:
+        """Seconds since 1970: whatever had come to the queue by then was handled, however much comes on."""
+        with self._write:
+            if self._channel is not None:
+                # What came before the oldest at hand is settled. While we were full, what came waited in the
+                # queue, so that what is at hand can be older than its arrival tells.
+                moment = (self._came[0] if self._came else self._clock()) - _ON_ITS_WAY_S
+                if self._full_at < moment:
+                    self._caught_up_to = max(self._caught_up_to, moment)
+            return self._caught_up_to
 
     def run_reader(self) -> None:
         """Keep a connection, read deliveries and send heartbeats until `stop` and the last ack."""
@@ -160,10 +177,11 @@ class QueueConsumer:
         """Handle batches until stopped and nothing is at hand any more."""
         while True:
             if not self._arrived.wait(self._linger_s) and not self._deliveries and self.connected:
-                self.idle_at = time.time()
+                self._caught_up_to = max(self._caught_up_to, self._clock())
             self._arrived.clear()
             while self._deliveries:
                 self._handle_some()
+                self.caught_up_to()
             ending = self._stopping.is_set()
             self._tell(at_once=ending)
             if ending and not self._deliveries:
@@ -197,6 +215,7 @@ class QueueConsumer:
         channel.basic_qos(0, self._prefetch, False)
         with self._write:
             self._connection, self._channel = connection, channel
+            self._full_at = self._clock()
         channel.basic_consume(queue_name(self._service), consumer_tag=self._service)
         metrics.BROKER_CONNECTED.labels(self._service).set(1)
 
@@ -206,6 +225,7 @@ class QueueConsumer:
             # All of it is the broker's again; on another connection the same tags are somebody else's.
             self._generation += 1
             self._deliveries.clear()
+            self._came.clear()
             self._withheld.clear()
             self._unsettled = self._bytes_at_hand = 0
         metrics.BROKER_CONNECTED.labels(self._service).set(0)
@@ -259,13 +279,20 @@ class QueueConsumer:
             if generation != self._generation or self._channel is None:
                 return
             self._deliveries.append(delivery)
+            self._came.append(self._clock())
             self._unsettled += 1
             self._bytes_at_hand += len(raw.body or b"")
+            self._note_full()
             self._inflight.set(self._unsettled)
             self._moved_at = time.monotonic()
         full = self._unsettled >= self._prefetch or len(self._deliveries) >= self._batch
         if full or any(map(self._inbox.is_urgent, delivery.types)):
             self._arrived.set()
+
+    def _note_full(self) -> None:
+        """Until now, more may lie in the queue than we are given."""
+        if self._unsettled >= self._prefetch or self._bytes_at_hand >= _AT_HAND_BYTES:
+            self._full_at = self._clock()
 
     def _handle_some(self) -> None:
         generation = self._generation
@@ -313,8 +340,10 @@ class QueueConsumer:
         with self._write:
             if generation != self._generation or self._channel is None:
                 return
+            self._note_full()
             for delivery in some:
                 self._deliveries.popleft()
+                self._came.popleft()
                 self._bytes_at_hand -= len(delivery.raw.body or b"")
             self._relieved.set()
             settle = partial(self._send_settlement, self._channel, some, rejected)

@@ -228,7 +228,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         """Nothing that was on its way to this service then is still on its way."""
         if self.consumer is None:
             return nothing_delivered(self.context, moment)
-        return self.consumer.idle_at > moment.timestamp()
+        return self.consumer.caught_up_to() > moment.timestamp()
 
     def _relay(self) -> "_Next":
         with self.context.exclusion.together():
