@@ -13,7 +13,9 @@ import pytest
 
 from deploy import doctor
 from deploy.doctor import Finding, examine
+from deploy.installation import Installation, InstallationOptions
 from deploy.processes import children_of, free_port
+from deploy.services import SERVICES
 from deploy.supervisor_state import State, Status, hold, write_state
 
 NOW = datetime.now(UTC)
@@ -114,3 +116,12 @@ def test_a_process_that_was_started_again_is_a_finding_for_ten_minutes(
 
 def test_where_no_supervisor_is_no_process_is_judged(tmp_path: Path) -> None:
     assert "processes" not in {finding.check for finding in examine(tmp_path)}
+
+
+def test_every_process_of_an_installation_says_where_it_answers(tmp_path: Path) -> None:
+    made = Installation(InstallationOptions(tmp_path, environment="demo"))
+    kept = [one.status for one in made.supervisor()._kept]
+    ports = [status.health_port for status in kept if status.group in {"web", "worker"}]
+    assert len(ports) == len(SERVICES) + 1
+    assert None not in ports
+    assert len(set(ports)) == len(ports)
