@@ -42,6 +42,8 @@ EVERY_S = 1.0
 
 _RETRY_AFTER_S = 60
 _FILE = "witness.json"
+_BEYOND = 2**62
+"""No serial and no mark comes this far; twice that is more than PostgreSQL counts."""
 _MARK = (column("epoch", Uuid), column("mark", BigInteger), column("reserved", JSONB))
 _STAND = (
     *_MARK,
@@ -134,8 +136,13 @@ class FileWitness:
             return _read(self.path.read_text(encoding="ascii"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
             raise self._unusable(error) from None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise WitnessUnusable(
+                f"{self.path}：内容不是写入时的内容；请删除该文件，再运行 onestop restored",
+                f"{self.path}: it is not what was written; delete the file, then run `onestop restored`",
+            ) from None
 
     def keep(self, mark: Mark, *, new_epoch: bool = False) -> None:
         """As `Witness` says."""
@@ -162,8 +169,8 @@ class FileWitness:
         except OSError as error:
             raise self._unusable(error) from None
 
-    def _unusable(self, error: Exception) -> WitnessUnusable:
-        reason = getattr(error, "strerror", None) or "it is not what was written"
+    def _unusable(self, error: OSError) -> WitnessUnusable:
+        reason = error.strerror or kind_of(error)
         return WitnessUnusable(f"{self.path}：{reason}", f"{self.path}: {reason}")
 
 
@@ -391,8 +398,15 @@ def read_mark(row: Row[Any]) -> Mark:
 
 def _read(content: str) -> Mark:
     found = json.loads(content)
-    reserved = {str(name): int(serial) for name, serial in found["reserved"].items()}
-    return Mark(UUID(found["epoch"]), int(found["mark"]), reserved)
+    reserved = {str(name): _number(serial) for name, serial in found["reserved"].items()}
+    return Mark(UUID(found["epoch"]), _number(found["mark"]), reserved)
+
+
+def _number(written: Any) -> int:
+    number = int(written)
+    if not 0 <= number < _BEYOND:
+        raise ValueError(number)
+    return number
 
 
 def _written(mark: Mark) -> str:

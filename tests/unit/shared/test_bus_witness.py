@@ -66,13 +66,19 @@ def test_what_a_power_cut_left_half_written_is_no_witness(witness: FileWitness) 
         json.dumps({"epoch": "x", "mark": 1, "reserved": {}}),
         '{"epoch": 1}',
         "\xff",
+        json.dumps({"epoch": str(EPOCH), "mark": 2**63, "reserved": {}}),
+        json.dumps({"epoch": str(EPOCH), "mark": -1, "reserved": {}}),
+        f'{{"epoch": "{EPOCH}", "mark": 1e999, "reserved": {{}}}}',
+        f'{{"epoch": "{EPOCH}", "mark": 1, "reserved": {{"case_serial": 1e999}}}}',
+        "[" * 200_000,
     ],
 )
 def test_what_is_not_what_was_written_is_told(witness: FileWitness, content: str) -> None:
     witness.keep(Mark(EPOCH, 1, {}))
     witness.path.write_text(content, encoding="utf-8")
-    with pytest.raises(WitnessUnusable):
+    with pytest.raises(WitnessUnusable) as found:
         witness.read()
+    assert "delete the file, then run `onestop restored`" in found.value.detail_en
     with pytest.raises(WitnessUnusable):
         witness.keep(Mark(EPOCH, 2, {}))
 
