@@ -57,6 +57,11 @@ def restored(
         ["service", "case", "sequence", "fact"],
     )
     for one in found:
+        for number, count in one.apart.items():
+            say(
+                f"onestop: {one.service}: {count} facts about {number} lie with others and follow nothing "
+                "that was heard; see `onestop trouble list`"
+            )
         if not one.differs:
             say(f"onestop: {one.service}: the database is what its witness saw")
             continue

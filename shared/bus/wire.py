@@ -42,7 +42,7 @@ _TYPE = re.compile(r"[a-z][a-z0-9.-]{0,199}")
 _CASE = re.compile(r"[!-~]{1,50}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TIME = re.compile(r"[0-9T:.Z+-]{1,40}")
-_REQUIRED_HEADERS = {
+FORMS = {
     "specversion": re.compile(r"1\.0"),
     "id": _ID,
     "source": _SPEAKER,
@@ -51,6 +51,7 @@ _REQUIRED_HEADERS = {
     "time": _TIME,
     "sequence": _SEQUENCE,
 }
+"""How each required word of an envelope is written; PostgreSQL reads these patterns too."""
 
 
 class Undecodable(ValueError):
@@ -144,7 +145,7 @@ def from_message(headers: Mapping[str, str], content_type: str | None, body: byt
     """The stored form of an AMQP message in binary mode. Raises Undecodable when it is no CloudEvent with a
     JSON object; what is read can be stored."""
     # The library makes up an id and a time where there is none, and of a flood it would read all for nothing.
-    for name, pattern in _REQUIRED_HEADERS.items():
+    for name, pattern in FORMS.items():
         if not pattern.fullmatch(headers.get(f"ce-{name}", "")):
             raise Undecodable(f"envelope: {name}")
     if not body.lstrip().startswith(b"{"):

@@ -476,6 +476,60 @@ def test_the_doctor_tells_a_witness_that_cannot_be_replaced(
     assert told() == ("fail", "intake: database.witness-unusable")
 
 
+def test_a_sequence_far_off_makes_no_row_for_each_number_before_it(made: Installation) -> None:
+    """Somebody with a broker log-in of a service says one fact, and the service is brought back."""
+    number = made.submit(made.citizen()).number
+    made.pump()
+    copies = copies_of(made, "approval")
+    claim(made, number)
+    made.pump()
+    made.change(
+        "INSERT INTO intake.inbox (id, speaker, case_no, sequence, type, state, event, received_at) "
+        "VALUES (gen_random_uuid(), 'approval', :n, 3000000, 'onestop.approval.task-claimed.v1', 'waiting', "
+        "'{}', clock_timestamp())",
+        n=number,
+    )
+    lose(made, copies)
+
+    found = mend(made, "approval")
+    assert [(fact.case, fact.fact) for fact in found.facts] == [(number, "task-claimed")]
+    assert found.apart == {number: 1}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sequence": "x"},
+        {"sequence": "9999999999"},
+        {"sequence": "99999999999999999999"},
+        {"sequence": None},
+        {"subject": None},
+        {"subject": "n" * 100},
+        {"id": "x"},
+        {"type": "n" * 1000},
+    ],
+)
+def test_a_message_that_is_no_fact_stops_nobody(made: Installation, wrong: dict[str, Any]) -> None:
+    copies = copies_of(made, "approval")
+    lost = made.submit(made.citizen()).number
+    made.pump()
+    sound = {
+        "source": "/onestop/approval",
+        "id": "01900000-0000-7000-8000-000000000000",
+        "subject": "330106261123000001X",
+        "sequence": "1",
+        "type": "onestop.approval.task-claimed.v1",
+    }
+    made.change(
+        "INSERT INTO intake.messages (speaker, facts, received_at) "
+        "VALUES ('approval', CAST(:facts AS jsonb), clock_timestamp())",
+        facts=json.dumps([sound | wrong]),
+    )
+    lose(made, copies)
+
+    assert lost in mend(made, "approval").cases
+
+
 def test_the_command_and_the_doctor_tell_what_is_lost(
     made: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -507,4 +561,12 @@ def test_the_command_and_the_doctor_tell_what_is_lost(
     assert run(["restored", "--service", "approval", "--settled", number]) == 0
     assert run(["restored", "--service", "approval", "--settled", number]) == 3
     others = printed("restored")["restored"]
+    witness = FileWitness(made.settings.witness_dir / "notify")  # type: ignore[operator]
+    kept = witness.path.read_text()
+    witness.path.write_text('{"mark": 1e999}')
+    found = {check["check"]: check for check in printed("doctor", code=1)["checks"]}
+    assert found["witnesses"]["found"] == "notify: database.witness-unusable"
+    assert run(["restored", "--service", "notify"]) == 5
+    assert "delete the file, then run `onestop restored`" in capsys.readouterr().err
+    witness.path.write_text(kept)
     assert {one["service"]: one["differs"] for one in others} == dict.fromkeys(SERVICES, False)
