@@ -78,7 +78,8 @@ class Restored:
     `serials`: name -> the first number that may have been given out after the copy, and the last that may.
     `cases`: those that others have heard of and this service does not know. `done`: what the service did
     besides, by kind. `on_the_way`: messages that the others had not handled yet. `apart`: case -> facts that
-    lie with others and follow nothing that was heard; they do not count as heard.
+    lie with others and follow nothing that was heard; they do not count as heard. `never_said`: facts that
+    others heard and this service never said, though its database is what its witness saw.
     """
 
     service: str
@@ -89,6 +90,7 @@ class Restored:
     done: dict[str, int] = field(default_factory=dict)
     on_the_way: int = 0
     apart: dict[str, int] = field(default_factory=dict)
+    never_said: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For output."""
@@ -96,8 +98,11 @@ class Restored:
         return {**asdict(self), "counts": counts}
 
 
-def restored(settings: Settings, service: str) -> Restored:
+def restored(settings: Settings, service: str, *, heard: bool = False) -> Restored:
     """Make it safe to go on with this service's database, whatever became of it.
+
+    Where its witness sees no older copy, what others heard and it never said may be somebody else's word:
+    then it is counted only, unless `heard` says that people have looked.
 
     Raises NoWitnessDir, WitnessUnusable.
     """
@@ -112,7 +117,7 @@ def restored(settings: Settings, service: str) -> Restored:
             # Nobody marks meanwhile, and everything that follows is of one moment.
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             connection.execute(text(f"LOCK TABLE {service}.witness, {service}.cases IN EXCLUSIVE MODE"))
-            found, mark = _bring_up(connection, service, seen)
+            found, mark = _bring_up(connection, service, seen, heard=heard)
         if mark is not None:
             witness.keep(mark, new_epoch=True)
             _log.warning("restored", service=service, cases=len(found.cases), facts=len(found.facts))
@@ -182,17 +187,21 @@ def _stand(connection: Connection, service: str) -> Stand:
     return read_stand(connection.execute(stand_of(service)).one())
 
 
-def _bring_up(connection: Connection, service: str, seen: Mark | None) -> tuple[Restored, Mark | None]:
+def _bring_up(
+    connection: Connection, service: str, seen: Mark | None, *, heard: bool
+) -> tuple[Restored, Mark | None]:
     stand = _stand(connection, service)
+    older = is_older(stand, seen)
     apart = _apart(connection, service)
-    _note_lost(connection, service)
+    believed = older or heard
+    newly = _unknown(connection, service)
+    if believed:
+        _note_lost(connection, service)
     found = _report(connection, service)
+    found.differs = older or any(not fact.settled for fact in found.facts)
     found.apart = apart
-    found.differs = is_older(stand, seen) or any(not fact.settled for fact in found.facts)
-    newly = connection.execute(
-        text(f"SELECT count(*) FROM {service}.lost_facts WHERE found_at >= transaction_timestamp()")
-    ).scalar_one()
-    if not (is_older(stand, seen) or newly):
+    found.never_said = 0 if believed else newly
+    if not (older or (heard and newly)):
         return found, None
     _jump_sequences(connection, service)
     _count_as_said(connection, service)
@@ -236,6 +245,18 @@ def _begin_epoch(
     )
 
 
+def _unknown(connection: Connection, service: str) -> int:
+    """How many facts others heard that the service does not know, nor to be lost."""
+    found = connection.execute(
+        text(
+            f"{_heard(service)} SELECT count(*) {_beyond(service)} WHERE NOT EXISTS (SELECT 1 "
+            f"FROM {service}.lost_facts AS l WHERE l.case_no = t.case_no AND l.sequence = n)"
+        ),
+        {"speaker": service, **_FORMS},
+    )
+    return int(found.scalar_one())
+
+
 def _note_lost(connection: Connection, service: str) -> None:
     """What others heard beyond what the service knows to have said, fact by fact: what their gates passed and
     what follows it without a gap. Anybody may have put there what lies farther off."""
@@ -244,14 +265,20 @@ def _note_lost(connection: Connection, service: str) -> None:
             f"{_heard(service)} "
             f"INSERT INTO {service}.lost_facts (case_no, sequence, tail, fact, found_at) "
             "SELECT t.case_no, n, COALESCE(b.tail, :unknown), NULLIF(b.fact, ''), transaction_timestamp() "
-            f"FROM tops AS t LEFT JOIN {service}.cases AS c ON c.number = t.case_no "
-            "CROSS JOIN LATERAL generate_series(COALESCE(c.sequence, 0) + 1, t.top) AS n "
-            "LEFT JOIN best AS b ON b.case_no = t.case_no AND b.sequence = n "
+            f"{_beyond(service)} LEFT JOIN best AS b ON b.case_no = t.case_no AND b.sequence = n "
             "ON CONFLICT (case_no, sequence) DO NOTHING"
         ),
         {"speaker": service, "unknown": UNHEARD, **_FORMS},
     )
     _name(connection, service)
+
+
+def _beyond(service: str) -> str:
+    """SQL: each sequence `n` of a case of `tops` that was heard beyond what the service knows."""
+    return (
+        f"FROM tops AS t LEFT JOIN {service}.cases AS c ON c.number = t.case_no "
+        "CROSS JOIN LATERAL generate_series(COALESCE(c.sequence, 0) + 1, t.top) AS n"
+    )
 
 
 def _apart(connection: Connection, service: str) -> dict[str, int]:

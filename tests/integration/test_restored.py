@@ -476,6 +476,36 @@ def test_the_doctor_tells_a_witness_that_cannot_be_replaced(
     assert told() == ("fail", "intake: database.witness-unusable")
 
 
+def test_what_others_heard_is_no_word_of_a_service_whose_witness_agrees(made: Installation) -> None:
+    """Somebody speaks in its name, or its copy was brought back so soon that nobody saw: people must look."""
+    number = made.submit(made.citizen()).number
+    made.pump()
+    copies = copies_of(made, "approval")
+    claim(made, number)
+    made.pump()
+    bring_back(made.admin, copies[0])
+    start(made)
+    assert is_ready(made, "approval")
+
+    def all_that_is_known() -> list[Any]:
+        return [
+            made.rows("SELECT * FROM approval.lost_facts"),
+            made.rows("SELECT epoch, restored_at FROM approval.witness"),
+            made.rows("SELECT number, sequence, last_fact FROM approval.cases"),
+            made.rows("SELECT minute, sum(facts) FROM approval.said_tally GROUP BY 1 ORDER BY 1"),
+        ]
+
+    before = all_that_is_known()
+    found = restored(made.settings, "approval")
+    assert (found.differs, found.never_said, found.facts) == (False, 1, [])
+    assert all_that_is_known() == before
+
+    found = restored(made.settings, "approval", heard=True)
+    assert [(fact.case, fact.fact) for fact in found.facts] == [(number, "task-claimed")]
+    assert (found.differs, found.never_said) == (True, 0)
+    assert restored(made.settings, "approval").never_said == 0
+
+
 def test_a_sequence_far_off_makes_no_row_for_each_number_before_it(made: Installation) -> None:
     """Somebody with a broker log-in of a service says one fact, and the service is brought back."""
     number = made.submit(made.citizen()).number
