@@ -162,6 +162,7 @@ ASIDE = {
     "measuring.commit.*": "reads only",
     "keys.*.commit.*": "test_key_rotation walks them",
     "matters.read.commit.*": "reads only",
+    "witness.*.commit.*": "test_restored: killed between database and file, and repeated every second",
 }
 
 
