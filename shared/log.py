@@ -102,7 +102,7 @@ def _exception_as_text(_: object, __: str, event_dict: EventDict) -> EventDict:
 
 
 class _NeverRaises:
-    """Where lines go. On a full disk they are counted instead: no work fails because nothing can be said."""
+    """Where lines go, or are counted when they cannot: no work fails because nothing can be said."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -123,7 +123,8 @@ class _NeverRaises:
     def _is_done(self, what: Callable[[], object]) -> bool:
         try:
             what()
-        except OSError:
+        except (OSError, ValueError):
+            # A full disk, or a stream that whoever opened it has closed.
             return False
         return True
 
