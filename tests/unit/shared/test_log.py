@@ -177,13 +177,13 @@ def test_the_console_shape_is_masked_too() -> None:
     assert PHONE not in out.getvalue()
 
 
-@pytest.mark.parametrize("where", ["write", "flush"])
 def test_a_stream_that_was_closed_fails_nothing() -> None:
     out = configured()
     out.close()
     structlog.get_logger().warning("said_to_nobody")
 
 
+@pytest.mark.parametrize("where", ["write", "flush"])
 def test_a_full_disk_fails_nothing_and_is_told_afterwards(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
