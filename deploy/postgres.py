@@ -47,6 +47,8 @@ _STATUS_LINE = 7
 
 OPTIONS = {
     "max_connections": "200",
+    # Whoever hangs before the log-in holds up what waits for every process, such as DROP DATABASE.
+    "authentication_timeout": "10s",
     "shared_buffers": "64MB",
     "jit": "off",
     "timezone": "UTC",
