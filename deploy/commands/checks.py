@@ -62,20 +62,27 @@ def check(service: Services = None, data_dir: DataDir = None, json: Json = False
     return 0
 
 
+SecretsPlace = Annotated[
+    Path | None, typer.Argument(help="where; ONESTOP_SECRETS_DIR when absent", show_default=False)
+]
+
+
+def _secrets_place(directory: Path | None, data_dir: Path | None) -> Path:
+    import os
+
+    return Path(directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets")
+
+
 @secrets.command("init")
 def init(
-    directory: Annotated[
-        Path | None, typer.Argument(help="where; ONESTOP_SECRETS_DIR when absent", show_default=False)
-    ] = None,
+    directory: SecretsPlace = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
     """Make the secret files that are missing, a folder a service. No secret is ever replaced."""
-    import os
-
     from deploy.secret_files import init_secrets
 
-    place = Path(directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets")
+    place = _secrets_place(directory, data_dir)
     made = [str(path) for path in init_secrets(place)]
     if json:
         emit_json({"made": made})
@@ -93,18 +100,14 @@ _TURNED = {
 
 @secrets.command("turn-session-key")
 def turn(
-    directory: Annotated[
-        Path | None, typer.Argument(help="where; ONESTOP_SECRETS_DIR when absent", show_default=False)
-    ] = None,
+    directory: SecretsPlace = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
     """Change the key that signs log-ins, one of three steps a call; nobody is logged out."""
-    import os
-
     from deploy.session_keys import turn_session_key
 
-    place = Path(directory or os.environ.get("ONESTOP_SECRETS_DIR") or data_dir_of(data_dir) / "secrets")
+    place = _secrets_place(directory, data_dir)
     step = turn_session_key(place)
     if json:
         emit_json({"step": step})

@@ -4,6 +4,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ _START_S = 15.0
 
 
 @dataclass
-class Standin:
+class Standin(ABC):
     """One stand-in. `folder` keeps its books and its output over restarts; so does `port`, its page's.
 
     `run_as` None stays who we are.
@@ -45,9 +46,9 @@ class Standin:
         """What it prints."""
         return self.folder / f"{self.name}.log"
 
+    @abstractmethod
     def command(self) -> list[str | Path]:
         """What runs it."""
-        raise NotImplementedError
 
     def is_ready(self) -> bool:
         """Does it answer?"""

@@ -1,34 +1,20 @@
-"""Use cases of materials: match, match again after a supply, order and issue, keep an upload."""
+"""Use cases of materials: match, match again after a supply or a consent, order and issue."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from math import ceil
 from uuid import UUID, uuid5
 
-from sqlalchemy import insert
-
 from services.materials import queries
-from services.materials.errors import (
-    UploadEmpty,
-    UploadLocked,
-    UploadNotFound,
-    UploadsUntaken,
-    UploadTooManyPixels,
-    UploadTypeNotAllowed,
-)
 from services.materials.models import (
     CERTIFICATE_SERIAL,
     Case,
     Certificate,
     MaterialMatch,
     Upload,
-    UploadPiece,
-    UploadRead,
     UseGrant,
     UseRecord,
 )
-from services.materials.retention import UNTAKEN_FOR
 from services.materials.rules.issuing import (
     Standing,
     certificate_identifier,
@@ -45,7 +31,6 @@ from services.materials.rules.matching import (
     keep_met,
     match,
 )
-from services.materials.rules.media import MOST_PIXELS, Media, is_locked, media_of
 from shared import metrics
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
@@ -56,13 +41,10 @@ from shared.events.ids import new_id
 from shared.events.intake import CaseSubmitted, ConsentGiven, MaterialsSupplied, known_cases
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
 from shared.legal_time import legal_day
-from shared.privacy.sealed_file import SealedFile
 
 ISSUE_JOB = "materials.issue"
 PURPOSE = "matching the materials of a case"
 READER = "materials.match"
-MOST_UNTAKEN, MOST_UNTAKEN_BYTES = 50, 200 * 2**20
-"""Files that one person may keep here without an application that uses them."""
 
 
 @dataclass(slots=True)
@@ -232,82 +214,6 @@ def issue_certificate(unit: Unit, number: str, loaded: Orders) -> None:
     )
 
 
-def keep_upload(unit: Unit, owner: UUID, name: str, file: SealedFile) -> Upload:
-    """Keep a citizen's file, sealed piece by piece, under a generated id. The type is read from the content,
-    not the name.
-
-    Raises UploadEmpty, UploadTypeNotAllowed, UploadLocked, UploadTooManyPixels, and UploadsUntaken for
-    whoever would keep more than MOST_UNTAKEN files or MOST_UNTAKEN_BYTES that no case took.
-    """
-    media = _check_content(file)
-    _check_quota(unit, owner, file.size)
-    vault, upload_id = unit.context.vault, new_id()
-    # A browser may say any alphabet for the name, and some hold characters that no other can write.
-    kept_name = name[:255].encode(errors="replace").decode()
-    upload = Upload(
-        id=upload_id,
-        owner=owner,
-        sealed_name=vault.seal(kept_name, table="uploads", row=upload_id, column="sealed_name"),
-        media_type=media.type,
-        size=file.size,
-        sealed_sha256=vault.seal(file.sha256, table="uploads", row=upload_id, column="sealed_sha256"),
-        uploaded_at=unit.wall,
-        held_at=unit.wall,
-    )
-    unit.session.add(upload)
-    unit.session.flush()
-    for number, piece in enumerate(file.pieces()):
-        sealed = vault.seal(piece, table="upload_pieces", row=f"{upload_id}/{number}", column="sealed")
-        # Not through the session, which would keep them all until the end.
-        unit.connection.execute(insert(UploadPiece).values(upload=upload_id, piece=number, sealed=sealed))
-    return upload
-
-
-def _check_content(file: SealedFile) -> Media:
-    if not file.size:
-        raise UploadEmpty
-    media = media_of(file.pieces())
-    if media is None:
-        raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
-    if media.is_encrypted and is_locked(file.opened()):
-        raise UploadLocked(
-            "请去掉打开密码后重新上传。", "Please take the password off and upload the file again."
-        )
-    if media.pixels > MOST_PIXELS:
-        millions = MOST_PIXELS // 1_000_000
-        raise UploadTooManyPixels(
-            f"图片最多 {millions * 100} 万像素，请缩小后再上传。",
-            f"At most {millions} million pixels; please make the picture smaller.",
-        )
-    return media
-
-
-def _check_quota(unit: Unit, owner: UUID, size: int) -> None:
-    found = queries.untaken(unit.session, owner, MOST_UNTAKEN)
-    if found.count < MOST_UNTAKEN and found.size + size <= MOST_UNTAKEN_BYTES:
-        return
-    frees_at = (found.oldest or unit.wall) + UNTAKEN_FOR
-    days, most_mb = UNTAKEN_FOR.days, MOST_UNTAKEN_BYTES // 2**20
-    raise UploadsUntaken(
-        f"最多可保留 {MOST_UNTAKEN} 个、共 {most_mb} MB 未用于申请的附件；{days} 天未使用的会自动删除。",
-        f"At most {MOST_UNTAKEN} files and {most_mb} MB may wait for an application; what is not used within "
-        f"{days} days is removed.",
-        retry_after_s=max(1, ceil((frees_at - unit.wall).total_seconds())),
-    )
-
-
-def hold_uploads(unit: Unit, owner: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
-    """Which of these uploads this person gave, with their media types. An application is about to name them:
-    those that no case took wait on from now."""
-    own = {
-        found.id: found for found in queries.lock_uploads(unit.session, ids).values() if found.owner == owner
-    }
-    for upload in own.values():
-        if upload.case_no is None:
-            upload.held_at = unit.wall
-    return {upload_id: upload.media_type for upload_id, upload in own.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class NewCertificate:
     """A certificate as its issuer hands it over; `identifier` is the issuer's, and unique."""
@@ -349,29 +255,6 @@ def lost_certificates(unit: Unit, number: str, reader: str, purpose: str) -> lis
     for _, certificate in matched:
         _note_use(unit, certificate, number, reader, purpose)
     return sorted(material for material, certificate in matched if not is_valid(_view(certificate), today))
-
-
-@dataclass(frozen=True, slots=True)
-class ReadUpload:
-    """A file of a case, and as which material it was brought."""
-
-    upload: Upload
-    material: str
-
-
-def read_upload(unit: Unit, upload_id: UUID, number: str, reader: str, purpose: str) -> ReadUpload:
-    """A file of a case for whoever handles it; the reading is noted.
-
-    Raises UploadNotFound for a file of another case.
-    """
-    found = queries.upload_of_case(unit.session, upload_id, number)
-    if found is None:
-        raise UploadNotFound
-    material, upload = found
-    unit.session.add(
-        UploadRead(upload=upload_id, case_no=number, reader=reader, purpose=purpose, read_at=unit.legal)
-    )
-    return ReadUpload(upload, material)
 
 
 def _brought(events: Sequence[Event]) -> set[UUID]:

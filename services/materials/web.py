@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Request, UploadFile
 from starlette.responses import JSONResponse, Response
 
-from services.materials import commands, handling, queries
+from services.materials import commands, handling, queries, uploads
 from services.materials.errors import UploadNotFound
 from services.materials.models import Upload
 from shared.ask import FileAnswer, GivesFile, Params, Question, TakesFile
@@ -35,18 +35,18 @@ def answers(context: ServiceContext) -> dict[str, Question]:
         """Which of these uploads the person gave, with their media types; they wait on for a case."""
         with unit_of(context, "materials.uploads_owned") as unit:
             ids = {UUID(upload) for upload in params["uploads"]}
-            owned = commands.hold_uploads(unit, UUID(params["owner"]), ids)
+            owned = uploads.hold_uploads(unit, UUID(params["owner"]), ids)
             return {"uploads": {str(upload): media_type for upload, media_type in owned.items()}}
 
     def keep_upload(params: Params, file: SealedFile) -> Params:
         """Keep a file that came through a page of another service."""
         with unit_of(context, "materials.keep_upload") as unit:
-            return {"id": str(commands.keep_upload(unit, UUID(params["owner"]), params["name"], file).id)}
+            return {"id": str(uploads.keep_upload(unit, UUID(params["owner"]), params["name"], file).id)}
 
     def read_upload(params: Params) -> FileAnswer:
         """One upload of a case, for whoever handles it; the reading is noted by materials."""
         with unit_of(context, "materials.read_upload") as unit:
-            read = commands.read_upload(
+            read = uploads.read_upload(
                 unit, UUID(params["upload"]), params["case"], params["reader"], params["purpose"]
             )
         return handling.file_of(context, read.upload, read.material)
@@ -111,7 +111,7 @@ def router(context: WebContext) -> APIRouter:
                     party.scope,
                     key,
                     said,
-                    lambda: (201, _receipt(commands.keep_upload(unit, owner, name, content), content)),
+                    lambda: (201, _receipt(uploads.keep_upload(unit, owner, name, content), content)),
                 )
 
         answer = await in_turn(store)

@@ -16,6 +16,7 @@ NO_COMMANDS = {
 }
 MODULES = {
     "intake": ("commands", "identity.persons", "identity.accounts", "identity.sessions"),
+    "materials": ("commands", "uploads"),
 }
 """Where commands stand; in `commands` alone elsewhere."""
 

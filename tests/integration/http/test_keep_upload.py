@@ -1,7 +1,7 @@
 """Files wait some days for an application; those that a case took stay, and nobody fills the store alone."""
 
-from services.materials.commands import MOST_UNTAKEN, MOST_UNTAKEN_BYTES
 from services.materials.retention import RULES
+from services.materials.uploads import MOST_UNTAKEN, MOST_UNTAKEN_BYTES
 from shared.bus.housekeeping import forget_old
 from tests.support.hall import A_PDF, WITHOUT_LEASE, Hall, Headers, application, keyed, problem, upload
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from services.materials.commands import hold_uploads, keep_upload
+from services.materials.uploads import hold_uploads, keep_upload
 from shared.bus.unit import unit_of
 from tests.support.commands import row
 from tests.support.hall import A_JPEG, A_PDF, arrived

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.materials import queries
-from services.materials.commands import keep_upload
 from services.materials.errors import UploadEmpty, UploadTooManyPixels, UploadTypeNotAllowed
 from services.materials.handling import file_of
+from services.materials.uploads import keep_upload
 from shared.bus.unit import unit_of
 from shared.privacy.keys import VaultError
 from shared.privacy.sealed_file import PIECE

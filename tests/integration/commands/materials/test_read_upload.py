@@ -4,9 +4,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.materials.commands import keep_upload, load_checklists, match_materials, read_upload
+from services.materials.commands import load_checklists, match_materials
 from services.materials.errors import UploadNotFound
 from services.materials.handling import file_of
+from services.materials.uploads import keep_upload, read_upload
 from shared.bus.unit import unit_of
 from tests.support.commands import event_of, handle, new_number, person_of, row, rows, submitted
 from tests.support.hall import A_PDF, arrived
