@@ -15,6 +15,7 @@ _OF_THEIR_OWN: MayAsk = {
         "contact": ("notify",),
         "application": ("approval",),
         "officer": ("approval",),
+        revocations.QUESTION: ("materials", "approval", "notify"),
     },
     "materials": {
         "certificate": ("intake",),
@@ -39,11 +40,6 @@ SIGNER = "intake"
 MAY_ASK: MayAsk = {
     owner: {
         **_OF_THEIR_OWN.get(owner, {}),
-        **(
-            {revocations.QUESTION: tuple(other for other in SERVICES if other != owner)}
-            if owner == SIGNER
-            else {}
-        ),
         # What was said, and to have it said again.
         **{question: tuple(other for other in SERVICES if other != owner) for question in QUESTIONS},
     }

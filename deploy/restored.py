@@ -39,7 +39,7 @@ from shared.context import witness_of
 from shared.db.transaction import transaction
 from shared.errors import NotFound
 from shared.events.ids import new_id
-from shared.events.intake import CaseSubmitted, MaterialsSupplied
+from shared.events.intake import CaseSubmitted
 from shared.privacy.secret_files import MIGRATE
 from shared.settings import Settings
 
@@ -343,10 +343,10 @@ def _name(connection: Connection, service: str) -> None:
     if service == CaseSubmitted.speaker:
         connection.execute(
             text(
-                f"UPDATE {service}.lost_facts SET fact = CASE sequence WHEN 1 THEN :first ELSE :later END "
-                "WHERE fact IS NULL"
+                # What it said later nobody shows in a place of its own: that stays unknown.
+                f"UPDATE {service}.lost_facts SET fact = :first WHERE fact IS NULL AND sequence = 1"
             ),
-            {"first": _kebab(CaseSubmitted.type), "later": _kebab(MaterialsSupplied.type)},
+            {"first": _kebab(CaseSubmitted.type)},
         )
         return
     front = CaseSubmitted.speaker

@@ -6,7 +6,7 @@ secret has a default, and no `.env` is read unless somebody exports it.
 """
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -132,8 +132,8 @@ class WorkerSettings(Section):
     )
 
 
-_OWNED_BY_OTHERS = {"channels": "bare_channel_settings", "identity": "bare_identity_settings"}
-"""What only a channel or a provider can read, and where those stand that came in the environment itself."""
+_OWNED_BY_OTHERS = ("channels", "identity")
+"""What only a channel or a provider can read."""
 
 
 class _EnvironmentWithFiles(EnvSettingsSource):
@@ -156,13 +156,13 @@ class _EnvironmentWithFiles(EnvSettingsSource):
                 plain[target] = _contents(name, path or "")
         _refuse_misspelt(plain, settings_cls.model_fields)
         self._owned: dict[str, dict[str, dict[str, str | None]]] = {}
-        self._bare: dict[str, set[str]] = {field: set() for field in _OWNED_BY_OTHERS}
+        self._bare: set[str] = set()
         for field in _OWNED_BY_OTHERS:
             for name in [name for name in plain if name.startswith(f"{prefix}{field}__")]:
                 owner, _, setting = name.removeprefix(f"{prefix}{field}__").partition("__")
                 self._owned.setdefault(field, {}).setdefault(owner, {})[setting] = plain.pop(name)
                 if name in ours:
-                    self._bare[field].add(f"{owner}.{setting}")
+                    self._bare.add(f"{field}.{owner}.{setting}")
         self._all_bare = [field for field in _OWNED_BY_OTHERS if f"{prefix}{field}" in ours]
         self.env_vars = plain
 
@@ -172,9 +172,8 @@ class _EnvironmentWithFiles(EnvSettingsSource):
         for field in self._all_bare:
             if isinstance(found.get(field), dict):
                 for owner, own in found[field].items():
-                    self._bare[field] |= {f"{owner}.{setting}" for setting in own}
-        bare = {_OWNED_BY_OTHERS[field]: frozenset(names) for field, names in self._bare.items() if names}
-        return found | self._owned | bare
+                    self._bare |= {f"{field}.{owner}.{setting}" for setting in own}
+        return found | self._owned | ({"bare": frozenset(self._bare)} if self._bare else {})
 
 
 class Settings(BaseSettings):
@@ -228,20 +227,15 @@ class Settings(BaseSettings):
         description="settings of the channels of notify, by channel",
         examples=['{"sms":{"endpoint":"…"}}'],
     )
-    bare_channel_settings: frozenset[str] = Field(
-        default=frozenset(),
-        exclude=True,
-        description="which of these stood in the environment itself; never set",
-    )
     identity: dict[str, dict[str, SecretStr]] = Field(
         default={},
         description="settings of the identity providers of intake, by provider",
         examples=['{"openid_connect":{"issuer":"…"}}'],
     )
-    bare_identity_settings: frozenset[str] = Field(
+    bare: frozenset[str] = Field(
         default=frozenset(),
         exclude=True,
-        description="which of these stood in the environment itself; never set",
+        description="which of channels and identity stood in the environment itself; never set",
     )
     worker: WorkerSettings = WorkerSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -322,17 +316,14 @@ def _unreadable(error: UnreadableVariable) -> str:
 
 
 def read_sections(
-    classes: Mapping[str, type[Section]],
-    given: Mapping[str, Mapping[str, SecretStr]],
-    under: str,
-    bare: Collection[str] = (),
+    classes: Mapping[str, type[Section]], settings: Settings, under: Literal["channels", "identity"]
 ) -> dict[str, Section]:
-    """Sections whose classes only their owner knows, read from texts such as `settings.channels` holds.
+    """Sections whose classes only their owner knows, read from the texts in the field `under` of Settings.
 
-    `under` is the field of Settings that they stand in. `bare` are those (section and field, with a dot) that
-    stood in the environment itself, where the system shows them to whoever may look at the process: no secret
-    may. Raises SettingsError with one message that names all their broken variables.
+    No secret may stand in the environment itself, where the system shows it to whoever may look at the
+    process. Raises SettingsError with one message that names all their broken variables.
     """
+    given: Mapping[str, Mapping[str, SecretStr]] = getattr(settings, under)
     read: dict[str, Section] = {}
     broken: list[str] = []
     for name, texts in sorted(given.items()):
@@ -343,7 +334,7 @@ def read_sections(
         broken += [
             f"  {PREFIX}{under}__{name}__{key}".upper() + f": a secret; give it as ..._{key.upper()}_FILE"
             for key in texts
-            if f"{name}.{key}" in bare and _is_secret(_field_at(classes[name], key))
+            if f"{under}.{name}.{key}" in settings.bare and _is_secret(_field_at(classes[name], key))
         ]
         values = {key: text.get_secret_value() for key, text in texts.items()}
         try:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.commands.context import DataDir, Services, actor, choose_services, contexts
+from deploy.commands.context import DataDir, Services, actor, as_dict, choose_services, contexts
 from deploy.output import FAILED, Json, emit_json, emit_rows, say
 from deploy.settings import load_settings
 
@@ -28,7 +28,7 @@ def status(service: Services = None, data_dir: DataDir = None, json: Json = Fals
     chosen = contexts(load_settings(data_dir), choose_services(service))
     found = {context.service: key_status(context, sealed_tables(context.service)) for context in chosen}
     if json:
-        emit_json({"services": {name: [_as_json(key) for key in keys] for name, keys in found.items()}})
+        emit_json({"services": {name: [as_dict(key) for key in keys] for name, keys in found.items()}})
     else:
         emit_rows([_as_line(name, key) for name, keys in found.items() for key in keys], _COLUMNS)
     return 0
@@ -38,8 +38,6 @@ def status(service: Services = None, data_dir: DataDir = None, json: Json = Fals
 def rotate(service: Service, data_dir: DataDir = None, json: Json = False) -> int:
     """Seal under a new data key from now on, seal again what stands under the old one, then destroy that one.
     Goes on with a rotation that was broken off. Everything may run meanwhile. Noted with your name."""
-    from dataclasses import asdict
-
     from deploy.services import sealed_tables
     from shared.bus.rotation import begin_rotation, finish_rotation
     from shared.log import configure
@@ -50,7 +48,7 @@ def rotate(service: Service, data_dir: DataDir = None, json: Json = False) -> in
     key = begin_rotation(context, actor())
     turned = finish_rotation(context, sealed_tables(service))
     if json:
-        emit_json({"service": service, "key": key, **asdict(turned)})
+        emit_json({"service": service, "key": key, **as_dict(turned)})
     say(f"onestop: {service} seals under key {key}; {turned.resealed} rows were sealed again")
     for old in turned.retired:
         say(f"onestop: key {old} is destroyed")
@@ -95,12 +93,6 @@ def rewrap(
     if json:
         emit_json(done)
     return 0
-
-
-def _as_json(key: "KeyStatus") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(key)
 
 
 def _as_line(service: str, key: "KeyStatus") -> dict[str, Any]:

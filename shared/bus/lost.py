@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from shared.bus.gate import tail_of
 from shared.errors import Conflict
 
-_TAIL_BITS = 64
 _WITHOUT_TAIL = 7 << 76
 """A UUIDv7 with no time in it."""
 
@@ -65,7 +65,7 @@ class LostFacts:
 
     def again(self, fact_id: UUID) -> LostFact | None:
         """The one with this id, which is said once more."""
-        tail = f"{fact_id.int & ((1 << _TAIL_BITS) - 1):016x}"
+        tail = tail_of(fact_id)
         return next((one for one in self.facts if one.tail == tail), None)
 
     def gap(self) -> LostFact | None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from shared.bus.context import ServiceContext
-from shared.bus.gate import Gate, gate_json
+from shared.bus.gate import Gate, gate_json, tail_of
 from shared.bus.hints import jobs_hint, outbox_hint
 from shared.bus.lost import LostFacts, lost_facts, settle, stand_in
 from shared.bus.wire import to_json
@@ -174,7 +174,7 @@ class Unit:
                 case.sequence, case.last_fact = lost.last.sequence, stand_in(lost.last.tail)
             again = lost.again(event_id) or (lost.gap() if self.cause is not None else None)
             if again is not None:
-                again.settled, again.tail = True, event_id.hex[16:]
+                again.settled, again.tail = True, tail_of(event_id)
                 settle(self.connection, self.context.service, case.number, again.sequence)
                 return again.sequence, lost.before(again)
             if self.cause is None:

@@ -1,4 +1,4 @@
-"""Indexes on tables that may be large, made and dropped while everybody goes on writing.
+"""Indexes on tables that may be large, made while everybody goes on writing.
 
 For migrations that say `concurrently = True`. Each can be run again: an index whose making was interrupted is
 left invalid by PostgreSQL, and is dropped first.
@@ -20,11 +20,6 @@ def create_index(name: str, on: str, *, unique: bool = False) -> None:
     if is_valid is False:
         op.execute(f"DROP INDEX CONCURRENTLY {whole}")
     op.execute(f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {name} ON {on}")
-
-
-def drop_index(name: str) -> None:
-    """`name` with its schema."""
-    op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 
 def _schema(on: str) -> str:

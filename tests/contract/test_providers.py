@@ -132,3 +132,16 @@ def test_settings_are_read_from_the_environment_and_broken_ones_are_named(
         "OPENID_CONNECT__CITIZENS__CLIENT_SECERT",
     ):
         assert variable in str(refused.value)
+
+
+def test_no_secret_of_a_provider_stands_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ONESTOP_DB__HOST", "/nowhere")
+    monkeypatch.setenv("ONESTOP_SECRETS_DIR", str(tmp_path))
+    for name, value in GIVEN["openid_connect"].items():
+        monkeypatch.setenv(f"ONESTOP_IDENTITY__OPENID_CONNECT__{name.upper()}", value)
+    with pytest.raises(SettingsError) as refused:
+        providers_on(Settings())
+    variable = "ONESTOP_IDENTITY__OPENID_CONNECT__CITIZENS__CLIENT_SECRET"
+    assert f"{variable}: a secret; give it as ...".casefold() in str(refused.value).casefold()

@@ -91,7 +91,5 @@ def providers_on(settings: Settings) -> dict[str, tuple[Any, Section]]:
     Raises SettingsError, which names all that is broken.
     """
     files = {name: provider_file(name) for name in provider_names()}
-    given = read_sections(
-        {name: file.SETTINGS for name, file in files.items()}, settings.identity, "identity"
-    )
+    given = read_sections({name: file.SETTINGS for name, file in files.items()}, settings, "identity")
     return {name: (file, given.get(name, Section())) for name, file in files.items() if file.is_on(settings)}

@@ -81,7 +81,7 @@ def set_up_channels(settings: Settings) -> tuple[str, ...]:
 def channel_settings(settings: Settings) -> dict[str, Section]:
     """The settings of each channel that is set up. Raises SettingsError, which names all that is broken."""
     classes = {name: _file(name).SETTINGS for name in channel_names()}
-    return read_sections(classes, settings.channels, "channels", settings.bare_channel_settings)
+    return read_sections(classes, settings, "channels")
 
 
 def open_channels(settings: Settings) -> list[Channel]:

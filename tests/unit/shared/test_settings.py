@@ -95,9 +95,7 @@ class Example(Section):
 
 
 def read_example(settings: Settings) -> Section:
-    return read_sections({"sms": Example}, settings.channels, "channels", settings.bare_channel_settings)[
-        "sms"
-    ]
+    return read_sections({"sms": Example}, settings, "channels")["sms"]
 
 
 @pytest.mark.parametrize(
