@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.approval import queries
-from services.approval.commands import StepResult, check_own
+from services.approval.commands import StepResult, check_holder, check_own
 from services.approval.errors import TaskNotFound
 from services.approval.models import Case, Task
 from services.approval.rules.calendar import DayRange, WorkCalendar
@@ -110,7 +110,10 @@ def lost_certificates(
     if outcome is not StepResult.APPROVED:
         return []
     with unit_of(context.service, "task.look") as unit:
-        number = file_of(unit, task_id, officer)[1].number
+        task, case = file_of(unit, task_id, officer)
+        # Nothing is looked at in the name of somebody who cannot decide.
+        check_holder(task, officer)
+        number = case.number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
     lost: list[str] = context.service.asker.ask("materials", "still_valid", reading)["lost"]
     return lost

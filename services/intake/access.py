@@ -64,6 +64,9 @@ def lock_for_consent(unit: Unit, number: str, citizen: Principal) -> tuple[Case,
     Raises CaseNotFound where it asks nothing of them.
     """
     assert citizen.person_ref is not None
+    # Whoever waits for somebody's case learns that it is there.
+    if not queries.asks_consent(unit.session, number, citizen.person_ref):
+        raise CaseNotFound
     case = queries.lock_cases(unit.session, {number}).get(number)
     request = queries.lock_consent_request(unit.session, number, citizen.person_ref)
     if case is None or request is None:

@@ -12,6 +12,7 @@ from services.intake.errors import ConsentNotNeeded, NotAskedFor, NothingAsked, 
 from services.intake.identity.persons import keep_contact, meet_named
 from services.intake.models import CASE_SERIAL, Case, ConsentRequest, TimelineEntry
 from services.intake.rules.case_number import SERIALS, compose_case_number
+from services.intake.rules.consent import WAITS_FOR_CONSENT
 from services.intake.rules.filing import may_file
 from services.intake.rules.query_code import new_query_code, query_digest
 from services.intake.rules.submission import NamedPerson, check_submission, named_people
@@ -33,9 +34,6 @@ from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, Mate
 from shared.events.materials import CertificateIssued, MaterialsMatched
 from shared.events.notify import NoticeSent
 from shared.legal_time import legal_day
-
-WAITS_FOR_CONSENT = frozenset(("submitted", "correction_required"))
-"""States in which somebody's certificates can still be looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from services.intake.models import (
     Person,
     TimelineEntry,
 )
+from services.intake.rules.consent import WAITS_FOR_CONSENT
 from shared.db.locking import lock_rows
 from shared.db.merging import merged
 
@@ -137,6 +138,14 @@ def _parts_of(person_ref: UUID) -> tuple[ColumnElement[bool], ColumnElement[bool
     return Case.applicant == person_ref, Case.agent == person_ref
 
 
+def asks_consent(session: Session, number: str, holder: UUID) -> bool:
+    """Whether a case asks anything of this holder."""
+    asked = select(ConsentRequest.case_no).where(
+        ConsentRequest.case_no == number, ConsentRequest.holder == holder
+    )
+    return session.execute(asked).first() is not None
+
+
 def lock_consent_request(session: Session, number: str, holder: UUID) -> ConsentRequest | None:
     """What a case asks of this holder, locked."""
     return session.get(ConsentRequest, (number, holder), with_for_update=True)
@@ -145,9 +154,18 @@ def lock_consent_request(session: Session, number: str, holder: UUID) -> Consent
 def open_consent_requests(
     session: Session, holder: UUID, *, after: tuple[datetime, str] | None, limit: int
 ) -> list[ConsentRequest]:
-    """What waits for this holder's consent, the oldest first, a page and one."""
+    """What waits for this holder's consent, the oldest first, a page and one; not where the case went on
+    without."""
     key = tuple_(ConsentRequest.asked_at, ConsentRequest.case_no)
-    found = select(ConsentRequest).where(ConsentRequest.holder == holder, ConsentRequest.given_at.is_(None))
+    found = (
+        select(ConsentRequest)
+        .join(Case, Case.number == ConsentRequest.case_no)
+        .where(
+            ConsentRequest.holder == holder,
+            ConsentRequest.given_at.is_(None),
+            Case.state.in_(sorted(WAITS_FOR_CONSENT)),
+        )
+    )
     if after is not None:
         found = found.where(key > after)
     page = found.order_by(ConsentRequest.asked_at, ConsentRequest.case_no).limit(limit + 1)

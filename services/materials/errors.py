@@ -29,8 +29,8 @@ class UploadEmpty(Invalid):
 
 class UploadLocked(Invalid):
     code = "upload.locked"
-    title_zh = "文件设有打开密码"
-    title_en = "The file needs a password to be opened"
+    title_zh = "文件无法打开或设有打开密码"
+    title_en = "The file cannot be opened, or needs a password"
 
 
 class UploadsUntaken(TooManyRequests):

@@ -66,7 +66,8 @@ def _check_content(file: SealedFile) -> Media:
         raise UploadTypeNotAllowed("请上传 PDF、JPEG 或 PNG 文件。", "Please upload a PDF, JPEG or PNG file.")
     if media.is_encrypted and is_locked(file.opened()):
         raise UploadLocked(
-            "请去掉打开密码后重新上传。", "Please take the password off and upload the file again."
+            "请去掉打开密码，或另存后重新上传。",
+            "Please take the password off, or save the file anew, and upload it again.",
         )
     if media.pixels > MOST_PIXELS:
         millions = MOST_PIXELS // 1_000_000

@@ -102,6 +102,10 @@ class Problem:
 RenderHtml = Callable[[Request, Problem], str]
 
 
+_MOST_FIELDS, _LONGEST_POINTER = 50, 200
+"""An answer is no longer than people can use, however much was wrong."""
+
+
 def problem_of(request: Request, error: AppError) -> Problem:
     """What to tell this client about an error."""
     locale = locale_of(request)
@@ -114,7 +118,8 @@ def problem_of(request: Request, error: AppError) -> Problem:
         locale=locale,
         trace_id=trace_id_of(current_traceparent()),
         fields=tuple(
-            ProblemField(f.pointer, f.code, locale.pick(f.message_zh, f.message_en)) for f in error.fields
+            ProblemField(f.pointer[:_LONGEST_POINTER], f.code, locale.pick(f.message_zh, f.message_en))
+            for f in error.fields[:_MOST_FIELDS]
         ),
         members=error.members,
     )

@@ -14,6 +14,7 @@ NOT_SEALED = {
     "cases.query_digest": "a digest of 128 random bits, without a key",
 }
 _TABLE = re.compile(r"CREATE TABLE \S+?\.(\w+) \((.*?);", re.DOTALL)
+_KEY = re.compile(r"^\s+(\w+) .*PRIMARY KEY|^\s+PRIMARY KEY \((.*)\)", re.MULTILINE)
 _BYTES = re.compile(r"^\s+(\w+) bytea", re.MULTILINE)
 
 
@@ -56,3 +57,10 @@ def test_a_row_is_known_by_its_primary_key(service: str) -> None:
 def test_a_column_that_nobody_registered_is_seen() -> None:
     sql = "CREATE TABLE {schema}.new (\n    id uuid PRIMARY KEY,\n    sealed_note bytea NOT NULL\n);"
     assert bytes_in(sql) == {"new.sealed_note"}
+
+
+def test_a_row_of_the_delivery_tables_is_known_by_its_primary_key() -> None:
+    bodies = dict(_TABLE.findall((ROOT / "shared/bus/schema_v1.sql").read_text(encoding="utf-8")))
+    for table in SEALED:
+        [(one, several)] = _KEY.findall(bodies[table.name])
+        assert tuple((one or several).split(", ")) == table.row

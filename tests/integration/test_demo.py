@@ -41,7 +41,7 @@ def test_the_terminal_shows_people_and_cases_and_leaves_work(place: Path) -> Non
         assert "林小满 提交申请 applied" in told
         assert '"level"' not in told, "the log has a file of its own"
         assert "Warning" not in told
-        assert "web" in text(data / "demo.log")
+        assert '"level"' in text(data / "demo.log")
         hall = re.search(r"service hall +(http://\S+)/", told)
         assert hall is not None
         look_at_what_is_left(hall[1], told)

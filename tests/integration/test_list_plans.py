@@ -69,6 +69,7 @@ KNOWN = {
     "intake.cases": {
         "applicant": _OFTEN_MINE,
         "agent": f"CASE WHEN n % 5 = 1 THEN {_MINE} END",
+        "state": "'correction_required'",
     },
     "intake.consent_requests": {
         "holder": _OFTEN_MINE,
@@ -178,8 +179,9 @@ QUERIES: list[tuple[str, Query]] = [
     of(intake.cases_of, ME, after=None, limit=PAGE, most=2 * PAGE + 4),
     of(intake.cases_of, ME, after=(AT, "case-1"), limit=PAGE, most=2 * PAGE + 4),
     of(intake.lock_consent_request, "case-1", ME, most=1),
-    of(intake.open_consent_requests, ME, after=None, limit=PAGE, most=PAGE + 1),
-    of(intake.open_consent_requests, ME, after=(AT, "case-1"), limit=PAGE, most=PAGE + 1),
+    of(intake.asks_consent, "case-1", ME, most=1),
+    of(intake.open_consent_requests, ME, after=None, limit=PAGE, most=2 * PAGE + 2),
+    of(intake.open_consent_requests, ME, after=(AT, "case-1"), limit=PAGE, most=2 * PAGE + 2),
     of(intake.timeline, "case-1", before=None, limit=PAGE, most=PAGE + 1),
     of(intake.timeline, "case-1", before=(AT, 5), limit=PAGE, most=PAGE + 1),
     of(intake.recent_misses, [b"\x01"], datetime(2020, 1, 1, tzinfo=UTC), 20, most=21),

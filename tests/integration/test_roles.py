@@ -287,3 +287,21 @@ def test_a_service_calls_its_own_functions_and_the_doors(roles: RoleProbe, servi
     doors = {f"{s}.deliver(jsonb)" for s, speakers in subscriptions().items() if service in speakers}
     own = {_short(f"{service}.{name}") for name in FUNCTIONS}
     assert roles.callable_by(app_role(service)) == own | doors | {"onestop.hand_on(text,text[],jsonb)"}
+
+
+KEPT = {
+    "data_keys": ("INSERT", "UPDATE", "DELETE"),
+    "alembic_version": ("INSERT", "UPDATE", "DELETE"),
+    "locks": ("INSERT", "DELETE"),
+}
+"""What the owner alone writes: keys through its functions, versions through migrations."""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_only_the_owner_writes(roles: RoleProbe, service: str) -> None:
+    with roles.login(app_role(service)).connect() as connection:
+        for table, rights in KEPT.items():
+            for right in rights:
+                asked = {"t": f"{service}.{table}", "r": right}
+                held = connection.execute(text("SELECT has_table_privilege(:t, :r)"), asked).scalar_one()
+                assert held is False, asked

@@ -93,8 +93,9 @@ def close_account(unit: Unit, kind: PrincipalKind, subject: str, by: str) -> lis
 
 def office_of(unit: Unit, kind: PrincipalKind, subject: str) -> tuple[Office, int]:
     """The account of somebody who has proved to be its subject, and its version. Raises NoAccount."""
-    account = queries.account(unit.session, kind, subject)
-    if account is None or not account.active:
+    # Locked: an account that is closed meanwhile ends this log-in too.
+    account = _locked(unit, kind, subject)
+    if not account.active:
         raise NoAccount
     return _office(account), account.version
 

@@ -253,6 +253,6 @@ def _read(people: People, cookie: str | None) -> Flow:
         found = json.loads(urlsafe_b64decode((cookie or "").encode()))
         if found.pop("people") != people:
             raise LogInRefused
-        return Flow(**{name: str(value) for name, value in found.items()})
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return Flow(**{name: str(value).encode("ascii").decode() for name, value in found.items()})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise LogInRefused from None

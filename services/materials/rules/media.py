@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pypdf import PdfReader
-from pypdf.errors import PyPdfError
 
 PDF, JPEG, PNG = "application/pdf", "image/jpeg", "image/png"
 MOST_PIXELS = 100_000_000
 """More than any camera that people carry makes; a small file can say of itself that it has billions, and
 whoever opens it needs memory for all of them."""
 
+_MOST_MARKERS = 10_000
+"""Before the first scan of a picture. Cameras write some tens; a file of nothing else takes long to read."""
 _PDF_HEADER = re.compile(rb"%PDF-[12]\.[0-9]")
 _PDF_TAIL_BYTES = 1024
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -46,13 +47,13 @@ def media_of(pieces: Iterable[bytes]) -> Media | None:
 
 
 def is_locked(file: BinaryIO) -> bool:
-    """Whether an encrypted PDF shows nothing without a password. One that only forbids to print or to copy
-    opens."""
+    """Whether an encrypted PDF cannot be read without a password, or at all. One that only forbids to print
+    or to copy opens."""
     try:
         reader = PdfReader(file)
         return reader.is_encrypted and not reader.decrypt("")
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotImplementedError):
-        # Nobody can tell how it is locked, so nobody can open it.
+    except Exception:
+        # pypdf promises no list of what it raises; what it cannot open, an officer cannot either.
         return True
 
 
@@ -61,24 +62,25 @@ class _Bytes:
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
-        self._rest = b""
+        self._rest, self._at = b"", 0
 
     def peek(self, count: int) -> bytes:
         """The next bytes, still to be taken; fewer at the end."""
-        while len(self._rest) < count and (piece := next(self._pieces, None)) is not None:
-            self._rest += piece
-        return self._rest[:count]
+        while len(self._rest) - self._at < count and (piece := next(self._pieces, None)) is not None:
+            self._rest, self._at = self._rest[self._at :] + piece, 0
+        return self._rest[self._at : self._at + count]
 
     def take(self, count: int) -> bytes:
         """The next bytes; fewer at the end."""
         taken = self.peek(count)
-        self._rest = self._rest[count:]
+        self._at += len(taken)
         return taken
 
     def each(self, count: int | None = None) -> Iterator[bytes]:
         """The next bytes, or all that are left, as they come."""
         while (count is None or count > 0) and self.peek(1):
-            part = self.take(len(self._rest) if count is None else min(count, len(self._rest)))
+            at_hand = len(self._rest) - self._at
+            part = self.take(at_hand if count is None else min(count, at_hand))
             count = None if count is None else count - len(part)
             yield part
 
@@ -124,7 +126,9 @@ def _jpeg(file: _Bytes) -> Media | None:
     """SOI, well-formed segments with a frame up to the first scan, and an end of image after it."""
     file.take(2)
     pixels = 0
-    while len(file.peek(4)) == 4 and file.peek(1) == b"\xff":
+    for _ in range(_MOST_MARKERS):
+        if len(file.peek(4)) < 4 or file.peek(1) != b"\xff":
+            return None
         marker = file.peek(2)[1]
         if marker == 0xFF:
             file.take(1)
@@ -137,8 +141,8 @@ def _jpeg(file: _Bytes) -> Media | None:
             if marker in _JPEG_FRAMES and length >= 5:
                 size = file.peek(5)
                 pixels = max(pixels, int.from_bytes(size[1:3], "big") * int.from_bytes(size[3:5], "big"))
-            for _ in file.each(length):
-                pass
+            for _part in file.each(length):
+                continue
     return None
 
 

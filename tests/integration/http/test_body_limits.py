@@ -181,9 +181,10 @@ BOMBS = {
     "nested 300 deep": f'"x": {"[" * 300}{"]" * 300}',
     "nested 900 deep": f'"x": {"[" * 900}{"]" * 900}',
     "objects nested 900 deep": f'"x": {"".join(["{" + chr(34) + "a" + chr(34) + ":"] * 900)}1{"}" * 900}',
-    "nested 100,000 deep": f'"x": {"[" * 100_000}{"]" * 100_000}',
-    "a long list": f'"x": [{",".join(["1"] * 200_000)}]',
-    "many names": f'"delivery": {{{",".join(f"{chr(34)}n{n}{chr(34)}: 1" for n in range(20_000))}}}',
+    "nested 30,000 deep": f'"x": {"[" * 30_000}{"]" * 30_000}',
+    "a long list": f'"x": [{",".join(["1"] * 30_000)}]',
+    "many names": f'"delivery": {{{",".join(f"{chr(34)}n{n}{chr(34)}: 1" for n in range(5_000))}}}',
+    "a long name": f'"{"n" * 50_000}": 1',
     "a NUL": '"language": "zh\\u0000"',
     "a NUL in a name": '"a\\u0000": 1',
     "half a character": '"language": "\\ud800"',
@@ -196,10 +197,12 @@ BOMBS = {
 def test_json_that_nobody_means_is_refused(hall: Hall, anybody: tuple[Citizen, Headers], kind: str) -> None:
     who, headers = anybody
     sent = {**keyed(headers), "Content-Type": "application/json"}
+    body = bomb(who, BOMBS[kind])
+    assert len(body) <= SMALL, "else only its size is refused"
     began = time.perf_counter()
     with untouched(hall):
-        answer = hall.client.post("/api/v1/cases", headers=sent, content=bomb(who, BOMBS[kind]))
-    assert problem(answer)[0] in (400, 413, 422)
+        answer = hall.client.post("/api/v1/cases", headers=sent, content=body)
+    assert problem(answer)[0] in (400, 422)
     # Neither seconds of work nor an answer that repeats what was sent.
     assert time.perf_counter() - began < 3
     assert len(answer.content) < 20_000

@@ -171,3 +171,5 @@ def test_agreeing_late_is_told(hall: Hall) -> None:
     applicant = hall.log_in_as(Citizen(GRANNY["name"], GRANNY["id_number"], GRANNY["phone"]))
     answer = hall.client.post(f"/api/v1/cases/{number}/consent", headers=applicant)
     assert problem(answer) == (409, "case.consent-not-needed")
+    waiting = hall.client.get("/api/v1/consents", headers=applicant).json()["consents"]
+    assert number not in {one["number"] for one in waiting}, "nor is it asked for any more"

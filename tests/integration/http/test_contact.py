@@ -89,3 +89,8 @@ def test_an_agent_does_not_change_how_the_applicant_is_reached(hall: Hall, kind:
     named["form"]["applicant"]["email"] = "agent@mail.example.org"
     assert hall.apply(headers, named).status_code == 201
     assert contact(hall, own, kind).json() == before == {"contact": known[kind]}
+
+
+def test_an_address_is_kept_without_what_nobody_sees(hall: Hall) -> None:
+    _, number = applied(hall, "a\u202eb\u200b@example.org ")
+    assert contact(hall, number, "email").json() == {"contact": "ab@example.org"}

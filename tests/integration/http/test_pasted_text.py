@@ -34,6 +34,8 @@ def full_width(text: str) -> str:
 )
 def test_an_id_number_is_taken_as_it_was_pasted(hall: Hall, typed: Any) -> None:
     who, headers = hall.citizen()
+    while not who.id_number.endswith("X"):
+        who, headers = hall.citizen()
     sent = applicant(who, id_number=typed(who.id_number), phone=grouped(who.phone, 3, 7))
     answer = hall.apply(headers, application(who, applicant=sent))
     assert answer.status_code == 201, answer.text
@@ -64,27 +66,22 @@ def test_a_pasted_number_finds_its_case(hall: Hall, typed: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "pointer", "code"),
     [
-        ({"name": "\u200b\u3164"}, "/applicant/name", None),
+        ({"name": "\u200b\u3164"}, "/applicant/name", "shows-nothing"),
         ({"name": "\u2800"}, "/applicant/name", "shows-nothing"),
         ({"name": "张\u202e三"}, "/applicant/name", "bad-character"),
         ({"name": "\u2067张三\u2069"}, "/applicant/name", "bad-character"),
         ({"phone": "138OOI38OOO"}, "/applicant/phone", "phone.invalid"),
         ({"phone": "0571 8765 4321"}, "/applicant/phone", "phone.landline"),
-        ({"email": "a\u202eb@example.org"}, "/applicant/email", None),
     ],
 )
 def test_what_shows_something_else_is_refused(
-    hall: Hall, change: dict[str, str], pointer: str, code: str | None
+    hall: Hall, change: dict[str, str], pointer: str, code: str
 ) -> None:
     who, headers = hall.citizen()
     answer = hall.apply(headers, application(who, applicant=applicant(who, **change)))
-    if pointer == "/applicant/email":
-        assert answer.status_code == 201, "an address is cleaned of it"
-        return
     assert answer.status_code == 422
     found = {error["pointer"].removeprefix("/form"): error["code"] for error in answer.json()["errors"]}
-    assert pointer in found
-    assert code is None or found[pointer] == code
+    assert found[pointer] == code
 
 
 def test_an_address_of_nothing_is_none(hall: Hall) -> None:
@@ -92,6 +89,8 @@ def test_an_address_of_nothing_is_none(hall: Hall) -> None:
     residence = {"address": "\u2800 \u3164", "kind": "rented", "since": "2024-03-01"}
     answer = hall.apply(headers, application(who, residence=residence))
     assert answer.status_code == 422
+    told = {error["pointer"].removeprefix("/form"): error["code"] for error in answer.json()["errors"]}
+    assert told["/residence/address"] == "shows-nothing"
 
 
 def test_what_nobody_sees_is_not_kept(hall: Hall) -> None:

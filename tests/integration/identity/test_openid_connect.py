@@ -1,6 +1,8 @@
 """Log-in at a foreign OpenID provider: in by its word only, and out by its word."""
 
+import json
 import sys
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,8 @@ from tests.support.installation import ROOT, Installation, Worker, id_number, ma
 
 HALL = "http://hall.test"
 PATH = "/log-in/openid-connect"
+FLOW = "onestop_log_in"
+"""The cookie of a log-in under way."""
 WHO = {"name": "林小满", "id_number": id_number(77)}
 
 
@@ -240,10 +244,32 @@ def test_somebody_elses_return_is_worth_nothing_in_another_browser(hall: Hall) -
 def test_a_code_is_good_once_and_only_with_its_verifier(hall: Hall) -> None:
     hall.foreign.user("lin", **WHO)
     back = hall.foreign.authorize(hall.begin(), "lin")
+    flow = hall.browser.cookies[FLOW].strip('"')
+    assert hall.come_back(back).status_code == 303
+    hall.browser.cookies.clear()
+    hall.browser.cookies.set(FLOW, flow, path=PATH)
+    assert problem_of_page(hall.come_back(back)) == 401
+    hall.browser.cookies.clear()
+    back = hall.foreign.authorize(hall.begin(), "lin")
     code = parse_qs(urlsplit(back).query)["code"][0]
     # The state of another beginning, with this code: its verifier does not fit.
     state = parse_qs(urlsplit(hall.begin()).query)["state"][0]
     assert problem_of_page(hall.come_back(_with(back, state=state, code=code))) == 401
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"nonce": "x" * 48}, {"state": "\ud800"}, "nested"],
+    ids=["nonce", "half a character", "nested"],
+)
+def test_a_flow_that_the_browser_changed_leads_nowhere(hall: Hall, changed: Any) -> None:
+    hall.foreign.user("lin", **WHO)
+    back = hall.foreign.authorize(hall.begin(), "lin")
+    flow = json.loads(urlsafe_b64decode(hall.browser.cookies[FLOW].strip('"')))
+    written = "[" * 20_000 if changed == "nested" else json.dumps(flow | changed)
+    hall.browser.cookies.clear()
+    hall.browser.cookies.set(FLOW, urlsafe_b64encode(written.encode()).decode(), path=PATH)
+    assert problem_of_page(hall.come_back(back)) == 401
 
 
 def test_the_foreign_provider_does_insist_on_the_verifier(hall: Hall) -> None:
