@@ -1,6 +1,8 @@
 """Child processes that never outlive us, and the few questions about processes and ports that go with it."""
 
+import errno
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
+_LOWEST_PORT = 20_000
+_PORT_TRIES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +161,28 @@ def is_alive(pid: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on: the preferred one when it is free."""
+    """A TCP port on 127.0.0.1 that nobody listens on: the preferred one when it is free.
+
+    It is none that the kernel hands out: a server that starts a moment later, or again after its death,
+    would find it taken by some outgoing connection."""
     if preferred is not None and port_is_free(preferred):
         return preferred
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for _ in range(_PORT_TRIES):
+        port = _LOWEST_PORT + secrets.randbelow(_lowest_handed_out() - _LOWEST_PORT)
+        if port_is_free(port) and port_is_free(port, "0.0.0.0"):
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port between {_LOWEST_PORT} and {_lowest_handed_out()}")
+
+
+def _lowest_handed_out() -> int:
+    """Where the range of ports begins that the kernel gives to who asks for any."""
+    try:
+        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except OSError:
+        # Not Linux: IANA's range (RFC 6335).
+        lowest = 49152
+    # A host that hands out nearly all ports leaves none below; then one in its range is as good as any.
+    return lowest if lowest > _LOWEST_PORT + 1000 else 32768
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

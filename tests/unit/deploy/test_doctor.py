@@ -18,8 +18,6 @@ from deploy.processes import children_of, free_port
 from deploy.services import SERVICES
 from deploy.supervisor_state import State, Status, hold, write_state
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture(autouse=True)
 def our_own_child(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +81,7 @@ def found_of(place: Path, *statuses: Status) -> Finding:
 
 
 def worker(port: int, *, restarts: int = 0, ago: timedelta = timedelta(hours=1)) -> Status:
-    started = (NOW - ago).isoformat(timespec="seconds")
+    started = (datetime.now(UTC) - ago).isoformat(timespec="seconds")
     return Status("worker.notify", "worker", State.RUNNING, os.getpid(), started, restarts, port)
 
 

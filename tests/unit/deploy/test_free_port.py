@@ -1,0 +1,28 @@
+"""A port that a server is told to listen on stays free until it does, whatever else connects meanwhile."""
+
+import socket
+from contextlib import ExitStack
+
+from deploy.processes import free_port, port_is_free
+
+
+def test_no_port_that_the_kernel_hands_out_is_told() -> None:
+    with ExitStack() as held:
+        handed_out = set()
+        for _ in range(200):
+            taken = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+            handed_out.add(taken.getsockname()[1])
+        told = {free_port() for _ in range(200)}
+    assert max(told) < min(handed_out)
+
+
+def test_a_port_that_is_listened_on_is_not_told() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        assert not port_is_free(port)
+        assert free_port(port) != port
+
+
+def test_the_preferred_port_is_told_when_it_is_free() -> None:
+    wanted = free_port()
+    assert free_port(wanted) == wanted
