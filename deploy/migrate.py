@@ -176,6 +176,7 @@ def _grant(connection: Connection, service: str) -> None:
         f"REVOKE INSERT, UPDATE, DELETE ON {service}.alembic_version FROM {app}",
         f"REVOKE INSERT, DELETE ON {service}.locks FROM {app}",
         f"REVOKE INSERT, UPDATE, DELETE ON {service}.data_keys FROM {app}",
+        f"REVOKE INSERT, UPDATE, DELETE ON {service}.id_secret FROM {app}",
         *(f"REVOKE UPDATE, DELETE ON {service}.{log} FROM {app}" for log in _logs(service)),
         # Whom the service does not hear any more loses the door.
         *(f"REVOKE ALL ON SCHEMA {service} FROM {other}" for other in others),

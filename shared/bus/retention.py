@@ -48,6 +48,7 @@ RULES = (
     with_the_release("locks", "one row a lock"),
     with_the_release("data_keys", "one row a key"),
     with_the_release("witness", "one row"),
+    with_the_release("id_secret", "one row"),
     with_the_case("lost_facts", 0, "after a restore only: what was said since the copy"),
     for_a_time(
         "idempotency_keys",

@@ -195,6 +195,12 @@ CREATE TABLE {schema}.witness (
     restored_at timestamptz
 );
 INSERT INTO {schema}.witness VALUES (1, NULL, 0, '{}', '{}', 'epoch', NULL);
+-- Ids of facts that are said because of a fact are derived under it; every copy of the database has the same.
+CREATE TABLE {schema}.id_secret (
+    one integer PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+    secret uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO {schema}.id_secret DEFAULT VALUES;
 -- What the others have heard of this service and it does not know any more, since it was brought back from a
 -- copy: the low eight bytes of the id, in hex, and the name of the fact where somebody knows it. `settled`: it
 -- was said again as it was, or people have looked at it.

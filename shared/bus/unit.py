@@ -197,7 +197,8 @@ class Unit:
             return new_id()
         what = f"{fact.type}{self.cause.what}"
         self._derived[self.cause.id, what] += 1
-        return derived_id(self.cause.id, what, self._derived[self.cause.id, what])
+        number = self._derived[self.cause.id, what]
+        return derived_id(self.cause.id, what, number, self.context.id_secret(self.connection))
 
     def later(
         self,

@@ -226,6 +226,7 @@ NO_LISTS = {
     "deploy/restored.py": "after a restore everything is looked at once",
     "deploy/subscribing.py": "subscriptions are few; cases are seeded a thousand at a time",
     "deploy/trace.py": "one case, by its number",
+    "shared/bus/context.py": "one row",
     "shared/bus/comparison.py": "sums of a few minutes; the facts of one, a page at a time",
     "shared/bus/hints.py": "pg_notify",
     "shared/bus/housekeeping.py": "calls functions; what waits in the outbox is counted",

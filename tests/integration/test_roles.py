@@ -293,6 +293,7 @@ KEPT = {
     "data_keys": ("INSERT", "UPDATE", "DELETE"),
     "alembic_version": ("INSERT", "UPDATE", "DELETE"),
     "locks": ("INSERT", "DELETE"),
+    "id_secret": ("INSERT", "UPDATE", "DELETE"),
 }
 """What the owner alone writes: keys through its functions, versions through migrations."""
 

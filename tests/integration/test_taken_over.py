@@ -102,6 +102,10 @@ def test_it_logs_in_at_the_database_as_nobody_else(taken: TakenOver, made: Insta
             with pytest.raises(ProgrammingError, match="permission denied"):
                 connection.execute(text(f"SELECT 1 FROM {other}.cases LIMIT 0"))
             connection.rollback()
+            # Under which its facts will come.
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                connection.execute(text(f"SELECT secret FROM {other}.id_secret"))
+            connection.rollback()
     roles = [app_role(other) for other in taken.others] + [taken.settings.db.admin_user]
     for role in roles:
         with pytest.raises(SecretUnusable):
