@@ -37,12 +37,15 @@ docs: ## write the generated files again: OpenAPI, AsyncAPI, docker-compose.yml
 	@deploy/setup.sh dev >&2
 	@$(BIN)/python -m deploy.generated
 
-lock: ## resolve pyproject.toml again into both lock files; what fits stays (ARGS=--upgrade renews all)
+lock: ## resolve what we depend on again into the lock files; what fits stays (ARGS=--upgrade renews all)
 	@deploy/setup.sh dev >&2
 	@$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(LOCK) --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@cd tests/contracts-tools && ../../$(BIN)/uv pip compile $(LOCK) --no-deps requirements.in -o requirements.lock
+	@cd tests/contracts-tools && npm install --package-lock-only --silent
 LOCK := $(ARGS) --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean: ## remove .venv and caches (the data of the demo stays)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf tests/contracts-tools/node_modules
 	@find services shared deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +

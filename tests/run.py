@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.foreign import ToolFailed, node_is_missing, provide_tools
 from tests.support.promtool import provide_promtool
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
     """Exit code 0 only when everything passed."""
     os.chdir(ROOT)
     checks_only = "--checks-only" in arguments
-    if not checks_only and not provide_packages():
+    if not (checks_only or provide_packages()) or not provide_contracts_tools():
         return 1
     chosen = ["tests/contract"] if checks_only else [a for a in arguments if a != "--checks-only"]
     # Much of the tests is waiting for processes to start, so the checks need no time of their own.
@@ -93,8 +94,24 @@ def _provide_promtool() -> bool:
     return False
 
 
+def provide_contracts_tools() -> bool:
+    """Install what judges our contracts; it needs npm, and no rights."""
+    missing = node_is_missing()
+    if missing is not None:
+        tell(f"these tests need {missing}; Debian has it in its package npm, and newer ones at nodejs.org")
+        return False
+    try:
+        provide_tools()
+    except ToolFailed as failed:
+        tell(str(failed))
+        return False
+    return True
+
+
 def _provide_installed() -> bool:
     missing = [name for name, file in PACKAGES.items() if not file.exists()]
+    # Whoever has Node.js from elsewhere needs no other.
+    missing += ["npm"] if shutil.which("npm") is None else []
     if not missing:
         return True
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]

@@ -1,5 +1,6 @@
 """The lock files hold what pyproject.toml asks for, by hash, and no address."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -36,10 +37,22 @@ def test_both_lock_files_agree() -> None:
     assert locked("requirements.lock").items() <= development.items()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", "tests/contracts-tools/requirements.lock"]
+)
 def test_a_lock_file_has_hashes_and_no_addresses(name: str) -> None:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pinned = [line for line in lines if "==" in line]
     assert pinned
     assert all(line.endswith("\\") for line in pinned)
     assert [line for line in lines if "://" in line or line.startswith("-") or " @ " in line] == []
+
+
+def test_the_tools_of_npm_are_locked_by_hash_and_without_addresses() -> None:
+    tools = ROOT / "tests" / "contracts-tools"
+    wanted = json.loads((tools / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    packages = json.loads((tools / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert packages.pop("")["devDependencies"] == wanted
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert not any("resolved" in package for package in packages.values())
