@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found, 4 conflict
 
 import os
 import sys
+import warnings
 from importlib import import_module
 
 OLDEST, NEWEST = (3, 11), (3, 13)
@@ -21,6 +22,8 @@ def main() -> None:
         raise SystemExit(2)
     # Name servers that say nothing: the C library waits 10 s for each of them, longer than people do.
     os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
+    # What a library says to its developers is nothing to who gives a command.
+    warnings.filterwarnings("ignore", message="(?s).*Eventlet is deprecated.*")
     if sys.argv[1:3] == ["run", "worker"]:
         # It makes the standard library green, which fails once pydantic (typer needs it) is loaded.
         import_module("deploy.worker")

@@ -77,6 +77,14 @@ class NothingRuns(NotFound):
     title_en = "Nothing runs here"
 
 
+class SeveralRun(Conflict):
+    """Nobody said which of several installations is meant."""
+
+    code = "deploy.several-run"
+    title_zh = "有多个安装在运行"
+    title_en = "Several installations run"
+
+
 class TokensStillGood(Conflict):
     """Log-ins that a key signed have not all ended."""
 

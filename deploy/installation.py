@@ -17,7 +17,7 @@ from deploy.kept_data import check_kept, note_made_by
 from deploy.places import make_passable, make_private
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
-from deploy.processes import Identity, free_port, port_is_free
+from deploy.processes import Identity, claim_port, free_port, port_is_free, try_claim
 from deploy.services import SERVICES
 from deploy.supervisor import ProcessSpec, Server, Supervisor
 from deploy.supervisor_state import is_held
@@ -78,7 +78,7 @@ class Installation:
         self.postgres = self._private_postgres() if keeps_database() else None
         self.rabbitmq = self._private_node() if options.broker == "local" else None
         self.web_port = self._choose_port()
-        [self.internal_port] = free_ports(1, {self.web_port})
+        self.internal_port = claim_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.internal_url = f"http://127.0.0.1:{self.internal_port}"
 
@@ -151,7 +151,6 @@ class Installation:
             for count in [self.options.scale.get(service, 1)]
             for number in range(1, count + 1)
         ]
-        ports = free_ports(len(names), {self.web_port, self.internal_port})
         return [
             ProcessSpec(
                 f"worker.{name}",
@@ -167,7 +166,8 @@ class Installation:
                 run_as=self._services_user,
                 health_port=port,
             )
-            for (service, name), port in zip(names, ports, strict=True)
+            for service, name in names
+            for port in [claim_port()]
         ]
 
     def _has(self, name: str) -> bool:
@@ -176,13 +176,13 @@ class Installation:
     def _choose_port(self) -> int:
         wanted = self.options.web_port
         if wanted is None:
-            return free_port(int(self._outer.get("ONESTOP_WEB__PORT", DEFAULT_PORT)))
-        if wanted and not port_is_free(wanted):
+            return claim_port(int(self._outer.get("ONESTOP_WEB__PORT", DEFAULT_PORT)))
+        if wanted and not (port_is_free(wanted) and try_claim(wanted)):
             raise PortTaken(
                 f"端口 {wanted} 已被占用；请用 --port 另选一个",
-                f"something else listens on port {wanted}; choose another with --port",
+                f"something else listens on port {wanted}, or is about to; choose another with --port",
             )
-        return wanted or free_port()
+        return wanted or claim_port()
 
     def _private_node(self) -> "RabbitNode":
         from deploy.rabbitmq import RabbitNode

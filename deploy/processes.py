@@ -15,6 +15,7 @@ from pathlib import Path
 _PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
 _LOWEST_PORT = 20_000
 _PORT_TRIES = 1_000
+_claims: dict[int, socket.socket] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +162,60 @@ def is_alive(pid: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on: the preferred one when it is free.
+    """A TCP port on 127.0.0.1 that nobody listens on or has claimed: the preferred one when it is free.
 
     It is none that the kernel hands out: a server that starts a moment later, or again after its death,
     would find it taken by some outgoing connection."""
-    if preferred is not None and port_is_free(preferred):
+    if preferred is not None and port_is_free(preferred) and not _is_claimed(preferred):
         return preferred
     for _ in range(_PORT_TRIES):
         port = _LOWEST_PORT + secrets.randbelow(_lowest_handed_out() - _LOWEST_PORT)
-        if port_is_free(port) and port_is_free(port, "0.0.0.0"):
+        if port_is_free(port) and port_is_free(port, "0.0.0.0") and not _is_claimed(port):
             return port
     raise OSError(errno.EADDRINUSE, f"no free port between {_LOWEST_PORT} and {_lowest_handed_out()}")
+
+
+def claim_port(preferred: int | None = None) -> int:
+    """As `free_port`, and nobody else on this machine is told the same one while we live: between the choice
+    of a port and the server that listens there lies a whole start."""
+    for _ in range(_PORT_TRIES):
+        port = free_port(preferred)
+        if try_claim(port):
+            return port
+        preferred = None
+    raise OSError(errno.EADDRINUSE, "every port is claimed")
+
+
+def try_claim(port: int) -> bool:
+    """Is it ours to listen there, as far as other installations go? True again when we claimed it before.
+
+    A claim is a name in the kernel (an abstract socket): it holds for all users where the port does, and ends
+    with this process, however that ends."""
+    if port in _claims or not sys.platform.startswith("linux"):
+        return True
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(_claim_name(port))
+    except OSError:
+        claim.close()
+        return False
+    _claims[port] = claim
+    return True
+
+
+def _is_claimed(port: int) -> bool:
+    if port in _claims or not sys.platform.startswith("linux"):
+        return port in _claims
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_claim_name(port))
+        except OSError:
+            return False
+    return True
+
+
+def _claim_name(port: int) -> str:
+    return f"\0onestop-port-{port}"
 
 
 def _lowest_handed_out() -> int:

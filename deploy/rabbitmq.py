@@ -18,13 +18,14 @@ from deploy.errors import AlreadyRunning, NotInstalled, NotStarted
 from deploy.places import can_enter, make_private
 from deploy.processes import (
     Identity,
+    claim_port,
     end,
-    free_port,
     is_alive,
     kill_session,
     port_is_free,
     run,
     spawn,
+    try_claim,
     wait_until,
 )
 from deploy.secret_files import BROKER, DEFINITIONS
@@ -223,7 +224,7 @@ class RabbitNode:
                 self._identity = _Identity(**json.loads(file.read_text(encoding="utf-8")))
             else:
                 make_private(self.data_dir)
-                self._remember(_Identity(*_distinct_ports(3)))
+                self._remember(_Identity(claim_port(), claim_port(), claim_port()))
         assert self._identity is not None
         return self._identity
 
@@ -236,11 +237,10 @@ class RabbitNode:
         me = self._me()
         ports = (me.amqp_port, me.dist_port, me.epmd_port)
         # A killed node lets go of them a little after its last process has left the process table.
-        if wait_until(lambda: all(port_is_free(port) for port in ports), PORTS_S):
-            return
-        spare = [port for port in _distinct_ports(6) if port not in ports]
-        kept = [port if port_is_free(port) else spare.pop() for port in ports]
-        self._remember(_Identity(*kept))
+        wait_until(lambda: all(port_is_free(port) for port in ports), PORTS_S)
+        kept = [port if port_is_free(port) and try_claim(port) else claim_port() for port in ports]
+        if kept != list(ports):
+            self._remember(_Identity(*kept))
 
     def _refuse_second(self) -> None:
         """Wait for a node that is on its way out; two on the same data would destroy them."""
@@ -328,13 +328,6 @@ def _epmd() -> Path:
             "epmd is not installed. As root: apt-get install -y erlang-base",
         )
     return Path(found)
-
-
-def _distinct_ports(count: int) -> list[int]:
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return list(ports)
 
 
 def _is_in(pid: int, folder: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.errors import NoWitnessDir, SharedProcess
+from deploy.errors import NoWitnessDir, SeveralRun, SharedProcess
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -18,16 +18,40 @@ def data_dir_of(given: Path | None) -> Path:
     return given.absolute() if given is not None else default_data_dir()
 
 
+def running_data_dir(given: Path | None) -> Path:
+    """The directory given, else of what runs: the usual one, or the only one of this user that runs.
+
+    Raises SeveralRun when none is given, nothing runs on the usual one and several do elsewhere.
+    """
+    from deploy.output import say
+    from deploy.supervisor_state import is_held, kept_dirs
+
+    usual = data_dir_of(given)
+    if given is not None or is_held(usual):
+        return usual
+    running = kept_dirs()
+    if not running:
+        return usual
+    if len(running) > 1:
+        named = ", ".join(map(str, running))
+        raise SeveralRun(
+            f"{named} 上都有安装在运行；请用 --data-dir 指明",
+            f"installations run on {named}: say which one with --data-dir",
+        )
+    say(f"onestop: this is about {running[0]}, where the only installation of yours runs")
+    return running[0]
+
+
 def load_settings(data_dir: Path | None = None) -> "Settings":
     """The settings in the environment; without a database there, those of what runs on the data directory.
 
-    Raises SettingsError.
+    Raises SettingsError and SeveralRun.
     """
     from deploy.installation import remembered_settings
     from shared.settings import Settings
 
     if not {"ONESTOP_DB__HOST", "ONESTOP_DB__HOST_FILE"} & set(os.environ):
-        for name, value in remembered_settings(data_dir_of(data_dir)).items():
+        for name, value in remembered_settings(running_data_dir(data_dir)).items():
             os.environ.setdefault(name, value)
     return Settings()
 

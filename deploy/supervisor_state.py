@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import AlreadyRunning, NothingRuns
-from deploy.processes import children_of
+from deploy.processes import children_of, wait_until
 
 STATE_FILE = "processes.json"
 LOCK_FILE = "supervisor.lock"
+_ASKED_S = 0.5
 
 
 class State(StrEnum):
@@ -53,20 +54,27 @@ class Status:
 def hold(data_dir: Path) -> Iterator[None]:
     """Hold the installation's lock for a while. Raises AlreadyRunning, with the pid of who has it."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    with open(data_dir / LOCK_FILE, "a+", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
+    # Not for appending: then the pid of an earlier holder would stay in front of ours.
+    with open(os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="ascii") as lock:
+        # Whoever asks whether it is held holds it too, for a moment.
+        if not wait_until(lambda: _lock(lock.fileno()), _ASKED_S):
             pid = lock.read().strip()
             raise AlreadyRunning(
                 f"进程 {pid} 正在管理 {data_dir}；请先执行 onestop down",
                 f"process {pid} keeps {data_dir} already; run `onestop down` first",
-            ) from None
+            )
         # Only for whoever is refused: the lock holds without it, on a full disk too.
         with suppress(OSError):
             _overwrite(lock.fileno(), str(os.getpid()))
         yield
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_state(data_dir: Path) -> dict[str, Any]:
@@ -101,6 +109,33 @@ def is_held(data_dir: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def kept_dirs() -> list[Path]:
+    """The directories that supervisors of this user keep now, wherever they lie (Linux).
+
+    The kernel knows which files a process has open; no list of ours could go stale."""
+    opened = {link for pid in _own_pids() for link in _files_of(pid) if link.name == LOCK_FILE}
+    return sorted(link.parent for link in opened if is_held(link.parent))
+
+
+def _own_pids() -> list[Path]:
+    pids = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if entry.stat().st_uid == os.geteuid():
+                pids.append(entry)
+    return pids
+
+
+def _files_of(pid: Path) -> list[Path]:
+    files = []
+    # It may end meanwhile, or let go of one.
+    with suppress(OSError):
+        for fd in (pid / "fd").iterdir():
+            with suppress(OSError):
+                files.append(fd.readlink())
+    return files
 
 
 def write_state(data_dir: Path, statuses: Sequence[Status]) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from deploy.commands.context import DataDir, Services, choose_services
 from deploy.output import FAILED, USAGE, Json, emit_json, emit_rows, say
-from deploy.settings import check_witness, data_dir_of, load_settings
+from deploy.settings import check_witness, data_dir_of, load_settings, running_data_dir
 
 config = typer.Typer(no_args_is_help=True, help="The settings in force.", rich_markup_mode=None)
 secrets = typer.Typer(no_args_is_help=True, help="The secret files.", rich_markup_mode=None)
@@ -26,7 +26,7 @@ def doctor(data_dir: DataDir = None, json: Json = False) -> int:
     Exit code 1 when one fails, 2 when it is the settings."""
     from deploy.doctor import examine
 
-    findings = examine(data_dir_of(data_dir))
+    findings = examine(running_data_dir(data_dir))
     if json:
         emit_json({"checks": [finding.as_dict() for finding in findings]})
     else:

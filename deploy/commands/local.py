@@ -7,7 +7,7 @@ import typer
 
 from deploy.commands.context import DataDir
 from deploy.output import Json, emit_json, emit_rows, say
-from deploy.settings import data_dir_of
+from deploy.settings import data_dir_of, running_data_dir
 
 Broker = Annotated[
     str | None,
@@ -82,7 +82,7 @@ def down(data_dir: DataDir = None) -> int:
     from deploy.processes import wait_until
     from deploy.supervisor_state import is_held, read_state
 
-    place = data_dir_of(data_dir)
+    place = running_data_dir(data_dir)
     supervisor = read_state(place)["supervisor"]
     os.kill(supervisor, signal.SIGTERM)
     if wait_until(lambda: not is_held(place), _STOP_S, every_s=0.1):
@@ -95,7 +95,7 @@ def ps(data_dir: DataDir = None, json: Json = False) -> int:
     """What `up` or `demo` keeps running."""
     from deploy.supervisor_state import read_state
 
-    state = read_state(data_dir_of(data_dir))
+    state = read_state(running_data_dir(data_dir))
     if json:
         emit_json(state)
     else:

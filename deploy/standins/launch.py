@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import httpx
 
 from deploy.errors import NotStarted
-from deploy.processes import Identity, end, free_port, spawn, wait_until
+from deploy.processes import Identity, claim_port, end, spawn, wait_until
 from deploy.standins.fault_switch import Fault, Plan
 from deploy.standins.ledger import Taken, read_ledger
 from deploy.standins.mails import Mail, read_mails
@@ -31,7 +31,7 @@ class Standin(ABC):
     """
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=claim_port)
     run_as: Identity | None = field(default=None, kw_only=True)
     _process: subprocess.Popen[bytes] | None = field(default=None, kw_only=True)
     name: ClassVar[str]
@@ -106,7 +106,7 @@ class MailStandin(Standin):
     """Everybody's mailbox, behind a server that asks for neither TLS nor a password."""
 
     name = "mail"
-    smtp_port: int = field(default_factory=free_port)
+    smtp_port: int = field(default_factory=claim_port)
 
     def environment(self) -> dict[str, str]:
         """What the channel `email` needs to use it, as variables of a process."""

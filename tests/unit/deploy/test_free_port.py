@@ -1,9 +1,11 @@
 """A port that a server is told to listen on stays free until it does, whatever else connects meanwhile."""
 
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 
-from deploy.processes import free_port, port_is_free
+from deploy.processes import claim_port, free_port, port_is_free, try_claim
 
 
 def test_no_port_that_the_kernel_hands_out_is_told() -> None:
@@ -26,3 +28,22 @@ def test_a_port_that_is_listened_on_is_not_told() -> None:
 def test_the_preferred_port_is_told_when_it_is_free() -> None:
     wanted = free_port()
     assert free_port(wanted) == wanted
+
+
+def test_a_claimed_port_is_told_to_nobody_else_until_its_process_has_ended() -> None:
+    claims = (
+        "import sys; from deploy.processes import claim_port; print(claim_port(), flush=True)\n"
+        "sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    other = subprocess.Popen([sys.executable, "-c", claims], stdin=pipe, stdout=pipe, text=True)
+    with other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        assert port_is_free(port)
+        assert not try_claim(port)
+        assert free_port(port) != port
+        assert claim_port(port) != port
+    assert try_claim(port)
+    assert try_claim(port), "its own claim is no obstacle"
+    assert free_port(port) != port

@@ -2,18 +2,21 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from deploy.errors import AlreadyRunning, NothingRuns, NotStarted
+from deploy.errors import AlreadyRunning, NothingRuns, NotStarted, SeveralRun
 from deploy.processes import is_alive, wait_until
+from deploy.settings import running_data_dir
 from deploy.supervisor import ProcessSpec, Server, Supervisor, _Program
-from deploy.supervisor_state import hold, is_held, read_state
+from deploy.supervisor_state import hold, is_held, kept_dirs, read_state
 from tests.support.servers import fill, small_disk
 from tests.unit.deploy.orphans import pids_left_by
 
@@ -285,10 +288,45 @@ def test_a_second_supervisor_on_the_same_data_is_refused(tmp_path: Path) -> None
 
 
 def test_a_lock_that_a_dead_supervisor_left_does_not_matter(tmp_path: Path) -> None:
-    (tmp_path / "supervisor.lock").write_text("1")
-    with pytest.raises(NothingRuns):
-        read_state(tmp_path)
+    for left in ("1", "999999999999"):
+        (tmp_path / "supervisor.lock").write_text(left)
+        with pytest.raises(NothingRuns):
+            read_state(tmp_path)
+        with hold(tmp_path):
+            assert read_state(tmp_path)["supervisor"] == os.getpid()
     assert run([], tmp_path, done) == 0
+
+
+def test_who_only_asks_keeps_no_supervisor_from_starting(tmp_path: Path) -> None:
+    lock = tmp_path / "supervisor.lock"
+    lock.touch()
+    with lock.open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.1, asking.close).start()
+        assert run([], tmp_path, done) == 0
+
+
+def test_what_runs_is_found_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = tmp_path / "usual"
+    monkeypatch.setattr("deploy.places.default_data_dir", lambda: usual)
+    with hold(tmp_path / "a"), hold(tmp_path / "b"):
+        ours = [folder for folder in kept_dirs() if folder.parent == tmp_path]
+        assert ours == [tmp_path / "a", tmp_path / "b"]
+        with pytest.raises(SeveralRun, match=str(tmp_path / "a")):
+            running_data_dir(None)
+        assert running_data_dir(tmp_path / "b") == tmp_path / "b"
+        with hold(usual):
+            assert running_data_dir(None) == usual
+    assert [folder for folder in kept_dirs() if folder.parent == tmp_path] == []
+    # Others may run on this machine.
+    monkeypatch.setattr("deploy.supervisor_state.kept_dirs", lambda: [tmp_path / "a"])
+    assert capsys.readouterr().err == ""
+    assert running_data_dir(None) == tmp_path / "a"
+    assert str(tmp_path / "a") in capsys.readouterr().err
+    monkeypatch.setattr("deploy.supervisor_state.kept_dirs", list)
+    assert running_data_dir(None) == usual
 
 
 def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
