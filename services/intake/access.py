@@ -7,7 +7,9 @@ from uuid import UUID
 
 from services.intake import queries, view
 from services.intake.errors import CaseNotFound, TooManyLookups
+from services.intake.identity.contacts import value_of
 from services.intake.models import Case, ConsentRequest, LookupMiss, PersonRead
+from services.intake.rules.contacts import ContactKind
 from services.intake.rules.query_code import query_digest
 from services.intake.rules.submission import APPLICANT
 from shared.auth.principal import Principal, PrincipalKind
@@ -19,8 +21,6 @@ from shared.typed import clean_code
 WINDOW = timedelta(minutes=10)
 MISSES = 20
 """Look-ups of one asker that may find nothing within the window."""
-CONTACTS = {"phone": "sealed_phone", "email": "sealed_email"}
-"""How people can be reached, and where it is kept."""
 
 
 def own_case(unit: Unit, number: str, party: Principal) -> Case:
@@ -104,18 +104,28 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
 
 
 def read_contact(unit: Unit, person: UUID, kind: str, number: str, reader: str, purpose: str) -> str | None:
-    """How to reach a person, for a purpose: `kind` is phone or email. None when we do not know.
+    """How to reach a person about a case, for a purpose: `kind` is phone or email. None when we do not know.
 
-    The reading of what is there is noted in the same transaction. Raises BadRequest for another kind.
+    Their own word in its form comes first, then what is verified of them, then what somebody else wrote into
+    the form. The reading of what is there is noted in the same transaction. Raises BadRequest for another
+    kind.
     """
-    if kind not in CONTACTS:
-        raise BadRequest(detail_en=f"contacts are {', '.join(CONTACTS)}")
-    found = queries.contact(unit.session, person)
-    sealed = getattr(found, CONTACTS[kind], None)
-    if sealed is None:
+    if kind not in set(ContactKind):
+        raise BadRequest(detail_en=f"contacts are {', '.join(ContactKind)}")
+    claimed = queries.case_contact(unit.session, number, person, kind)
+    verified = None if claimed and claimed.own else queries.verified_contact(unit.session, person, kind)
+    if claimed is None and verified is None:
         return None
     _note(unit, person, number, kind, reader, purpose)
-    return unit.context.vault.open(sealed, table="contacts", row=person, column=CONTACTS[kind])
+    if verified is not None:
+        return value_of(unit, verified)
+    assert claimed is not None
+    return unit.context.vault.open(
+        claimed.sealed_value,
+        table="case_contacts",
+        row=f"{number}/{person}/{kind}",
+        column="sealed_value",
+    )
 
 
 def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict[str, Any]:

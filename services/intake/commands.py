@@ -9,10 +9,11 @@ from uuid import UUID
 
 from services.intake import queries
 from services.intake.errors import ConsentNotNeeded, NotAskedFor, NothingAsked, NotYourApplication
-from services.intake.identity.persons import keep_contact, meet_named
-from services.intake.models import CASE_SERIAL, Case, ConsentRequest, TimelineEntry
+from services.intake.identity.persons import meet_named
+from services.intake.models import CASE_SERIAL, Case, CaseContact, ConsentRequest, TimelineEntry
 from services.intake.rules.case_number import SERIALS, compose_case_number
 from services.intake.rules.consent import WAITS_FOR_CONSENT
+from services.intake.rules.contacts import ContactKind
 from services.intake.rules.filing import may_file
 from services.intake.rules.query_code import new_query_code, query_digest
 from services.intake.rules.submission import NamedPerson, check_submission, named_people
@@ -59,17 +60,6 @@ class Receipt:
     received_at: str
 
 
-def _keep_contacts(
-    unit: Unit, people: Mapping[str, NamedPerson], refs: Mapping[str, UUID], submission: Submission
-) -> None:
-    # A form can name anybody. Only for themselves may people change how we reach them, else whoever knows
-    # an ID number could have somebody else's notices sent to their own phone.
-    trusted = submission.submitter.kind is PrincipalKind.CLIENT
-    for role, who in sorted(people.items(), key=lambda item: item[1].id_number):
-        own = trusted or submission.submitter.party == refs[role]
-        keep_contact(unit, refs[role], who, submission.locale, replace=own)
-
-
 def _consenting(submitter: Principal) -> UUID | None:
     """Whose own consent a submission can bring: a citizen's whose identity was verified. A one-time code
     proves a phone, and an operator or a program is somebody else."""
@@ -97,7 +87,6 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
     if not may_file(submission.submitter, submission.channel, refs["applicant"], agent):
         raise NotYourApplication
-    _keep_contacts(unit, people, refs, submission)
     facts = matter.facts_of(form)
     agreed = matter.consented(form)
     holder = _consenting(submission.submitter)
@@ -132,6 +121,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         received_at=unit.legal,
     )
     unit.session.add(case)
+    _keep_contacts(unit, case, people, refs, submission.submitter)
     fact = CaseSubmitted(
         matter=matter.code,
         matter_version=matter.version,
@@ -149,6 +139,34 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     unit.emit(case, fact)
     _tell(unit, case, "intake", "case-submitted", {"channel": submission.channel})
     return Receipt(number, query_code, unit.legal.isoformat())
+
+
+def _keep_contacts(
+    unit: Unit,
+    case: Case,
+    people: Mapping[str, NamedPerson],
+    refs: Mapping[str, UUID],
+    submitter: Principal,
+) -> None:
+    """How the form says that its people are reached belongs to the case: a form can name anybody, and nobody
+    is reached elsewhere because of it. Who has two roles is reached as the first one says."""
+    said: dict[tuple[UUID, ContactKind], str] = {}
+    for role, who in people.items():
+        for kind, value in ((ContactKind.PHONE, who.phone), (ContactKind.EMAIL, who.email)):
+            if value:
+                said.setdefault((refs[role], kind), value)
+    for (person, kind), value in said.items():
+        row = f"{case.number}/{person}/{kind}"
+        unit.append(
+            CaseContact,
+            case_no=case.number,
+            person_ref=person,
+            kind=kind,
+            sealed_value=unit.context.vault.seal(
+                value, table="case_contacts", row=row, column="sealed_value"
+            ),
+            own=submitter.party == person,
+        )
 
 
 def _ask_for_consent(unit: Unit, case: Case, matter: Matter, refs: Mapping[str, UUID]) -> None:

@@ -47,16 +47,43 @@ class Person(Base):
     created_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
 
-class Contact(Base):
-    """How to reach a person; read only with a purpose, and every reading is noted."""
+class ContactPoint(Base):
+    """A way to reach a person: what a provider vouches for, or what they added and may have verified.
 
-    __tablename__ = "contacts"
+    Read only with a purpose, and every reading by others is noted.
+    """
 
+    __tablename__ = "contact_points"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    person_ref: Mapped[UUID] = mapped_column(Uuid)
+    kind: Mapped[str] = mapped_column(String(20))
+    sealed_value: Mapped[bytes] = mapped_column(LargeBinary)
+    value_lookup: Mapped[bytes] = mapped_column(LargeBinary)
+    source: Mapped[str] = mapped_column(String(40))
+    """Where it comes from: an identity provider, or `person`."""
+    assurance: Mapped[str] = mapped_column(String(20))
+    added_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    verified_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    """Notices go to the newest of a kind; to none that is not verified."""
+
+    __table_args__ = (
+        Index("contact_points_person", "person_ref", "kind", "verified_at", "id"),
+        Index("contact_points_claimed", "added_at", postgresql_where=text("assurance = 'claimed'")),
+    )
+
+
+class CaseContact(Base):
+    """How a form says that somebody is reached about this case. It is nobody's contact beyond it."""
+
+    __tablename__ = "case_contacts"
+
+    case_no: Mapped[str] = mapped_column(String(50), primary_key=True)
     person_ref: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    sealed_phone: Mapped[bytes | None] = mapped_column(LargeBinary)
-    sealed_email: Mapped[bytes | None] = mapped_column(LargeBinary)
-    locale: Mapped[str] = mapped_column(String(10))
-    updated_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    sealed_value: Mapped[bytes] = mapped_column(LargeBinary)
+    own: Mapped[bool] = mapped_column(Boolean)
+    """Whether the person gave it themselves, under their own log-in or at a counter that serves them."""
 
 
 class PersonRead(Base):

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, load_only
 from services.intake.models import (
     Account,
     Case,
+    CaseContact,
     ConsentRequest,
-    Contact,
+    ContactPoint,
     LogIn,
     LookupMiss,
     Person,
@@ -39,9 +40,30 @@ def lock_person(session: Session, lookups: Sequence[bytes]) -> None:
 _LOCK = text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k")
 
 
-def contact(session: Session, person_ref: UUID) -> Contact | None:
-    """How to reach a person; whoever reads it notes why."""
-    return session.get(Contact, person_ref)
+def case_contact(session: Session, number: str, person_ref: UUID, kind: str) -> CaseContact | None:
+    """How the form of a case says that somebody is reached; whoever reads it notes why."""
+    return session.get(CaseContact, (number, person_ref, kind))
+
+
+def verified_contact(session: Session, person_ref: UUID, kind: str) -> ContactPoint | None:
+    """Where somebody is known to be reached, as verified last; whoever reads it notes why."""
+    found = (
+        select(ContactPoint)
+        .where(
+            ContactPoint.person_ref == person_ref,
+            ContactPoint.kind == kind,
+            ContactPoint.verified_at.is_not(None),
+        )
+        .order_by(ContactPoint.verified_at.desc(), ContactPoint.id.desc())
+    )
+    return session.scalars(found.limit(1)).one_or_none()
+
+
+def contact_points(session: Session, person_ref: UUID, *, limit: int) -> list[ContactPoint]:
+    """All contact points of a person, by kind, those that are not verified and the newest first."""
+    found = select(ContactPoint).where(ContactPoint.person_ref == person_ref)
+    order = (ContactPoint.kind.desc(), ContactPoint.verified_at.desc(), ContactPoint.id.desc())
+    return list(session.scalars(found.order_by(*order).limit(limit)))
 
 
 def account(session: Session, kind: str, subject: str, *, lock: bool = False) -> Account | None:

@@ -6,7 +6,15 @@ from shared.retention import for_a_time, with_the_case, with_the_person, with_th
 
 RULES = (
     with_the_person("persons", "somebody is met again under the same reference"),
-    with_the_person("contacts", "how to reach them, the latest only"),
+    for_a_time(
+        "contact_points",
+        timedelta(days=1),
+        since="added_at",
+        which="assurance = 'claimed'",
+        which_in_words="contacts that nobody verified",
+        why="whoever adds a contact verifies it at once; a verified one stays as long as the person is known",
+    ),
+    with_the_case("case_contacts", 300, "how its form says that people are reached about it"),
     with_the_case(
         "person_reads", 1040, "who read what and why; at least three years by PIPL art. 56, so with the case"
     ),

@@ -9,7 +9,10 @@ SEALED = (
         ("sealed_name", "sealed_id_number"),
         (Lookup("id_lookup", "id-number", of="sealed_id_number"),),
     ),
-    SealedTable("contacts", ("person_ref",), ("sealed_phone", "sealed_email")),
+    SealedTable(
+        "contact_points", ("id",), ("sealed_value",), (Lookup("value_lookup", "contact", of="sealed_value"),)
+    ),
+    SealedTable("case_contacts", ("case_no", "person_ref", "kind"), ("sealed_value",)),
     SealedTable("cases", ("number",), ("sealed_form",)),
     # Nobody keeps what a provider calls people, or who asked: these go a day later (`retention`), and the key
     # that they stand under with them.

@@ -212,7 +212,7 @@ class Unit:
         """Leave a job: a call to the world or a wait. The same (kind, key) is one job, however often left."""
         self._jobs.append(LeftJob(kind, key, payload, case, self.cause, due_at or self.wall))
 
-    def append(self, kind: type[DeclarativeBase], **columns: Any) -> None:
+    def append(self, kind: type[DeclarativeBase], /, **columns: Any) -> None:
         """Add a row that this transaction does not look at again. All of a kind are written at the end in one
         statement, the kinds in the order of their first row, without the session's book-keeping.
 

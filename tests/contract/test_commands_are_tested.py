@@ -13,9 +13,16 @@ NO_COMMANDS = {
     "check_own": "a condition of others, which try it",
     "name_of": "a read",
     "office_of": "a read",
+    "value_of": "a read",
 }
 MODULES = {
-    "intake": ("commands", "identity.persons", "identity.accounts", "identity.sessions"),
+    "intake": (
+        "commands",
+        "identity.persons",
+        "identity.contacts",
+        "identity.accounts",
+        "identity.sessions",
+    ),
     "materials": ("commands", "uploads"),
 }
 """Where commands stand; in `commands` alone elsewhere."""

@@ -90,7 +90,7 @@ def test_two_applications_name_the_same_new_people_crosswise(
             assert len(set(both.map(submit, forms))) == 2
             meeting()
     assert db_installation.value("SELECT count(*) FROM intake.persons") == 10
-    assert db_installation.value("SELECT count(*) FROM intake.contacts") == 10
+    assert db_installation.value("SELECT count(*) FROM intake.case_contacts") == 20
 
 
 def test_crosswise_over_http(db_installation: Installation) -> None:

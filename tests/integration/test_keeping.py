@@ -24,6 +24,7 @@ ROWS = 2500
 STATES = {
     "jobs": {"state": "(ARRAY['done', 'dropped', 'failed', 'due'])[1 + n % 4]"},
     "uploads": {"case_no": "CASE WHEN n % 2 = 0 THEN 'case-' || n END"},
+    "contact_points": {"assurance": "CASE WHEN n % 2 = 0 THEN 'claimed' ELSE 'reached' END"},
 }
 
 

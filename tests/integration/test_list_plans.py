@@ -76,6 +76,12 @@ KNOWN = {
         "given_at": "CASE WHEN n % 2 = 0 THEN timestamptz '2026-01-01' END",
     },
     "intake.timeline": {"case_no": _OFTEN_CASE_1},
+    "intake.contact_points": {
+        "person_ref": _OFTEN_MINE,
+        "kind": "CASE WHEN n % 2 = 0 THEN 'phone' ELSE 'email' END",
+        "verified_at": "CASE WHEN n % 3 > 0 THEN timestamptz '2026-01-01' + n * interval '1 s' END",
+        "assurance": "CASE WHEN n % 3 > 0 THEN 'reached' ELSE 'claimed' END",
+    },
     "intake.accounts": {"kind": "'officer'", "changed_at": "timestamptz '2026-02-01' + n * interval '1 s'"},
     "intake.sessions": {
         "ended_at": "CASE WHEN n % 2 = 0 THEN timestamptz '2026-02-01' + n * interval '1 s' END",
@@ -166,7 +172,9 @@ QUERIES: list[tuple[str, Query]] = [
     of(approval.decisions_of, set(BATCH), most=6 * len(BATCH)),
     of(intake.person_by_lookup, [b"\x01", b"\x02"], most=2),
     of(intake.lock_person, [bytes(8), bytes(8)], most=2),
-    of(intake.contact, ME, most=1),
+    of(intake.case_contact, "case-1", ME, "phone", most=1),
+    of(intake.verified_contact, ME, "phone", most=2),
+    of(intake.contact_points, ME, limit=20, most=20),
     of(intake.account, "officer", "subject-1", most=1),
     of(intake.account, "officer", "subject-1", lock=True, most=2),
     of(intake.ended_sessions, AT, AT, None, PAGE, most=PAGE + 1),

@@ -5,7 +5,8 @@
     provider      what a provider is, and what it is given
     sessions      log-ins: opened, ended, told to everybody
     accounts      who comes by office, and what they may do
-    persons       people by `person_ref`, their names and how to reach them
+    persons       people by `person_ref`, and their names
+    contacts      how people are reached: what they verified, and what a provider vouches for
     attributes    where something about a person comes from, and which of two is believed
 
 Lower lines know nothing of higher ones, and no provider knows another.

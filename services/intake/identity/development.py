@@ -13,6 +13,7 @@ from services.intake.identity.attributes import Source
 from services.intake.identity.persons import register_person
 from services.intake.identity.provider import LogInDesk, Way
 from services.intake.identity.sessions import Proof
+from services.intake.rules.contacts import ContactKind, clean_contact
 from services.intake.rules.identity import check_id_number
 from services.intake.rules.submission import NamedPerson
 from shared.auth.csrf import check_same_origin
@@ -236,7 +237,7 @@ def _citizen(unit: Unit, body: DevCitizen) -> Principal:
 
 
 def _person(unit: Unit, body: DevCitizen) -> UUID:
-    """The person, known to intake from now on. Raises Invalid for a wrong ID number."""
+    """The person, known to intake from now on. Raises Invalid for a wrong ID number or contact."""
     problem = check_id_number(body.id_number, legal_day(unit.legal))
     if problem is not None:
         raise Invalid(
@@ -246,7 +247,18 @@ def _person(unit: Unit, body: DevCitizen) -> UUID:
                 )
             ]
         )
-    return register_person(unit, NamedPerson(body.name, body.id_number, body.phone, body.email), _SOURCE)
+    phone = _contact(ContactKind.PHONE, body.phone)
+    email = _contact(ContactKind.EMAIL, body.email)
+    return register_person(unit, NamedPerson(body.name, body.id_number, phone, email), _SOURCE)
+
+
+def _contact(kind: ContactKind, typed: str | None) -> str | None:
+    """In the spelling that we keep. Raises Invalid for what nothing can be sent to."""
+    found = clean_contact(kind, typed) if typed else None
+    if typed and found is None:
+        wrong = FieldError(f"/{kind}", f"{kind}.invalid", "联系方式有误。", "Nothing can be sent to this.")
+        raise Invalid(fields=[wrong])
+    return found
 
 
 def _officer(unit: Unit, body: DevOfficer) -> Principal:

@@ -1,4 +1,4 @@
-"""People by `person_ref`: met again under the same one, with the name and the contacts that we know."""
+"""People by `person_ref`: met again under the same one, with the best name that we know."""
 
 from collections.abc import Mapping
 from uuid import UUID, uuid4
@@ -7,22 +7,24 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.intake import queries
 from services.intake.identity.attributes import FORM, Source, is_better
-from services.intake.models import Contact, Person
+from services.intake.identity.contacts import keep_vouched
+from services.intake.models import Person
+from services.intake.rules.contacts import ContactKind
 from services.intake.rules.identity import normalise_id_number
 from services.intake.rules.submission import NamedPerson
 from shared.auth.principal import Assurance
 from shared.bus.unit import Unit
 
 
-def register_person(unit: Unit, who: NamedPerson, source: Source, locale: str = "zh-CN") -> UUID:
+def register_person(unit: Unit, who: NamedPerson, source: Source) -> UUID:
     """The person_ref of somebody whose identity this source vouches for; made at the first meeting.
 
     The ID number has passed the check. It is sealed, and found by a keyed HMAC. A better name replaces the
-    one that was known.
+    one that was known. Phone and e-mail are what the source vouches for, in the spelling that we keep.
     """
     person_ref = _meet(unit, who, source)
     _keep_name(unit, person_ref, who.name, source)
-    keep_contact(unit, person_ref, who, locale, replace=True)
+    keep_vouched(unit, person_ref, {ContactKind.PHONE: who.phone, ContactKind.EMAIL: who.email}, source)
     return person_ref
 
 
@@ -32,26 +34,6 @@ def meet_named(unit: Unit, people: Mapping[str, NamedPerson]) -> dict[str, UUID]
     # In one order for everybody: two forms that name the same new people crosswise would wait for each other.
     in_order = sorted(people.items(), key=lambda item: item[1].id_number)
     return {role: _meet(unit, who, FORM) for role, who in in_order}
-
-
-def keep_contact(unit: Unit, person_ref: UUID, who: NamedPerson, locale: str, *, replace: bool) -> None:
-    """What was given replaces what was known of the same kind; what was not given stays."""
-    given = {"sealed_phone": who.phone, "sealed_email": who.email}
-    sealed = {
-        column: unit.context.vault.seal(text, table="contacts", row=person_ref, column=column)
-        for column, text in given.items()
-        if text
-    }
-    if not sealed:
-        return
-    new = {**sealed, "locale": locale, "updated_at": unit.wall}
-    made = insert(Contact).values(person_ref=person_ref, **new)
-    key = [Contact.person_ref]
-    unit.session.execute(
-        made.on_conflict_do_update(index_elements=key, set_=new)
-        if replace
-        else made.on_conflict_do_nothing(index_elements=key)
-    )
 
 
 def name_of(unit: Unit, person_ref: UUID) -> tuple[str, Assurance] | None:

@@ -28,7 +28,7 @@ from shared.bus.unit import Unit, unit_of
 from shared.http.context import WebContext
 from shared.settings import Section, Settings, read_sections
 
-PARTS = frozenset(("accounts", "attributes", "persons", "provider", "sessions", "web"))
+PARTS = frozenset(("accounts", "attributes", "contacts", "persons", "provider", "sessions", "web"))
 """The files of this folder that are no providers."""
 
 

@@ -18,7 +18,7 @@ def test_a_new_name_is_claimed_and_no_contact_is_kept(made: Installation) -> Non
         assert name_of(unit, met["applicant"]) == ("甲", Assurance.CLAIMED)
         assert name_of(unit, uuid4()) is None
     assert row(made, "intake.persons", person_ref=met["applicant"]).name_source == "form"
-    assert rows(made, "intake.contacts", person_ref=met["applicant"]) == []
+    assert rows(made, "intake.contact_points", person_ref=met["applicant"]) == []
 
 
 def test_one_person_in_two_roles_is_one(made: Installation) -> None:

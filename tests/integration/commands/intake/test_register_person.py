@@ -17,6 +17,7 @@ from tests.support.principals import VERIFIED
 
 PEOPLE = count()
 REACHED = Source("code", Assurance.REACHED)
+POINTS = "intake.contact_points"
 WHO = NamedPerson("张三", id_number(900_001), "13800138001", "zhang@mail.example.org")
 
 
@@ -39,8 +40,8 @@ def test_the_same_number_is_the_same_person_in_any_spelling(made: Installation) 
 
 def test_what_identifies_is_sealed(made: Installation) -> None:
     ref = register(made, WHO)
-    person, reach = row(made, "intake.persons", person_ref=ref), row(made, "intake.contacts", person_ref=ref)
-    for sealed in (person.sealed_name, person.sealed_id_number, reach.sealed_phone, reach.sealed_email):
+    person, points = row(made, "intake.persons", person_ref=ref), rows(made, POINTS, person_ref=ref)
+    for sealed in (person.sealed_name, person.sealed_id_number, *(one.sealed_value for one in points)):
         for text in (WHO.name, WHO.id_number, WHO.phone, WHO.email):
             assert str(text).encode() not in bytes(sealed)
     vault = made.context("intake").vault
@@ -50,15 +51,9 @@ def test_what_identifies_is_sealed(made: Installation) -> None:
         assert queries.person_by_lookup(unit.session, [bytes(person.id_lookup)]) == ref
 
 
-def test_contacts_are_replaced_by_what_is_given_and_by_nothing_else(made: Installation) -> None:
-    ref = register(made, WHO)
-    register(made, NamedPerson(WHO.name, WHO.id_number, "13800138009"))
-    assert (contact(made, ref, "phone"), contact(made, ref, "email")) == ("13800138009", WHO.email)
-
-
 def test_without_any_contact_none_is_kept(made: Installation) -> None:
     ref = register(made, NamedPerson("王五", id_number(900_003), None))
-    assert rows(made, "intake.contacts", person_ref=ref) == []
+    assert rows(made, POINTS, person_ref=ref) == []
     assert contact(made, ref, "phone") is None
 
 
