@@ -75,7 +75,7 @@ def asyncapi_document() -> dict[str, Any]:
     for service in SERVICES:
         operations |= _operations(service, [fact for fact in facts if fact.speaker == service])
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "onestop events",
             "version": "1",
