@@ -1,5 +1,6 @@
 """The AsyncAPI 3 document: what each service says, who hears it, and what each consumer does about it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from deploy.services import SERVICES, part, subscriptions
@@ -97,8 +98,6 @@ def asyncapi_document() -> dict[str, Any]:
 
 
 def _operations(service: str, said: list[type[Fact]]) -> dict[str, Any]:
-    worker = part(service, "worker").Worker
-    handlers = handlers_of(worker)
     heard = _heard(service)
     return {
         f"{service}.says": {
@@ -107,15 +106,23 @@ def _operations(service: str, said: list[type[Fact]]) -> dict[str, Any]:
             "messages": [_in_channel(_said(service), fact.type) for fact in said],
         },
         **{
-            f"{service}.{handler.command.__name__}": {
+            f"{service}.{command.__name__}": {
                 "action": "receive",
-                "summary": _in_one_line(handler.command.__doc__),
+                "summary": _in_one_line(command.__doc__),
                 "channel": {"$ref": f"#/channels/{heard}"},
-                "messages": [_in_channel(heard, type_)],
+                "messages": [_in_channel(heard, type_) for type_ in types],
             }
-            for type_, handler in sorted(handlers.items())
+            for command, types in _by_command(service)
         },
     }
+
+
+def _by_command(service: str) -> list[tuple[Callable[..., None], list[str]]]:
+    """What a worker does, each with the types of facts for which it does it."""
+    found: dict[str, tuple[Callable[..., None], list[str]]] = {}
+    for type_, handler in sorted(handlers_of(part(service, "worker").Worker).items()):
+        found.setdefault(handler.command.__name__, (handler.command, []))[1].append(type_)
+    return list(found.values())
 
 
 def _exchange_channel(service: str, facts: list[type[Fact]]) -> dict[str, Any]:

@@ -22,22 +22,15 @@ from deploy.demo_people import (
     TO_SUPPLY,
     DemoPerson,
 )
-from shared.http.rendering import words
 
 MATTER = "residence_permit.apply"
 DEPARTMENTS = ["xihu-community", "xihu-police"]
-_NOT_SHOWN = frozenset(("notice-sent", "task-claimed"))
 _WHY_DENIED = "经核查，申请人在本市实际居住未满半年，不符合《居住证暂行条例》第二条。"
 _STEP_S = 60.0
 _POLL_S = 0.1
 _A_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
 
 Say = Callable[[str], None]
-
-
-def fact_words(fact: str) -> Mapping[str, str]:
-    """What people read of a fact, in both languages."""
-    return words()["fact"][fact]
 
 
 class ScenarioFailed(Exception):
@@ -177,10 +170,9 @@ class Hall:
             if key in self.shown:
                 continue
             self.shown.add(key)
-            said = fact_words(entry["fact"])
             # Each notice by each channel is on the case page; here it would hide everything else.
-            if entry["fact"] not in _NOT_SHOWN:
-                self.say(f"{number}  {said['zh']} {said['en']}")
+            if not entry["quiet"]:
+                self.say(f"{number}  {entry['title_zh']} {entry['title_en']}")
 
 
 def play(hall: Hall, tokens: Mapping[DemoPerson, str]) -> list[dict[str, Any]]:

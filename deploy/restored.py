@@ -339,25 +339,22 @@ def _heard(service: str) -> str:
 
 
 def _name(connection: Connection, service: str) -> None:
-    """What the lost facts were, as far as somebody shows it: the citizen's timeline, in the order said."""
+    """What the lost facts were, as far as somebody shows it: the citizen's timeline."""
     if service == CaseSubmitted.speaker:
         connection.execute(
             text(
                 # What it said later nobody shows in a place of its own: that stays unknown.
                 f"UPDATE {service}.lost_facts SET fact = :first WHERE fact IS NULL AND sequence = 1"
             ),
-            {"first": _kebab(CaseSubmitted.type)},
+            {"first": CaseSubmitted.called},
         )
         return
     front = CaseSubmitted.speaker
     connection.execute(
         text(
-            f"UPDATE {service}.lost_facts AS l SET fact = t.fact FROM (SELECT case_no, fact, "
-            f"row_number() OVER (PARTITION BY case_no ORDER BY id) AS n FROM {front}.timeline "
-            f"WHERE service = :service AND case_no IN (SELECT case_no FROM {service}.lost_facts "
-            f"WHERE fact IS NULL)) AS t JOIN {front}.gates AS g ON g.case_no = t.case_no "
-            "WHERE l.fact IS NULL AND l.case_no = t.case_no "
-            "AND l.sequence = t.n + COALESCE((g.heard->:service->>0)::int, 0)"
+            f"UPDATE {service}.lost_facts AS l SET fact = t.fact FROM {front}.timeline AS t "
+            "WHERE l.fact IS NULL AND t.case_no = l.case_no AND t.service = :service "
+            "AND t.sequence = l.sequence"
         ),
         {"service": service},
     )
@@ -452,7 +449,3 @@ def _wait_for_others(settings: Settings, service: str) -> int:
         if empty == _EMPTY_TIMES or time.monotonic() > until:
             return waiting
         time.sleep(0.5)
-
-
-def _kebab(type_: str) -> str:
-    return type_.split(".")[2]

@@ -2,6 +2,7 @@
 
 Owns: persons, contacts and person_ref, the catalogue as published, submission, the case number, the citizen's
 view of a case and its timeline.
-Hears: materials, approval, notify (for the view and the timeline).
-Says: CaseSubmitted, MaterialsSupplied.
+Hears: every fact that people see (for the view and the timeline); each says itself how it reads and what it
+changes.
+Says: CaseSubmitted, MaterialsSupplied, ConsentGiven.
 """

@@ -12,6 +12,7 @@ from services.intake.errors import ConsentNotNeeded, NotAskedFor, NothingAsked, 
 from services.intake.identity.persons import meet_named
 from services.intake.models import CASE_SERIAL, Case, CaseContact, ConsentRequest, TimelineEntry
 from services.intake.rules.case_number import SERIALS, compose_case_number
+from services.intake.rules.changes import ADDED, changed
 from services.intake.rules.consent import WAITS_FOR_CONSENT
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.filing import may_file
@@ -22,18 +23,9 @@ from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
 from shared.errors import FieldError, Invalid
-from shared.events.approval import (
-    CaseAccepted,
-    CaseClosed,
-    CaseDecided,
-    CaseRouted,
-    CorrectionRequired,
-    StepPassed,
-)
-from shared.events.fact import Event
+from shared.events.fact import Event, Fact
 from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, MaterialsSupplied
-from shared.events.materials import CertificateIssued, MaterialsMatched
-from shared.events.notify import NoticeSent
+from shared.events.view import CaseState
 from shared.legal_time import legal_day
 
 
@@ -112,10 +104,11 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         query_digest=query_digest(number, query_code),
         facts=facts,
         consents={role: basis.value for role, basis in consents.items()},
-        state="submitted",
+        state=CaseState.SUBMITTED,
         asked=[],
         supplied=[],
         materials=[],
+        notices=[],
         visits=0,
         provisional=False,
         received_at=unit.legal,
@@ -136,8 +129,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         received_at=unit.legal,
     )
     _ask_for_consent(unit, case, matter, refs)
-    unit.emit(case, fact)
-    _tell(unit, case, "intake", "case-submitted", {"channel": submission.channel})
+    _say(unit, case, fact)
     return Receipt(number, query_code, unit.legal.isoformat())
 
 
@@ -203,12 +195,8 @@ def give_consent(
     if case.state not in WAITS_FOR_CONSENT:
         raise ConsentNotNeeded
     request.given_at, request.basis, request.recorded_by = unit.legal, basis, recorded_by
-    case.consents = {**case.consents, **dict.fromkeys(request.roles, basis.value)}
-    unit.emit(
-        case,
-        ConsentGiven(holder=request.holder, roles=request.roles, basis=basis, given_at=unit.legal),
-    )
-    _tell(unit, case, "intake", "consent-given", {"roles": request.roles})
+    given = ConsentGiven(holder=request.holder, roles=request.roles, basis=basis, given_at=unit.legal)
+    _say(unit, case, given)
 
 
 def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> None:
@@ -216,7 +204,7 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
 
     Raises NothingAsked, also when all of it has come and only was not looked at yet, and NotAskedFor.
     """
-    if case.state != "correction_required":
+    if case.state != CaseState.CORRECTION_REQUIRED:
         raise NothingAsked
     matter = unit.context.matters.get(case.matter, case.matter_version)
     asked = [set(matter.uploads_for(code, case.facts)) for code in case.asked]
@@ -232,9 +220,7 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
                 for code in wrong
             ]
         )
-    case.supplied = sorted({*case.supplied, *uploads})
-    unit.emit(case, MaterialsSupplied(uploads=dict(uploads), supplied_at=unit.legal))
-    _tell(unit, case, "intake", "materials-supplied", {"materials": sorted(uploads)})
+    _say(unit, case, MaterialsSupplied(uploads=dict(uploads), supplied_at=unit.legal))
 
 
 @dataclass(slots=True)
@@ -250,60 +236,33 @@ def load_views(unit: Unit, events: Sequence[Event]) -> Views:
 
 
 def note_fact(unit: Unit, event: Event, loaded: Views) -> None:
-    """Bring the citizen's view up to date with a fact of another service, and add it to the timeline."""
+    """Bring the citizen's view up to date with what another service said, and add it to the timeline."""
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet(CaseSubmitted)
-    details = _apply(case, event)
-    unit.append(
-        TimelineEntry,
-        case_no=case.number,
-        at=event.time,
-        service=event.speaker,
-        fact=event.type.split(".")[2],
-        details=details,
-    )
+    _show(unit, case, event)
 
 
-def _apply(case: Case, event: Event) -> dict[str, Any]:
-    """Change the view; returns the details for the timeline: codes and dates only."""
-    match event.fact:
-        case MaterialsMatched() as fact:
-            case.materials = [o.model_dump() for o in fact.outcomes]
-            return {"gaps": fact.gaps}
-        case CorrectionRequired() as fact:
-            case.state, case.asked, case.supplied = "correction_required", fact.materials, []
-            return {"materials": fact.materials}
-        case CaseAccepted() as fact:
-            case.state, case.asked, case.supplied = "accepted", [], []
-            case.accepted_at = fact.accepted_at
-            case.legal_due_at, case.promised_due_at = fact.legal_due_at, fact.promised_due_at
-            case.provisional = fact.provisional
-            return {"due_at": fact.promised_due_at.isoformat()}
-        case CaseRouted() as fact:
-            case.state, case.stage, case.department = "under_review", fact.step, fact.department
-            return {"step": fact.step, "department": fact.department}
-        case StepPassed() as fact:
-            return {"step": fact.step}
-        case CaseDecided() as fact:
-            case.state, case.outcome, case.decided_at = fact.outcome, fact.outcome, fact.decided_at
-            case.stage = case.department = None
-            return {"outcome": fact.outcome}
-        case CertificateIssued() as fact:
-            return {"certificate_type": fact.certificate_type}
-        case CaseClosed() as fact:
-            case.closed_at = fact.closed_at
-            return {}
-        case NoticeSent() as fact:
-            return {"template": fact.template, "channel": fact.channel, "status": fact.status, "to": fact.to}
-        case _:
-            return {}
+def _say(unit: Unit, case: Case, fact: Fact) -> None:
+    """Say a fact of one's own, and show it as those of others are shown."""
+    _show(unit, case, unit.emit(case, fact))
 
 
-def _tell(unit: Unit, case: Case, service: str, fact: str, details: dict[str, Any]) -> None:
-    unit.append(
-        TimelineEntry, case_no=case.number, at=unit.legal, service=service, fact=fact, details=details
-    )
+def _show(unit: Unit, case: Case, event: Event) -> None:
+    before = {part: getattr(case, part) for part in ADDED}
+    for part, value in changed(before, event.fact.changes()).items():
+        setattr(case, part, value)
+    if event.fact.seen is not None:
+        unit.append(
+            TimelineEntry,
+            case_no=case.number,
+            at=event.time,
+            service=event.speaker,
+            sequence=event.sequence,
+            fact=event.fact.called,
+            details=event.fact.details(),
+            only_for=event.fact.only_for(),
+        )
 
 
 def _unknown_uploads(matter: Matter, uploads: Mapping[str, UUID]) -> list[FieldError]:

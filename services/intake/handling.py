@@ -193,9 +193,9 @@ def read_timeline(
     """A page of what happened in one's own case, the newest first. Raises CaseNotFound, CursorInvalid."""
     with unit_of(context.service, "case.timeline") as unit:
         case = access.own_case(unit, number, party)
-        page = view.timeline_page(unit, case, cursor, limit)
-        entries = view.shown_to(access.role_of(unit, case, party), page.lines)
-    return {"timeline": [view.timeline_line(entry) for entry in entries], "next": page.next}
+        page = view.timeline_page(unit, case, access.role_of(unit, case, party), cursor, limit)
+        matter = context.service.matters.get(case.matter, case.matter_version)
+    return {"timeline": [view.timeline_line(entry, matter) for entry in page.lines], "next": page.next}
 
 
 def look_up(context: WebContext, request: Request, number: str, query_code: str) -> Shown:

@@ -196,6 +196,8 @@ class Case(CaseRow, Base):
     supplied: Mapped[list[str]] = mapped_column(JSONB, default=list)
     """What has come of what is asked for now."""
     materials: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
+    notices: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
+    """Who was told what, by which channel, and whether it arrived: `shared.events.view.Notice`."""
     visits: Mapped[int] = mapped_column(Integer, default=0)
     provisional: Mapped[bool] = mapped_column(Boolean, default=False)
     outcome: Mapped[str | None] = mapped_column(String(40))
@@ -244,18 +246,25 @@ class ConsentRequest(Base):
 
 
 class TimelineEntry(Base):
-    """One fact as the citizen sees it; `details` holds codes and dates only."""
+    """One fact as the citizen sees it; `details` holds what may be shown of it, codes and dates only.
+
+    The key is its place: by its moment, and by speaker and number where two are of one moment. So the order
+    does not hang on which of them was heard first.
+    """
 
     __tablename__ = "timeline"
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    case_no: Mapped[str] = mapped_column(String(50))
-    at: Mapped[datetime] = mapped_column(AwareDateTime)
-    service: Mapped[str] = mapped_column(String(40))
+    case_no: Mapped[str] = mapped_column(String(50), primary_key=True)
+    at: Mapped[datetime] = mapped_column(AwareDateTime, primary_key=True)
+    service: Mapped[str] = mapped_column(String(40), primary_key=True)
+    sequence: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """Among the facts of its speaker about the case."""
     fact: Mapped[str] = mapped_column(String(60))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    only_for: Mapped[str | None] = mapped_column(String(60))
+    """The holder role that alone sees it; None when all do who see the case."""
 
-    __table_args__ = (Index("timeline_case", "case_no", "at", "id"), {"info": APPEND_ONLY})
+    __table_args__ = ({"info": APPEND_ONLY},)
 
 
 class LookupMiss(Base):

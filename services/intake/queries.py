@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, func, or_, select, text, tuple_
 from sqlalchemy.orm import Session, load_only
 
 from services.intake.models import (
@@ -195,13 +195,23 @@ def open_consent_requests(
 
 
 def timeline(
-    session: Session, number: str, *, before: tuple[datetime, int] | None, limit: int
+    session: Session,
+    number: str,
+    role: str | None,
+    *,
+    before: tuple[datetime, str, int] | None,
+    limit: int,
 ) -> list[TimelineEntry]:
-    """What happened in a case, by its moments, the newest first, a page and one."""
-    entries = select(TimelineEntry).where(TimelineEntry.case_no == number)
+    """What happened in a case and this holder role may see, in its order, the newest first, a page and
+    one."""
+    order = (TimelineEntry.at, TimelineEntry.service, TimelineEntry.sequence)
+    entries = select(TimelineEntry).where(
+        TimelineEntry.case_no == number,
+        or_(TimelineEntry.only_for.is_(None), TimelineEntry.only_for == role),
+    )
     if before is not None:
-        entries = entries.where(tuple_(TimelineEntry.at, TimelineEntry.id) < before)
-    newest = entries.order_by(TimelineEntry.at.desc(), TimelineEntry.id.desc())
+        entries = entries.where(tuple_(*order) < before)
+    newest = entries.order_by(*(column.desc() for column in order))
     return list(session.scalars(newest.limit(limit + 1)))
 
 

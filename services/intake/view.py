@@ -1,6 +1,6 @@
 """The citizen's view of a case, for API and page alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,10 +9,12 @@ from services.intake.models import Case, ConsentRequest, TimelineEntry
 from services.intake.rules.stages import Stage, Standing, stages_of
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
-from shared.paging import Page, moment, page_of, read_cursor, row_id
-
-_NEGATIVE, _IN_APP = "denied", "inbox"
-
+from shared.catalogue.terms import Names
+from shared.events.fact import fact_named
+from shared.events.view import As, CaseState, Seen
+from shared.http.locale import Locale
+from shared.http.rendering import day, word
+from shared.paging import Page, moment, page_of, plain, read_cursor, row_id
 
 TIMELINE = 100
 """Entries that come with a case; earlier ones have pages of their own."""
@@ -25,8 +27,7 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
     `timeline` is its newest part, or what was before the `cursor`; the oldest entry comes first.
     """
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    page = timeline_page(unit, case, cursor, TIMELINE)
-    entries = shown_to(role, page.lines[::-1])
+    page = timeline_page(unit, case, role, cursor, TIMELINE)
     return {
         **case_line(case, matter),
         "accepted_at": _iso(case.accepted_at),
@@ -59,11 +60,11 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
         ],
         "awaiting_check": _awaiting_check(case, matter),
         "stages": [stage_line(stage, matter) for stage in stages_of(matter, case.facts, _standing(case))],
-        "timeline": [timeline_line(entry) for entry in entries],
+        "timeline": [timeline_line(entry, matter) for entry in page.lines[::-1]],
         "timeline_is_newest": cursor is None,
         "timeline_next": page.next,
-        "notified": notified(entries),
-        "remedies": _remedies(matter) if case.outcome == _NEGATIVE else None,
+        "notified": notified(case, role),
+        "remedies": _remedies(matter) if case.outcome == CaseState.DENIED else None,
     }
 
 
@@ -127,33 +128,82 @@ def consent_line(request: ConsentRequest, matter: Matter) -> dict[str, Any]:
     }
 
 
-def timeline_page(unit: Unit, case: Case, cursor: str | None, limit: int) -> Page[TimelineEntry]:
-    """What happened in a case before the cursor, the newest first. Raises CursorInvalid."""
-    before = read_cursor(cursor, moment, row_id) if cursor else None
-    entries = queries.timeline(unit.session, case.number, before=before, limit=limit)
-    return page_of(entries, limit, lambda entry: (entry.at, entry.id))
+def timeline_page(
+    unit: Unit, case: Case, role: str | None, cursor: str | None, limit: int
+) -> Page[TimelineEntry]:
+    """What happened in a case before the cursor, as this role sees it, the newest first. Raises
+    CursorInvalid."""
+    before = read_cursor(cursor, moment, plain, row_id) if cursor else None
+    entries = queries.timeline(unit.session, case.number, role, before=before, limit=limit)
+    return page_of(entries, limit, lambda entry: (entry.at, entry.service, entry.sequence))
 
 
-def timeline_line(entry: TimelineEntry) -> dict[str, Any]:
-    """One fact: when, who said it, what."""
-    return {"at": _iso(entry.at), "service": entry.service, "fact": entry.fact, "details": entry.details}
+def timeline_line(entry: TimelineEntry, matter: Matter) -> dict[str, Any]:
+    """One fact: when, who said it, what, what may be shown of it, and how that reads in both languages.
+
+    What may be shown is what today's fact says: more may have been noted before. Of a fact that only a newer
+    release knows there is the bare name.
+    """
+    cls = fact_named(entry.service, entry.fact)
+    seen = cls.seen if cls is not None else None
+    details = {name: entry.details[name] for name in seen.shown if name in entry.details} if seen else {}
+    line = seen.line_for(details) if seen else None
+    return {
+        "at": _iso(entry.at),
+        "service": entry.service,
+        "fact": entry.fact,
+        "details": details,
+        "title_zh": seen.title.zh if seen else entry.fact,
+        "title_en": seen.title.en if seen else entry.fact,
+        "text_zh": line.zh.format_map(_read(seen, details, matter, Locale.ZH)) if seen and line else None,
+        "text_en": line.en.format_map(_read(seen, details, matter, Locale.EN)) if seen and line else None,
+        "quiet": seen.quiet if seen else False,
+    }
 
 
-def shown_to(role: str | None, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
-    """Without how others were told outside of this hall: it would say whether they can be reached so."""
+def _read(seen: Seen, details: Mapping[str, Any], matter: Matter, locale: Locale) -> dict[str, str]:
+    """Details in words. A code that the matter does not know stands for itself: better than no page."""
+    comma = "、" if locale is Locale.ZH else ", "
+    return {
+        name: comma.join(
+            _called(seen.shown[name], str(code), matter, locale)
+            for code in (value if isinstance(value, list) else [value])
+        )
+        for name, value in details.items()
+    }
+
+
+def _called(kind: As, code: str, matter: Matter, locale: Locale) -> str:
+    if kind is As.DAY:
+        return day(code, locale)
+    if kind not in _IN_THE_MATTER:
+        return word(kind, code, locale)
+    try:
+        return _IN_THE_MATTER[kind](matter, code).within(locale)
+    except KeyError:
+        return code
+
+
+def _result(matter: Matter, certificate_type: str) -> Names:
+    results = (matter.result,) if matter.result is not None else ()
+    return {result.certificate_type: result.names for result in results}[certificate_type]
+
+
+_IN_THE_MATTER: Mapping[As, Callable[[Matter, str], Names]] = {
+    As.MATERIALS: lambda matter, code: matter.names_of_requirement(code),
+    As.HOLDERS: lambda matter, role: matter.holders[role].names,
+    As.STEP: lambda matter, code: matter.step(code).names,
+    As.DEPARTMENT: lambda matter, code: matter.departments[code].names,
+    As.RESULT: _result,
+}
+
+
+def notified(case: Case, role: str | None) -> list[dict[str, Any]]:
+    """Who was told what, by which channel, and whether it arrived, as this role may see it."""
     return [
-        entry
-        for entry in entries
-        if entry.fact != "notice-sent" or entry.details["channel"] == _IN_APP or entry.details["to"] == role
-    ]
-
-
-def notified(entries: list[TimelineEntry]) -> list[dict[str, Any]]:
-    """Who was told what, by which channel, and whether it arrived."""
-    return [
-        {key: entry.details[key] for key in ("channel", "template", "status", "to")}
-        for entry in entries
-        if entry.fact == "notice-sent"
+        {key: notice[key] for key in ("channel", "template", "status", "to")}
+        for notice in case.notices
+        if notice["only_for"] in (None, role)
     ]
 
 

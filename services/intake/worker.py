@@ -1,21 +1,20 @@
-"""What intake hears: everything, because the citizen's timeline shows everything."""
+"""What intake hears: all that people see."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 
 from sqlalchemy import Connection
 
 from services.intake import commands, restored, retention, sealed
 from services.intake.commands import Views
-from shared.bus.handlers import hears
+from shared.bus.handlers import hears_all
 from shared.bus.host import ServiceWorker
 from shared.bus.unit import Unit
-from shared.events import approval, materials, notify
-from shared.events.fact import Event
+from shared.events.fact import Event, Fact, seen_facts
 
-# Only eyes wait for a timeline, and every case says several facts at a time.
-_shows = partial(hears, load=commands.load_views, lingers=True)
+
+def _seen_of_others() -> list[type[Fact]]:
+    return [fact for fact in seen_facts() if fact.speaker != Worker.name]
 
 
 class Worker(ServiceWorker):
@@ -32,57 +31,8 @@ class Worker(ServiceWorker):
         restored.skip_serials(connection, lost_cases)
         return {}
 
-    @_shows(materials.MaterialsMatched)
-    def note_match(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show how each material was met."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(materials.CertificateIssued)
-    def note_certificate(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show that the certificate exists."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.CorrectionRequired)
-    def note_correction(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show what the citizen must do."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.CaseAccepted)
-    def note_acceptance(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show the due dates."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.CaseRouted)
-    def note_routing(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show which department has the case."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.TaskClaimed)
-    def note_claim(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show that an officer is at it."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.TaskReleased)
-    def note_release(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show that it went back to the queue."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.StepPassed)
-    def note_step(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show that a step is done."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.CaseDecided)
-    def note_decision(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show the decision."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(approval.CaseClosed)
-    def note_close(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show that nothing is left to do."""
-        commands.note_fact(unit, event, loaded)
-
-    @_shows(notify.NoticeSent)
-    def note_notice(self, unit: Unit, event: Event, loaded: Views) -> None:
-        """Show what the citizen was told."""
+    # Only eyes wait for a timeline, and every case says several facts at a time.
+    @hears_all(_seen_of_others, load=commands.load_views, lingers=True)
+    def note_fact(self, unit: Unit, event: Event, loaded: Views) -> None:
+        """Show what people may see of it, and what it changes for them."""
         commands.note_fact(unit, event, loaded)

@@ -10,7 +10,7 @@ from services.notify import queries
 from services.notify.channels import set_up_channels
 from services.notify.models import Case, Delivery, InboxMessage
 from services.notify.rules.delivery import RESTORED, SETTLED, DeliveryState, Next
-from services.notify.rules.notices import IN_APP, NoticePlan, plan_notices
+from services.notify.rules.notices import NoticePlan, plan_notices
 from services.notify.templates import render_notice
 from shared import metrics
 from shared.bus.inbox import NotYet
@@ -19,7 +19,7 @@ from shared.events.approval import CaseAccepted
 from shared.events.fact import Event
 from shared.events.ids import said_at
 from shared.events.intake import CaseSubmitted, known_cases
-from shared.events.notify import NoticeSent
+from shared.events.notify import IN_APP, NoticeSent
 from shared.legal_time import legal_day
 
 SEND_JOB = "notify.send"

@@ -1,6 +1,6 @@
-"""How a worker class says what its service hears: one marked method per fact."""
+"""How a worker class says what its service hears: one marked method per fact, or per kind of facts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ _Method = TypeVar("_Method", bound=Callable[..., None])
 
 @dataclass(frozen=True, slots=True)
 class _Hearing:
-    fact: type[Fact]
+    facts: Callable[[], Iterable[type[Fact]]]
     load: Load
     lingers: bool
 
@@ -24,9 +24,17 @@ def hears(fact: type[Fact], *, load: Load, lingers: bool = False) -> Callable[[_
     The method is called as `method(unit, event, loaded)`. One that `lingers` may be handled a moment later:
     nobody waits for what it does, and facts of a case that are handled together cost little more than one.
     """
+    return hears_all(lambda: (fact,), load=load, lingers=lingers)
+
+
+def hears_all(
+    facts: Callable[[], Iterable[type[Fact]]], *, load: Load, lingers: bool = False
+) -> Callable[[_Method], _Method]:
+    """Mark a worker method as the command for all facts of a kind, as `hears` does for one: those that there
+    are when the worker starts."""
 
     def mark(method: _Method) -> _Method:
-        setattr(method, _MARK, _Hearing(fact, load, lingers))
+        setattr(method, _MARK, _Hearing(facts, load, lingers))
         return method
 
     return mark
@@ -40,9 +48,10 @@ def handlers_of(worker: type[Any]) -> dict[str, Handler]:
         hearing = getattr(getattr(worker, name), _MARK, None)
         if hearing is None:
             continue
-        if hearing.fact.type in found:
-            raise TypeError(f"{worker.__name__} hears {hearing.fact.type} twice")
-        found[hearing.fact.type] = Handler(hearing.load, getattr(instance, name), hearing.lingers)
+        for fact in hearing.facts():
+            if fact.type in found:
+                raise TypeError(f"{worker.__name__} hears {fact.type} twice")
+            found[fact.type] = Handler(hearing.load, getattr(instance, name), hearing.lingers)
     return found
 
 

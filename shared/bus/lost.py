@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from shared.bus.gate import tail_of
 from shared.errors import Conflict
+from shared.events.fact import fact_named
 
 _WITHOUT_TAIL = 7 << 76
 """A UUIDv7 with no time in it."""
@@ -33,18 +34,16 @@ class LostFact:
     tail: str
     fact: str | None
     settled: bool
+    harmless: bool
 
     @property
     def holds_back(self) -> bool:
         """Nothing new may be done before it was said again or somebody has looked."""
-        return not self.settled and self.fact not in HARMLESS
+        return not self.settled and not self.harmless
 
 
 UNHEARD = "0" * 16
 """Stands for the end of an id that nobody knows."""
-
-HARMLESS = frozenset(("task-claimed", "task-released"))
-"""Acts that nobody was told of and nothing followed from: they are simply done anew."""
 
 
 def stand_in(tail: str) -> UUID:
@@ -93,8 +92,16 @@ def lost_facts(connection: Connection, service: str, case: str) -> LostFacts | N
         ),
         {"case": case},
     )
-    facts = [LostFact(*row) for row in rows]
+    facts = [
+        LostFact(row.sequence, row.tail, row.fact, row.settled, _is_harmless(service, row.fact))
+        for row in rows
+    ]
     return LostFacts(facts) if facts else None
+
+
+def _is_harmless(speaker: str, called: str | None) -> bool:
+    known = fact_named(speaker, called) if called is not None else None
+    return known is not None and known.harmless
 
 
 def settle(connection: Connection, service: str, case: str, sequence: int) -> None:

@@ -127,26 +127,27 @@ class Unit:
         """Now, for everything the law counts from."""
         return self.moment.legal
 
-    def emit(self, case: CaseRow, fact: Fact) -> None:
-        """Say a fact about a case. The caller holds the lock of the case row, which orders the facts."""
+    def emit(self, case: CaseRow, fact: Fact) -> Event:
+        """Say a fact about a case, and give it back on its way. The caller holds the lock of the case row,
+        which orders the facts."""
         cause = self.cause
         event_id = self._fact_id(fact)
         sequence, follows = self._place(case, event_id)
-        self._said.append(
-            Event(
-                id=event_id,
-                speaker=self.context.service,
-                type=fact.type,
-                case=case.number,
-                sequence=sequence,
-                time=self.legal,
-                fact=fact,
-                causation=cause.id if cause else None,
-                correlation=cause.correlation if cause else event_id,
-                traceparent=cause.traceparent if cause else self.traceparent,
-                follows=follows,
-            )
+        event = Event(
+            id=event_id,
+            speaker=self.context.service,
+            type=fact.type,
+            case=case.number,
+            sequence=sequence,
+            time=self.legal,
+            fact=fact,
+            causation=cause.id if cause else None,
+            correlation=cause.correlation if cause else event_id,
+            traceparent=cause.traceparent if cause else self.traceparent,
+            follows=follows,
         )
+        self._said.append(event)
+        return event
 
     def serials(self, sequence: str, count: int) -> list[int]:
         """Numbers that nobody was ever given, of a sequence whose reserves the witness knows.

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.fact import Event, Fact
+from shared.events.view import As, Seen, ViewChange, Words
 
 
 class ConsentBasis(StrEnum):
@@ -21,6 +22,12 @@ class ConsentBasis(StrEnum):
 
 class CaseSubmitted(Fact):
     """An application was received (收件). The case stays on this matter version for its whole life."""
+
+    seen = Seen(
+        Words("收到申请", "Application received"),
+        shown={"channel": As.CHANNEL},
+        lines=(Words("渠道：{channel}", "Through: {channel}"),),
+    )
 
     matter: str
     matter_version: int
@@ -43,18 +50,41 @@ class CaseSubmitted(Fact):
 class MaterialsSupplied(Fact):
     """The citizen sent what a correction notice (补正告知) asked for."""
 
+    seen = Seen(
+        Words("您提交了补正材料", "Materials received from you"),
+        shown={"materials": As.MATERIALS},
+        lines=(Words("{materials}", "{materials}"),),
+    )
+
     uploads: dict[str, UUID]
     supplied_at: datetime
+
+    @property
+    def materials(self) -> list[str]:
+        """What was sent, by material code."""
+        return sorted(self.uploads)
+
+    def changes(self) -> ViewChange:
+        return {"supplied": self.materials}
 
 
 class ConsentGiven(Fact):
     """A holder agreed, after the application, that their certificates are read for this case."""
+
+    seen = Seen(
+        Words("持证人同意查询证照", "A holder agreed that certificates are read"),
+        shown={"roles": As.HOLDERS},
+        lines=(Words("{roles}", "{roles}"),),
+    )
 
     holder: UUID
     roles: list[str]
     """All roles that this holder has in the case."""
     basis: ConsentBasis
     given_at: datetime
+
+    def changes(self) -> ViewChange:
+        return {"consents": dict.fromkeys(self.roles, self.basis.value)}
 
 
 def known_cases(events: Iterable[Event]) -> set[str]:

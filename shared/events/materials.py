@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from shared.events.fact import Fact
+from shared.events.view import As, Seen, ViewChange, Words
 
 
 class MatchedMaterial(BaseModel):
@@ -24,6 +25,12 @@ class MaterialsMatched(Fact):
     """Every required material was looked at. `gaps` names all that is missing, at once (行政许可法 art.
     32)."""
 
+    seen = Seen(
+        Words("材料核验完成", "Materials checked"),
+        shown={"gaps": As.MATERIALS},
+        lines=(Words("还缺：{gaps}", "Missing: {gaps}"), Words("所需材料已齐全", "Nothing is missing")),
+    )
+
     round: int
     """1 for the match after submission, then one more for each complete supply."""
     outcomes: list[MatchedMaterial]
@@ -32,9 +39,18 @@ class MaterialsMatched(Fact):
     last_received_at: datetime
     """When the last material arrived; acceptance of a corrected application dates from here."""
 
+    def changes(self) -> ViewChange:
+        return {"materials": [outcome.model_dump() for outcome in self.outcomes]}
+
 
 class CertificateIssued(Fact):
     """The result certificate of an approved case exists and is valid."""
+
+    seen = Seen(
+        Words("电子证照签发", "Certificate issued"),
+        shown={"certificate_type": As.RESULT},
+        lines=(Words("{certificate_type}", "{certificate_type}"),),
+    )
 
     certificate: UUID
     certificate_type: str

@@ -123,11 +123,21 @@ def _t(context: Context, zh: str, en: str) -> str:
     return zh if _is_chinese(context) else en
 
 
+def word(kind: str, code: str | None, locale: str) -> str:
+    """What a code is called. One that a newer service says has no words yet: better the bare code than no
+    page."""
+    entry = words()[kind].get(code or "")
+    return (code or "") if entry is None else entry["zh" if locale == Locale.ZH else "en"]
+
+
+def day(value: str | date | datetime, locale: str) -> str:
+    """A day as people read it. A civil date stays what it is; a moment is shown as the day in Beijing."""
+    return format_date(_civil_day(value), format="long", locale=_BABEL[locale])
+
+
 @pass_context
 def _word(context: Context, kind: str, code: str | None) -> str:
-    """A code that a newer service says has no words yet: better the bare code than no page."""
-    entry = words()[kind].get(code or "")
-    return (code or "") if entry is None else entry["zh" if _is_chinese(context) else "en"]
+    return word(kind, code, context["locale"])
 
 
 @pass_context
@@ -146,8 +156,7 @@ def _pick(context: Context, item: Mapping[str, Any], name: str) -> Any:
 
 @pass_context
 def _day(context: Context, value: str | date | datetime) -> str:
-    """A civil date stays what it is; a moment is shown as the day in Beijing."""
-    return format_date(_civil_day(value), format="long", locale=_BABEL[context["locale"]])
+    return day(value, context["locale"])
 
 
 @pass_context

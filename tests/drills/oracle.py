@@ -11,10 +11,12 @@ from sqlalchemy.pool import NullPool
 
 from deploy.services import SERVICES, subscriptions
 from services.notify.rules.delivery import DeliveryState
-from services.notify.rules.notices import IN_APP, plan_notices
+from services.notify.rules.notices import plan_notices
 from shared.bus.topology import read_queues
 from shared.context import build_context
 from shared.db.engine import database_url
+from shared.events.fact import seen_facts
+from shared.events.notify import IN_APP
 from shared.settings import Settings
 from tests.drills.driver import Ledger
 from tests.drills.installation import Installation
@@ -261,7 +263,10 @@ def _disorder(c: Connection, brought_back: Set[str]) -> dict[str, int]:
             f"row_number() OVER (PARTITION BY case_no ORDER BY {order}) AS nth FROM {speaker}.outbox) "
             "AS said GROUP BY case_no HAVING bool_or(n <> nth)) AS broken",
         )
-    told = " UNION ALL ".join(f"SELECT case_no, '{s}' AS service FROM {s}.outbox" for s in SERVICES)
+    seen = ", ".join(f"'{fact.type}'" for fact in seen_facts())
+    told = " UNION ALL ".join(
+        f"SELECT case_no, '{s}' AS service FROM {s}.outbox WHERE event->>'type' IN ({seen})" for s in SERVICES
+    )
     found["timeline"] = _count(
         c,
         "SELECT count(*) FROM (SELECT case_no, service, count(*) AS n FROM intake.timeline GROUP BY 1, 2) "

@@ -14,7 +14,7 @@ from deploy.services import SERVICES
 from deploy.web import build
 from services.approval import commands, queries
 from services.notify.rules.delivery import RESTORED
-from shared.bus.lost import HARMLESS, ActsLost
+from shared.bus.lost import ActsLost
 from shared.bus.unit import unit_of
 from shared.bus.witness import BLOCK, FileWitness, NotAsWitnessed, WitnessMissing
 from tests.support.copies import SchemaCopy, bring_back, take_copy
@@ -32,6 +32,8 @@ from tests.support.restoring import alarms, compare, let_them_ask, parked
 from tests.support.system import start_system
 
 __all__ = ["db_installation", "secrets_dir", "template_settings"]
+
+TIMELINE = "SELECT case_no, service, fact FROM intake.timeline ORDER BY case_no, at, service, sequence"
 
 
 @pytest.fixture
@@ -213,7 +215,7 @@ def test_what_a_service_did_because_of_facts_it_does_and_says_again(made: Instal
     later = made.submit(made.citizen()).number
     made.pump()
     before = {case: heard(made, case) for case in (number, later)}
-    timeline = made.rows("SELECT case_no, service, fact FROM intake.timeline ORDER BY id")
+    timeline = made.rows(TIMELINE)
     lose(made, copies)
 
     found = mend(made, victim)
@@ -222,7 +224,7 @@ def test_what_a_service_did_because_of_facts_it_does_and_says_again(made: Instal
     minutes_pass(made)
 
     assert {case: heard(made, case) for case in (number, later)} == before
-    assert made.rows("SELECT case_no, service, fact FROM intake.timeline ORDER BY id") == timeline
+    assert made.rows(TIMELINE) == timeline
     assert all(fact.settled for fact in restored(made.settings, victim).facts)
     assert (parked(made), alarms(made)) == ([], {})
     for case in (number, later):
@@ -268,7 +270,7 @@ def test_a_decision_that_was_lost_is_not_taken_again_before_somebody_has_looked(
     with pytest.raises(ActsLost) as refused:
         made.decide(number)
     assert [fact.sequence for fact in found.facts] == list(range(3, 3 + len(names))), "numbered as it was"
-    lost = [f"{fact.sequence} {fact.fact}" for fact in found.facts if fact.fact not in HARMLESS]
+    lost = [f"{fact.sequence} {fact.fact}" for fact in found.facts if fact.fact != "task-claimed"]
     assert refused.value.members["lost"] == lost
     assert made.value("SELECT count(*) FROM materials.certificates WHERE case_no = :n", n=number) == 1
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shared.catalogue.matter import Notice
-
-IN_APP = "inbox"
+from shared.events.notify import IN_APP
 
 
 @dataclass(frozen=True, slots=True)

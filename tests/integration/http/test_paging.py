@@ -26,13 +26,13 @@ FROM generate_series(1, 120) AS n
 CASES = """
 INSERT INTO intake.cases (number, sequence, matter, matter_version, region, applicant, agent, filed_by_kind,
     filed_by, channel, client,
-    sealed_form, query_digest, facts, consents, state, asked, supplied, materials, visits, provisional,
-    received_at)
+    sealed_form, query_digest, facts, consents, state, asked, supplied, materials, notices, visits,
+    provisional, received_at)
 SELECT 'case-' || lpad(n::text, 3, '0'), 0, 'residence_permit.apply', 1, '330106',
     CASE WHEN n % 3 < 2 THEN CAST(:me AS uuid) ELSE md5(n::text)::uuid END,
     CASE n % 6 WHEN 2 THEN CAST(:me AS uuid) WHEN 1 THEN md5(n::text)::uuid END,
     'citizen', 'somebody', 'web', 'test', '', decode(md5(n::text), 'hex'), '{}', '{}', 'submitted', '[]',
-    '[]', '[]', 0, false,
+    '[]', '[]', '[]', 0, false,
     timestamptz '2026-11-01' + n / 4 * interval '1 hour'
 FROM generate_series(1, 90) AS n
 """
@@ -43,9 +43,9 @@ SELECT md5(n::text)::uuid, CASE WHEN n % 3 > 0 THEN CAST(:me AS uuid) ELSE md5(n
 FROM generate_series(1, 90) AS n
 """
 ENTRIES = """
-INSERT INTO intake.timeline (case_no, at, service, fact, details)
-SELECT 'case-001', timestamptz '2026-11-01' + n / 3 * interval '1 minute', 'approval', 'task-claimed',
-    jsonb_build_object('n', n)
+INSERT INTO intake.timeline (case_no, at, service, sequence, fact, details)
+SELECT 'case-001', timestamptz '2026-11-01' + n / 3 * interval '1 minute', 'approval', n, 'step-passed',
+    jsonb_build_object('step', n)
 FROM generate_series(1, 250) AS n
 """
 
@@ -127,10 +127,10 @@ def test_of_a_long_timeline_the_newest_part_is_shown_and_the_rest_can_be_read(fr
     fresh_hall.installation.change(CASES, me=me)
     fresh_hall.installation.change(ENTRIES)
     case = fresh_hall.case(headers, "case-001")
-    assert [entry["details"]["n"] for entry in case["timeline"]] == list(range(151, 251))
+    assert [entry["details"]["step"] for entry in case["timeline"]] == list(range(151, 251))
     path, cursor = "/api/v1/cases/case-001/timeline", case["timeline_next"]
     earlier = walk(fresh_hall, path, "timeline", headers, 30, cursor=cursor)
-    assert [entry["details"]["n"] for entry in earlier] == list(range(150, 0, -1))
+    assert [entry["details"]["step"] for entry in earlier] == list(range(150, 0, -1))
     text, pages = fresh_hall.client.get("/cases/case-001", headers=headers).text, 1
     while link := re.search(r'rel="next" href="([^"]+)"', text):
         text, pages = fresh_hall.client.get(unescape(link[1]), headers=headers).text, pages + 1

@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from services.notify.rules.notices import IN_APP, NoticePlan, plan_notices
+from services.notify.rules.notices import NoticePlan, plan_notices
 from shared.catalogue.matter import Notice
+from shared.events.notify import IN_APP
 
 APPLICANT, AGENT = UUID(int=1), UUID(int=2)
 PEOPLE = {"applicant": str(APPLICANT), "agent": str(AGENT)}

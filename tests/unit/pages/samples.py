@@ -9,6 +9,7 @@ from uuid import UUID
 from services.intake import view
 from services.intake.identity.development import PEOPLE, WAY
 from services.intake.identity.provider import Way
+from services.intake.models import TimelineEntry
 from services.intake.rules.stages import Standing, stages_of
 from shared.auth.principal import Principal, PrincipalKind
 from shared.catalogue.loader import BUILT_IN, load_matter
@@ -42,7 +43,8 @@ def matter() -> Matter:
 
 
 def entry(at: str, service: str, fact: str, **details: Any) -> dict[str, Any]:
-    return {"at": at, "service": service, "fact": fact, "details": details}
+    noted = TimelineEntry(at=datetime.fromisoformat(at), service=service, fact=fact, details=details)
+    return view.timeline_line(noted, matter())
 
 
 WAITS = Standing(
@@ -116,7 +118,10 @@ def case(**changes: Any) -> dict[str, Any]:
             entry("2026-11-23T01:15:00+00:00", "intake", "case-submitted", channel="web"),
             entry("2026-11-23T01:15:01+00:00", "materials", "materials-matched", gaps=[]),
             entry(
-                "2026-11-23T01:15:02+00:00", "approval", "case-accepted", due_at="2026-11-30T15:59:59+00:00"
+                "2026-11-23T01:15:02+00:00",
+                "approval",
+                "case-accepted",
+                promised_due_at="2026-11-30T15:59:59+00:00",
             ),
             entry(
                 "2026-11-23T01:15:03+00:00",

@@ -17,10 +17,11 @@ from services.intake.rules.stages import Progress, stages_of
 from services.materials.rules.matching import TOLD, CertificateState, MatchOutcome
 from services.notify.channels import channel_names
 from services.notify.rules.delivery import DeliveryState
-from services.notify.rules.notices import IN_APP
 from services.notify.templates import template_codes
 from shared.auth.principal import Principal
-from shared.events.fact import fact_classes, speakers
+from shared.events.fact import speakers
+from shared.events.notify import IN_APP
+from shared.events.view import CaseState
 from shared.http.locale import Locale
 from shared.http.problems import Problem, ProblemField
 from shared.http.rendering import STATIC, page_environment, problem_page, static_url, words
@@ -266,8 +267,7 @@ def test_a_problem_page_names_code_and_reference(environment: Environment) -> No
 
 
 CODES = {
-    "state": set(State),
-    "fact": {cls.type.split(".")[2] for cls in fact_classes()},
+    "state": {*State, *CaseState},
     "service": set(speakers()),
     "outcome": set(StepResult),
     "material": set(TOLD),

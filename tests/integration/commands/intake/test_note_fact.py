@@ -13,6 +13,7 @@ from tests.support.commands import RECEIVED, event_of, handle, new_number, row, 
 from tests.support.installation import Installation
 
 OUTCOMES = [{"material": "photo", "outcome": "matched", "source": "certificate"}]
+TOLD = {"template": "case-accepted", "channel": "sms", "status": "failed", "to": "applicant"}
 FACTS: list[tuple[Fact, dict[str, Any], dict[str, Any]]] = [
     (
         materials.MaterialsMatched.model_validate(
@@ -37,7 +38,7 @@ FACTS: list[tuple[Fact, dict[str, Any], dict[str, Any]]] = [
             accepted_at=RECEIVED, legal_due_at=RECEIVED, promised_due_at=RECEIVED, provisional=True
         ),
         {"state": "accepted", "asked": [], "accepted_at": RECEIVED, "provisional": True},
-        {"due_at": "2026-11-23T02:00:00+00:00"},
+        {"promised_due_at": "2026-11-23T02:00:00+00:00"},
     ),
     (
         approval.CaseRouted(step="verify", department="xihu-community"),
@@ -62,8 +63,8 @@ FACTS: list[tuple[Fact, dict[str, Any], dict[str, Any]]] = [
     (approval.CaseClosed(closed_at=RECEIVED), {"closed_at": RECEIVED}, {}),
     (
         notify.NoticeSent(template="case-accepted", channel="sms", status="failed", sent_at=RECEIVED),
-        {"state": "submitted"},
-        {"template": "case-accepted", "channel": "sms", "status": "failed", "to": "applicant"},
+        {"state": "submitted", "notices": [{**TOLD, "only_for": "applicant"}]},
+        TOLD,
     ),
 ]
 
@@ -77,8 +78,8 @@ def test_a_fact_changes_the_view_and_is_a_line_of_the_timeline(
     case = row(made, "intake.cases", number=number)
     assert {name: getattr(case, name) for name in changed} == changed
     entry = row(made, "intake.timeline", case_no=number, service=fact.speaker)
-    assert (entry.fact, entry.details) == (fact.type.split(".")[2], details)
-    assert entry.at == RECEIVED
+    assert (entry.fact, entry.details) == (fact.called, details)
+    assert (entry.at, entry.sequence, entry.only_for) == (RECEIVED, 1, fact.only_for())
     # Nobody needs to hear that intake heard.
     assert len(said(made, "intake", number)) == 1
 

@@ -1,0 +1,23 @@
+"""What the citizen's view is after a fact."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shared.events.view import ViewChange
+
+ADDED: Mapping[str, Callable[[Any, Any], Any]] = {
+    "supplied": lambda before, more: sorted({*before, *more}),
+    "consents": lambda before, more: {**before, **more},
+    "notices": lambda before, more: [*before, *more],
+}
+"""Parts that facts add to, and how; all others they replace."""
+
+
+def changed(before: Mapping[str, Any], change: ViewChange) -> dict[str, Any]:
+    """The parts that are different now. `before` holds those that can be added to."""
+    now: dict[str, Any] = {
+        part: ADDED[part](before[part], value) if part in ADDED else value for part, value in change.items()
+    }
+    if "asked" in change:
+        now["supplied"] = []
+    return now
