@@ -13,12 +13,15 @@ import pika
 from sqlalchemy import String, text
 
 from deploy.services import part, subscriptions
+from services.intake import queries as intake_queries
+from services.intake.view import case_view
 from shared.bus.boundary import Delivery
 from shared.bus.consumer import QueueConsumer
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.inbox import Handler, Inbox
 from shared.bus.topology import queue_name, user_name
+from shared.bus.unit import unit_of
 from shared.bus.wire import Unreadable, from_json, to_message
 from shared.db.transaction import transaction
 from shared.db.types import AwareDateTime
@@ -162,9 +165,23 @@ def outcome_of(installation: Installation, service: str, number: str) -> list[st
     found += [
         json.dumps(["said", row.event["type"], _timeless(row.event["data"])], sort_keys=True) for row in said
     ]
+    if service == "intake":
+        found.append(json.dumps(["people see", _seen(installation, number)]))
     jobs = installation.rows(f"SELECT kind FROM {service}.jobs WHERE case_no = :n", n=number)
     found += [f"job {row.kind}" for row in jobs]
     return sorted(line.replace(number, "the case") for line in found)
+
+
+def _seen(installation: Installation, number: str) -> list[Any]:
+    """The view of a case as its applicant reads it, the timeline in its order."""
+    with unit_of(installation.context("intake"), "test.look") as unit:
+        case = intake_queries.case(unit.session, number)
+        assert case is not None
+        seen = case_view(unit, case, "applicant")
+    heard = [line for line in seen.pop("timeline") if line["service"] != "intake"]
+    assert heard == sorted(heard, key=lambda line: str(line["at"]))
+    stages = [{**stage, "at": None} for stage in seen.pop("stages")]
+    return [heard, stages, {**seen, "received_at": None}]
 
 
 def _names_a_case(column: Any) -> bool:
