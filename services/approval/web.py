@@ -6,18 +6,32 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Response
 from pydantic import BeforeValidator, Field, Strict
 
-from services.approval import handling, view
+from services.approval import handling, schemas, view
 from services.approval.commands import LONGEST_REASON, StepResult
+from services.approval.errors import (
+    AssignmentReasonMissing,
+    CertificateLost,
+    ColleagueWrong,
+    DecisionNotAllowed,
+    NotSupervisor,
+    OfficerNotLinked,
+    OwnCase,
+    ReasonMissing,
+    TaskClaimedByOther,
+    TaskFinished,
+    TaskNotClaimed,
+    TaskNotFound,
+)
 from services.approval.web_pages import page_router
-from shared.ask import Params, QuestionHandler
+from shared.ask import Params, PeerUnavailable, QuestionHandler
 from shared.auth.deps import Officer
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.errors import BadRequest
 from shared.http.body import Body, cleaned
 from shared.http.context import WebContext
-from shared.http.doors import doors
-from shared.http.etag import etag_of
+from shared.http.doors import doors, raises
+from shared.http.etag import TAGGED, etag_of
 from shared.http.paging import Cursor, Limit
 
 MOST_STANDINGS = 100
@@ -26,7 +40,7 @@ MOST_STANDINGS = 100
 class Decision(Body):
     """How a step ends. `reason` is required to deny, at most 2,000 characters."""
 
-    outcome: Annotated[StepResult, Strict(False)]
+    outcome: Annotated[StepResult, Strict(False), Field(examples=["approved"])]
     reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)] = ""
 
 
@@ -34,7 +48,7 @@ class Assignment(Body):
     """Whose task it is to be: an officer of the department, or the queue's when `to` is null; and why, in at
     most 2,000 characters."""
 
-    to: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    to: Annotated[str, Field(min_length=1, max_length=100, examples=["officer-2"])] | None = None
     reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)]
 
 
@@ -59,10 +73,10 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of approval."""
-    api = doors("/api/v1/tasks", ["approval"])
+    api = doors("/api/v1/tasks")
 
-    @api.get("")
-    def queue(
+    @api.get("", response_model=schemas.TaskList)
+    def list_tasks(
         officer: Officer,
         cursor: Cursor = None,
         limit: Limit = 50,
@@ -73,25 +87,39 @@ def router(context: WebContext) -> APIRouter:
         with unit_of(context.service, "tasks.list") as unit:
             return view.queue(unit, officer, cursor=cursor, limit=limit, mine=mine)
 
-    @api.get("/{task_id}")
-    def read(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
+    @api.get("/{task_id}", response_model=schemas.TaskFile, responses=TAGGED)
+    @raises(TaskNotFound, OwnCase, OfficerNotLinked, PeerUnavailable)
+    def read_task(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
         """One task with the application and its materials; reading them is noted with who and why."""
         found = view.task_file(context, task_id, officer)
         response.headers["ETag"] = etag_of(found["version"])
         return found
 
-    @api.post("/{task_id}/claim")
-    def claim(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
+    @api.post("/{task_id}/claim", response_model=schemas.Task, responses=TAGGED)
+    @raises(TaskNotFound, TaskFinished, TaskClaimedByOther, OwnCase, OfficerNotLinked)
+    def claim_task(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
         """Take a task; 409 with who and when if somebody else has it."""
         return _tagged(response, handling.claim(context, task_id, officer))
 
-    @api.post("/{task_id}/release")
-    def release(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
+    @api.post("/{task_id}/release", response_model=schemas.Task, responses=TAGGED)
+    @raises(TaskNotFound, TaskFinished, TaskNotClaimed, TaskClaimedByOther)
+    def release_task(task_id: UUID, officer: Officer, response: Response) -> dict[str, Any]:
         """Put a task back."""
         return _tagged(response, handling.release(context, task_id, officer))
 
-    @api.post("/{task_id}/assignment")
-    def assign(
+    @api.post("/{task_id}/assignment", response_model=schemas.Task, responses=TAGGED)
+    @raises(
+        TaskNotFound,
+        NotSupervisor,
+        TaskFinished,
+        TaskNotClaimed,
+        AssignmentReasonMissing,
+        ColleagueWrong,
+        OwnCase,
+        OfficerNotLinked,
+        PeerUnavailable,
+    )
+    def assign_task(
         task_id: UUID,
         body: Assignment,
         officer: Officer,
@@ -103,8 +131,20 @@ def router(context: WebContext) -> APIRouter:
         line = handling.assign(context, task_id, officer, body.to, body.reason, if_match)
         return _tagged(response, line)
 
-    @api.post("/{task_id}/decision")
-    def decide(
+    @api.post("/{task_id}/decision", response_model=schemas.Task, responses=TAGGED)
+    @raises(
+        TaskNotFound,
+        TaskFinished,
+        TaskNotClaimed,
+        TaskClaimedByOther,
+        DecisionNotAllowed,
+        ReasonMissing,
+        CertificateLost,
+        OwnCase,
+        OfficerNotLinked,
+        PeerUnavailable,
+    )
+    def decide_task(
         task_id: UUID,
         body: Decision,
         officer: Officer,

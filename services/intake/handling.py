@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Request
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from services.intake import access, commands, view
 from services.intake.commands import Submission
@@ -25,6 +25,17 @@ from shared.http.networks import network_of
 from shared.legal_time import legal_day
 
 Code = Annotated[str, Field(min_length=1, max_length=100)]
+_EXAMPLE: dict[str, JsonValue] = {
+    "matter": "residence_permit.apply",
+    "form": {
+        "applicant": {"name": "林小满", "id_number": "330106199003071234", "phone": "13800000001"},
+        "residence": {"address": "文三路 1 号", "kind": "rented", "since": "2024-03-01"},
+        "ground": "employment",
+        "fetch_consent": True,
+    },
+    "channel": "app",
+    "locale": "zh-CN",
+}
 
 
 class CaseForm(Body):
@@ -32,6 +43,8 @@ class CaseForm(Body):
 
     `channel` is one of the matter's; `client` names the program that sends, without digits: it is kept plain.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     matter: Code
     version: Annotated[int, Field(ge=1, lt=2**31)] | None = None

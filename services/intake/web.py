@@ -7,17 +7,30 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from services.intake import access, handling
+from services.intake import access, handling, schemas
+from services.intake.errors import (
+    AgentNotAllowed,
+    CaseNotFound,
+    ConsentNotNeeded,
+    NotAskedFor,
+    NothingAsked,
+    NotYourApplication,
+    TooManyLookups,
+    UploadNotYours,
+    UploadTypeWrong,
+)
 from services.intake.handling import CaseForm
 from services.intake.identity.web import identity_answers, identity_router
 from services.intake.web_pages import page_router
-from shared.ask import Params, QuestionHandler
+from shared.ask import Params, PeerUnavailable, QuestionHandler
 from shared.auth.deps import Citizen, Filer, Party
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
+from shared.catalogue.matter import Matter
+from shared.catalogue.published import UnknownMatter, UnknownMatterVersion
 from shared.http.body import Body, Uuid
 from shared.http.context import WebContext
-from shared.http.doors import doors
+from shared.http.doors import doors, raises
 from shared.http.idempotency import require_key
 from shared.http.paging import Cursor, Limit
 
@@ -25,14 +38,23 @@ from shared.http.paging import Cursor, Limit
 class LookUp(Body):
     """Case number and query code, as pasted; both in the body, so that neither stands in a URL or a log."""
 
-    number: Annotated[str, Field(min_length=1, max_length=100)]
-    query_code: Annotated[str, Field(min_length=1, max_length=200)]
+    number: Annotated[str, Field(min_length=1, max_length=100, examples=["330106261123000017"])]
+    query_code: Annotated[
+        str, Field(min_length=1, max_length=200, examples=["9f86d081884c7d659a2feaa0c55ad015"])
+    ]
 
 
 class Supply(Body):
     """What a correction notice asked for: material code -> upload id."""
 
-    uploads: Annotated[dict[str, Uuid], Field(min_length=1, max_length=50)]
+    uploads: Annotated[
+        dict[str, Uuid],
+        Field(
+            min_length=1,
+            max_length=50,
+            examples=[{"lease_contract": "01990a8e-5d2c-7a41-9c1b-0d6a4f3e2b10"}],
+        ),
+    ]
 
 
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
@@ -56,9 +78,18 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
 def router(context: WebContext) -> APIRouter:
     """All doors of intake."""
     root = doors()
-    api = doors("/api/v1", ["intake"])
+    api = doors("/api/v1")
 
-    @api.post("/cases", status_code=201)
+    @api.post("/cases", status_code=201, response_model=schemas.Receipt)
+    @raises(
+        NotYourApplication,
+        AgentNotAllowed,
+        UploadNotYours,
+        UploadTypeWrong,
+        UnknownMatter,
+        UnknownMatterVersion,
+        PeerUnavailable,
+    )
     def submit_case(
         filer: Filer, body: CaseForm, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
@@ -66,17 +97,19 @@ def router(context: WebContext) -> APIRouter:
         answer = handling.submit(context, filer, require_key(idempotency_key), body)
         return JSONResponse(answer.body, answer.status)
 
-    @api.get("/cases")
-    def my_cases(party: Party, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    @api.get("/cases", response_model=schemas.CaseList)
+    def list_cases(party: Party, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
         """One's own cases, the newest first; `next` is the cursor of the next page, null at the end."""
         return handling.my_cases(context, party, cursor=cursor, limit=limit)
 
-    @api.post("/cases/lookup")
-    def look_up(request: Request, body: LookUp) -> dict[str, Any]:
+    @api.post("/cases/lookup", response_model=schemas.Case)
+    @raises(CaseNotFound, TooManyLookups, PeerUnavailable)
+    def look_up_case(request: Request, body: LookUp) -> dict[str, Any]:
         """A case by number and query code, without a log-in."""
         return handling.look_up(context, request, body.number, body.query_code).case
 
-    @api.get("/cases/{number}")
+    @api.get("/cases/{number}", response_model=schemas.Case)
+    @raises(CaseNotFound, PeerUnavailable)
     def read_case(number: str, party: Party) -> dict[str, Any]:
         """One's own case; other people's answer like cases that are not there.
 
@@ -84,12 +117,14 @@ def router(context: WebContext) -> APIRouter:
         """
         return handling.read_case(context, number, party).case
 
-    @api.get("/cases/{number}/timeline")
+    @api.get("/cases/{number}/timeline", response_model=schemas.Timeline)
+    @raises(CaseNotFound)
     def read_timeline(number: str, party: Party, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
         """What happened in one's own case, the newest first; `timeline_next` of the case is a cursor here."""
         return handling.read_timeline(context, number, party, cursor=cursor, limit=limit)
 
-    @api.post("/cases/{number}/supplements", status_code=202)
+    @api.post("/cases/{number}/supplements", status_code=202, response_model=schemas.Supplied)
+    @raises(CaseNotFound, NothingAsked, NotAskedFor, UploadNotYours, UploadTypeWrong, PeerUnavailable)
     def supply_materials(
         number: str, party: Party, body: Supply, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
@@ -97,21 +132,23 @@ def router(context: WebContext) -> APIRouter:
         answer = handling.supply(context, party, require_key(idempotency_key), number, body.uploads)
         return JSONResponse(answer.body, answer.status)
 
-    @api.get("/consents")
-    def my_consents(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    @api.get("/consents", response_model=schemas.ConsentList)
+    def list_consents(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
         """Cases that would use one's own certificates and wait for one's consent, the oldest first."""
         return handling.open_consents(context, citizen, cursor=cursor, limit=limit)
 
-    @api.post("/cases/{number}/consent")
+    @api.post("/cases/{number}/consent", response_model=schemas.ConsentGiven)
+    @raises(CaseNotFound, ConsentNotNeeded)
     def give_consent(number: str, citizen: Citizen) -> dict[str, Any]:
         """Agree that one's own certificates are read for this case. Agreeing again changes nothing, so no
         Idempotency-Key is needed."""
         return handling.give_consent(context, citizen, number)
 
     @api.get("/matters/{code}")
-    def read_matter(code: str) -> dict[str, Any]:
+    @raises(UnknownMatter)
+    def read_matter(code: str) -> Matter:
         """A matter as published: conditions, form, materials, limits, remedies. No log-in."""
-        return context.service.matters.latest(code).model_dump(mode="json")
+        return context.service.matters.latest(code)
 
     root.include_router(api)
     root.include_router(identity_router(context))

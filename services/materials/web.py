@@ -3,11 +3,18 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, UploadFile
+from fastapi import APIRouter, File, Header, Request, UploadFile
 from starlette.responses import JSONResponse, Response
 
-from services.materials import commands, handling, queries, uploads
-from services.materials.errors import UploadNotFound
+from services.materials import commands, handling, queries, schemas, uploads
+from services.materials.errors import (
+    UploadEmpty,
+    UploadLocked,
+    UploadNotFound,
+    UploadsUntaken,
+    UploadTooManyPixels,
+    UploadTypeNotAllowed,
+)
 from services.materials.models import Upload
 from shared.ask import FileAnswer, GivesFile, Params, Question, TakesFile
 from shared.auth.deps import Citizen, Party
@@ -16,8 +23,8 @@ from shared.bus.context import ServiceContext
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
 from shared.http.context import WebContext
-from shared.http.doors import doors, in_turn, takes
-from shared.http.downloads import attachment
+from shared.http.doors import doors, in_turn, raises, takes
+from shared.http.downloads import DOWNLOAD, attachment
 from shared.http.idempotency import fingerprint, require_key
 from shared.http.request_body import sealed_file_of
 from shared.privacy.sealed_file import SealedFile
@@ -84,16 +91,18 @@ def answers(context: ServiceContext) -> dict[str, Question]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of materials."""
-    api = doors("/api/v1", ["materials"])
+    api = doors("/api/v1")
 
     async def has_key(request: Request) -> None:
         require_key(request.headers.get("idempotency-key"))
 
-    @api.post("/uploads", status_code=201)
+    @api.post("/uploads", status_code=201, response_model=schemas.UploadReceipt)
+    @raises(UploadEmpty, UploadTypeNotAllowed, UploadLocked, UploadTooManyPixels, UploadsUntaken)
     @takes(context.service.settings.web.max_upload_bytes, files=1, admission=has_key)
-    async def upload(
+    async def upload_file(
         party: Party,
-        file: UploadFile,
+        # Its `format` is what makers of clients know a file by.
+        file: Annotated[UploadFile, File(json_schema_extra={"format": "binary"})],
         idempotency_key: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Give a file (PDF, JPEG, PNG); its id is what a submission or a supply names."""
@@ -117,8 +126,9 @@ def router(context: WebContext) -> APIRouter:
         answer = await in_turn(store)
         return JSONResponse(answer.body, answer.status)
 
-    @api.get("/uploads/{upload_id}")
-    def read_own(upload_id: UUID, citizen: Citizen) -> Response:
+    @api.get("/uploads/{upload_id}", response_class=Response, responses=DOWNLOAD)
+    @raises(UploadNotFound)
+    def read_upload(upload_id: UUID, citizen: Citizen) -> Response:
         """One's own file back; somebody else's answers as one that is not there."""
         with unit_of(context.service, "upload.read") as unit:
             found = queries.upload(unit.session, upload_id)

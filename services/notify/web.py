@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from services.notify import queries
+from services.notify import queries, schemas
 from services.notify.models import InboxMessage
 from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
@@ -35,10 +35,10 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
 
 def router(context: WebContext) -> APIRouter:
     """All doors of notify."""
-    api = doors("/api/v1", ["notify"])
+    api = doors("/api/v1")
 
-    @api.get("/messages")
-    def messages(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    @api.get("/messages", response_model=schemas.MessageList)
+    def list_messages(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
         """One's in-app inbox, the newest first; `next` is the cursor of the next page, null at the end."""
         assert citizen.person_ref is not None
         after = read_cursor(cursor, moment, UUID) if cursor else None

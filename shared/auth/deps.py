@@ -165,9 +165,21 @@ _CONDITIONS = (require_citizen, require_filer, require_party, require_officer)
 """Every dependency that says who may ask. They need nothing of the body."""
 
 
-def admission(dependencies: Collection[Callable[..., Any]]) -> Callable[[Request], Awaitable[None]]:
-    """What a door with these dependencies asks before it reads a body."""
-    conditions = [condition for condition in _CONDITIONS if condition in dependencies]
+Condition = Callable[[Principal], Awaitable[Principal]]
+
+
+def conditions_among(dependencies: Collection[Callable[..., Any]]) -> list[Condition]:
+    """Those of a door's dependencies that say who may ask."""
+    return [condition for condition in _CONDITIONS if condition in dependencies]
+
+
+def serves_operators(condition: Condition) -> bool:
+    """Whether operators may ask, once they have said for whom."""
+    return condition in (require_filer, require_party)
+
+
+def admission(conditions: Collection[Condition]) -> Callable[[Request], Awaitable[None]]:
+    """What a door with these conditions asks before it reads a body."""
 
     async def admit(request: Request) -> None:
         for condition in conditions:

@@ -15,7 +15,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from shared.auth.deps import admission
+from shared.auth.deps import Condition, admission, conditions_among
+from shared.errors import AppError
 from shared.http.again import runs_again
 from shared.http.body_limit import SMALL, incoming_of
 from shared.http.request_body import CheckedRequest, check_media_type, check_path
@@ -24,7 +25,7 @@ _STORING = anyio.CapacityLimiter(2)
 Result = TypeVar("Result")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Admission = Callable[[Request], Awaitable[None]]
-_TAKES = "takes"
+_TAKES, _RAISES = "takes", "raises"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,17 @@ def takes(
     return say
 
 
+def raises(*errors: type[AppError]) -> Callable[[Endpoint], Endpoint]:
+    """Say which errors of its own an endpoint answers with. What the machinery refuses follows from what the
+    door takes (`shared.http.openapi`)."""
+
+    def say(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _RAISES, errors)
+        return endpoint
+
+    return say
+
+
 async def in_turn(store: Callable[[], Result]) -> Result:
     """Run what keeps files, in a thread: two at a time, so that files never take all threads and all sessions
     with the database from those who only want a page."""
@@ -63,6 +75,8 @@ def doors(prefix: str = "", tags: Sequence[str] = (), *, include_in_schema: bool
         include_in_schema=include_in_schema,
         route_class=Door,
         redirect_slashes=False,
+        # What clients call an operation is what its function is called here.
+        generate_unique_id_function=lambda route: route.name,
     )
 
 
@@ -71,12 +85,18 @@ class Door(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         self.takes: Takes = getattr(endpoint, _TAKES, Takes())
+        self.raises: tuple[type[AppError], ...] = getattr(endpoint, _RAISES, ())
         super().__init__(path, runs_again(endpoint), **options)
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Who must have logged in to come in; empty when anybody may."""
+        return conditions_among(set(_calls(self.dependant)))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What the framework does, after our looks at the request."""
         handle, takes, field = super().get_route_handler(), self.takes, self.body_field
-        admit = admission(set(_calls(self.dependant)))
+        admit = admission(self.conditions)
 
         async def handle_in_order(request: Request) -> Response:
             check_path(request)

@@ -3,6 +3,7 @@ origin."""
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
@@ -10,6 +11,19 @@ from starlette.responses import Response, StreamingResponse
 from shared.ask import NAME_HEADER, FileAnswer
 
 _ENDINGS = {"application/pdf": ".pdf", "image/jpeg": ".jpg", "image/png": ".png"}
+DOWNLOAD: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Content-Disposition": {
+                "description": "the name to save it under",
+                "required": True,
+                "schema": {"type": "string"},
+            }
+        },
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _ENDINGS},
+    }
+}
+"""What the document says of an answer that is a file."""
 
 
 def attachment(file: FileAnswer, *, name: str, plain_name: str) -> Response:

@@ -1,6 +1,21 @@
 """ETag and If-Match over a row's `seq`, so that nobody decides on something that has changed meanwhile."""
 
+from typing import Any
+
 from shared.errors import PreconditionFailed, PreconditionRequired
+
+TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "ETag": {
+                "description": "its version, for If-Match",
+                "required": True,
+                "schema": {"type": "string", "pattern": '^"[0-9]+"$'},
+            }
+        }
+    }
+}
+"""What the document says of an answer with an ETag."""
 
 
 def etag_of(seq: int) -> str:

@@ -53,11 +53,15 @@ def run_node(tool: str, *arguments: str | Path) -> str:
     return _run([*command, *map(str, arguments)], _QUIET)
 
 
-def run_client_generator(*arguments: str | Path) -> str:
-    """What openapi-python-client prints. Raises ToolFailed."""
+def generate_python_client(document: Path, into: Path) -> None:
+    """Let openapi-python-client make the package `into`. Raises ToolFailed, for a warning as well."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    environment = {"PYTHONPATH": str(_PYTHON), "PATH": path}
-    return _run([sys.executable, "-m", "openapi_python_client", *map(str, arguments)], environment)
+    options = ["--config", "python-client.yml", "--meta", "none", "--fail-on-warning"]
+    places = ["--path", str(document), "--output-path", str(into)]
+    _run(
+        [sys.executable, "-m", "openapi_python_client", "generate", *options, *places],
+        {"PYTHONPATH": str(_PYTHON), "PATH": path},
+    )
 
 
 def _install(place: Path, lock: Path, command: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """The doors of one installation for all of these tests; each makes its own people and looks at its own cases.
 
 `untouched` compares every table, so that "refused" means that nothing was written either. A test that counts
-rows or takes the first of a list has an installation of its own, `fresh_hall`.
+rows or takes the first of a list has an installation of its own, `fresh_hall`. Every answer of the API that
+any of them gets is compared with the OpenAPI document.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from deploy.services import SERVICES
 from deploy.web import build
 from shared.settings import Settings
 from tests.support.agents import more_matters
+from tests.support.contract import check_answer
 from tests.support.hall import Hall, Headers, application
 from tests.support.installation import (
     Citizen,
@@ -40,6 +42,7 @@ def hall(
         settings = made.settings.model_copy(update={"dev_identity": True})
         apps = build(settings, SERVICES)
         with TestClient(apps.public, "https://hall.test", raise_server_exceptions=False) as client:
+            client.event_hooks = {"response": [check_answer]}
             yield Hall(made, client, TestClient(apps.internal, raise_server_exceptions=False))
 
 
@@ -79,4 +82,5 @@ def fresh_hall(db_installation: Installation) -> Iterator[Hall]:
     settings = db_installation.settings.model_copy(update={"dev_identity": True, "web": web})
     apps = build(settings, SERVICES)
     with TestClient(apps.public, raise_server_exceptions=False) as client:
+        client.event_hooks = {"response": [check_answer]}
         yield Hall(db_installation, client, TestClient(apps.internal))

@@ -1,0 +1,193 @@
+"""What the doors of intake answer."""
+
+from typing import Literal
+
+from shared.catalogue.terms import Names
+from shared.http.answers import Answer, CaseNumber, Moment, Next
+
+CaseState = Literal["submitted", "correction_required", "accepted", "under_review", "approved", "denied"]
+
+
+class Receipt(Answer):
+    """An application was taken."""
+
+    number: CaseNumber
+    query_code: str
+    """With the number it finds the case without a log-in; it is said only here."""
+    received_at: Moment
+
+
+class Supplied(Answer):
+    """What was asked for has come."""
+
+    number: CaseNumber
+    supplied: list[str]
+    """Codes of materials."""
+
+
+class ConsentGiven(Answer):
+    """One's own certificates may be read for the case."""
+
+    number: CaseNumber
+    given_at: Moment
+
+
+class CaseLine(Answer):
+    """A case in a list."""
+
+    number: CaseNumber
+    matter: str
+    matter_version: int
+    matter_zh: str
+    matter_en: str
+    channel: str
+    state: CaseState
+    outcome: Literal["approved", "denied"] | None
+    """How it was decided."""
+    received_at: Moment
+    decided_at: Moment | None
+    closed_at: Moment | None
+
+
+class CaseList(Answer):
+    """A page of somebody's cases, the newest first."""
+
+    cases: list[CaseLine]
+    next: Next
+
+
+class AskedMaterial(Answer):
+    """Something that the citizen is to bring."""
+
+    material: str
+    name_zh: str
+    name_en: str
+    uploads: list[str]
+    """The codes under which it may be brought: any one is enough."""
+
+
+class CaseMaterial(Answer):
+    """How a required material stands."""
+
+    material: str
+    outcome: Literal["matched", "self_provided", "needs_consent", "self_provide"]
+    """Met by a certificate, by a file; waits for its holder's consent, for a file."""
+    source: str | None
+    name_zh: str
+    name_en: str
+
+
+class Stage(Answer):
+    """One of the handful of stages that a case goes through."""
+
+    stage: str
+    step: str | None
+    """The step of the matter, with its names, for a stage that is one."""
+    name_zh: str | None
+    name_en: str | None
+    progress: Literal["done", "now", "next"]
+    at: Moment | None
+
+
+class TimelineEntry(Answer):
+    """A fact about the case. What facts there are, with their details, the AsyncAPI document says."""
+
+    at: Moment
+    service: str
+    fact: str
+    details: dict[str, str | bool | int | list[str] | None]
+
+
+class Timeline(Answer):
+    """A page of what happened in a case, the newest first."""
+
+    timeline: list[TimelineEntry]
+    next: Next
+
+
+class Notification(Answer):
+    """Somebody was told."""
+
+    channel: str
+    template: str
+    status: str
+    to: str
+    """The role in the case of who was told."""
+
+
+class Reasons(Answer):
+    """What an officer wrote for the citizen."""
+
+    step: str
+    outcome: str
+    at: Moment
+    reason: str
+
+
+class CaseRemedies(Answer):
+    """What can be done against a refusal (行政复议法, 行政诉讼法)."""
+
+    reconsideration_authority: Names
+    reconsideration_days: int
+    litigation_court: Names
+    litigation_months: int
+    zh: str
+    en: str
+    """The sentence that a refusal ends with."""
+
+
+class Case(CaseLine):
+    """A case as its citizen sees it."""
+
+    accepted_at: Moment | None
+    legal_due_at: Moment | None
+    promised_due_at: Moment | None
+    provisional: bool
+    """Whether the due dates rest on a calendar that is not published yet."""
+    visits: int
+    """How often the citizen has had to come in person."""
+    stage: str | None
+    stage_zh: str | None
+    stage_en: str | None
+    department: str | None
+    department_zh: str | None
+    department_en: str | None
+    asked: list[AskedMaterial]
+    materials: list[CaseMaterial]
+    awaiting_check: bool
+    """Everything that was asked for has come and was not looked at yet."""
+    stages: list[Stage]
+    timeline: list[TimelineEntry]
+    """Its newest 100 entries, the oldest of these first."""
+    timeline_is_newest: bool
+    timeline_next: Next
+    notified: list[Notification]
+    remedies: CaseRemedies | None
+    reasons: list[Reasons]
+    """Of a refusal."""
+
+
+class ConsentMaterial(Answer):
+    """A material that a certificate of the holder would meet."""
+
+    material: str
+    name_zh: str
+    name_en: str
+
+
+class ConsentLine(Answer):
+    """A case that waits for one's consent."""
+
+    number: CaseNumber
+    matter: str
+    matter_zh: str
+    matter_en: str
+    materials: list[ConsentMaterial]
+    asked_at: Moment
+
+
+class ConsentList(Answer):
+    """A page of what waits for one's consent, the oldest first."""
+
+    consents: list[ConsentLine]
+    next: Next
