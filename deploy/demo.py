@@ -92,6 +92,9 @@ def _settings(*standins: SmsStandin | MailStandin) -> dict[str, str]:
         "ONESTOP_DEV_IDENTITY": "true",
         "ONESTOP_CLOCK_OFFSET_ALLOWED": "true",
         "ONESTOP_WEB__COOKIE_SECURE": "false",
+        # The same seven people apply at every start.
+        "ONESTOP_LIMITS__FILINGS_BY_CITIZEN": "1000",
+        "ONESTOP_LIMITS__FILINGS_IN_A_MATTER": "1000",
         **{name: value for standin in standins for name, value in standin.environment().items()},
     }
 

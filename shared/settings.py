@@ -117,6 +117,31 @@ class WebSettings(Section):
     )
 
 
+class LimitSettings(Section):
+    """How often something may be done in one legal day: by whoever does it, about whom, to which number.
+
+    They are counted in the database, so they hold over processes and restarts.
+    """
+
+    filings_by_citizen: int = Field(default=20, ge=0, description="applications that one citizen sends")
+    filings_by_operator: int = Field(default=300, ge=0, description="applications that one operator sends")
+    filings_by_program: int = Field(default=20_000, ge=0, description="applications that one program sends")
+    filings_in_a_matter: int = Field(
+        default=10, ge=0, description="applications that one citizen sends in one matter"
+    )
+    filings_for_another: int = Field(
+        default=3, ge=0, description="applications that one citizen sends about one other person"
+    )
+    filings_about_one: int = Field(
+        default=10, ge=0, description="applications about one person that others send, all of them together"
+    )
+    filings_with_a_number: int = Field(
+        default=10,
+        ge=0,
+        description="applications that name one phone number or e-mail address of anybody but the sender",
+    )
+
+
 class WorkerSettings(Section):
     """The consumers."""
 
@@ -238,6 +263,7 @@ class Settings(BaseSettings):
         description="which of channels and identity stood in the environment itself; never set",
     )
     worker: WorkerSettings = WorkerSettings()
+    limits: LimitSettings = LimitSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least level to log"
     )

@@ -2,31 +2,51 @@
 `identity`'s."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from math import ceil
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.dialects.postgresql import insert
+
 from services.intake import queries
-from services.intake.errors import ConsentNotNeeded, NotAskedFor, NothingAsked, NotYourApplication
+from services.intake.errors import (
+    ConsentNotNeeded,
+    IdenticalApplicationOpen,
+    NotAskedFor,
+    NothingAsked,
+    NotYourApplication,
+    TooManyApplications,
+)
 from services.intake.identity.persons import meet_named
-from services.intake.models import CASE_SERIAL, Case, CaseContact, ConsentRequest, TimelineEntry
+from services.intake.models import (
+    CASE_SERIAL,
+    Case,
+    CaseContact,
+    ConsentRequest,
+    FilingCount,
+    TimelineEntry,
+)
 from services.intake.rules.case_number import SERIALS, compose_case_number
 from services.intake.rules.changes import ADDED, changed
 from services.intake.rules.consent import WAITS_FOR_CONSENT
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.filing import may_file
+from services.intake.rules.limits import counts_of
 from services.intake.rules.query_code import new_query_code, query_digest
 from services.intake.rules.submission import NamedPerson, check_submission, named_people
 from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
+from shared.catalogue.terms import AnotherWhileOpen
 from shared.errors import FieldError, Invalid
 from shared.events.fact import Event, Fact
 from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, MaterialsSupplied
 from shared.events.view import CaseState
-from shared.legal_time import legal_day
+from shared.legal_time import legal_day, until_next_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +61,8 @@ class Submission:
     locale: str
     submitter: Principal
     """Who sends it in: a citizen, an operator for whom they serve, or a client program."""
+    another: bool = False
+    """They know of an open application like this one, and mean a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +84,8 @@ def _consenting(submitter: Principal) -> UUID | None:
 def submit_case(unit: Unit, submission: Submission) -> Receipt:
     """Take an application: number, query code and receipt at once; everything after is events.
 
-    Raises Invalid with every field that is wrong, NotYourApplication, AgentNotAllowed.
+    Raises Invalid with every field that is wrong, NotYourApplication, AgentNotAllowed, TooManyApplications,
+    IdenticalApplicationOpen.
     """
     matter, form = submission.matter, submission.matter.cleaned(submission.form)
     fields = [
@@ -79,6 +102,8 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
     if not may_file(submission.submitter, submission.channel, refs["applicant"], agent):
         raise NotYourApplication
+    _count(unit, counts_of(unit.context.settings.limits, submission.submitter, matter.code, people, refs))
+    _refuse_identical(unit, submission, refs["applicant"])
     facts = matter.facts_of(form)
     agreed = matter.consented(form)
     holder = _consenting(submission.submitter)
@@ -159,6 +184,55 @@ def _keep_contacts(
             ),
             own=submitter.party == person,
         )
+
+
+def _count(unit: Unit, counts: Mapping[str, int]) -> None:
+    """Count an application for each of its limits. Raises TooManyApplications."""
+    today = legal_day(unit.legal)
+    keys = {what: unit.context.vault.lookups(what, kind="filing") for what in counts}
+    now = _one_more(unit, today, [found[-1] for found in keys.values()])
+    # While keys are rotated, what was counted before stands under the older one.
+    older = [key for found in keys.values() for key in found[:-1]]
+    before = queries.counted_filings(unit.session, today, older) if older else {}
+    for what, most in counts.items():
+        if now[keys[what][-1]] + sum(before.get(key, 0) for key in keys[what][:-1]) > most:
+            # The same answer whichever it was.
+            raise TooManyApplications(retry_after_s=ceil(until_next_day(unit.legal).total_seconds()))
+
+
+def _one_more(unit: Unit, day: date, keys: Iterable[bytes]) -> dict[bytes, int]:
+    """Count one more for each; how many there are now. Whoever counts for one of them at the same time waits
+    until this transaction ends."""
+    # In one order for everybody.
+    rows = [{"who": key, "day": day, "filings": 1, "counted_at": unit.wall} for key in sorted(keys)]
+    counted = insert(FilingCount).values(rows)
+    counted = counted.on_conflict_do_update(
+        index_elements=[FilingCount.who, FilingCount.day],
+        set_={"filings": FilingCount.filings + 1, "counted_at": unit.wall},
+    )
+    found = unit.session.execute(counted.returning(FilingCount.who, FilingCount.filings))
+    return {row.who: row.filings for row in found}
+
+
+def _refuse_identical(unit: Unit, submission: Submission, applicant: UUID) -> None:
+    """Raises IdenticalApplicationOpen for an application that its sender has made before, as far as they may
+    know: of a case of others nobody is told that it exists, so theirs is taken."""
+    matter, sender = submission.matter, submission.submitter
+    by_choice = matter.another_while_open is AnotherWhileOpen.BY_CHOICE
+    if submission.another and by_choice:
+        return
+    # Whoever counted for the same sender is done by now, so their case is seen.
+    number = queries.undecided_of(
+        unit.session, applicant, matter.code, sender.party, (sender.kind, sender.subject)
+    )
+    if number is None:
+        return
+    zh = f"办件编号 {number}，可在“我的办件”中查看进度。"
+    en = f"It is case {number}; see how it goes on under My cases."
+    if by_choice:
+        zh += "确需再次申请的，请注明另行申请（another）。"
+        en += " If you do mean a second one, say so (`another`)."
+    raise IdenticalApplicationOpen(zh, en, members={"case": number})
 
 
 def _ask_for_consent(unit: Unit, case: Case, matter: Matter, refs: Mapping[str, UUID]) -> None:

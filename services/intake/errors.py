@@ -21,6 +21,22 @@ class AgentNotAllowed(Invalid):
     title_en = "Nobody may act for this applicant in this matter"
 
 
+class TooManyApplications(TooManyRequests):
+    """One answer for every limit: whose it was would tell what others do."""
+
+    code = "case.too-many-applications"
+    title_zh = "今天的申请次数已达上限，请明天再试"
+    title_en = "Too many applications today; try again tomorrow"
+
+
+class IdenticalApplicationOpen(Conflict):
+    """Told only to whoever may see that case; its number is the member `case`."""
+
+    code = "case.identical-open"
+    title_zh = "同一事项的申请正在办理"
+    title_en = "An application in this matter is open already"
+
+
 class ConsentNotNeeded(Conflict):
     code = "case.consent-not-needed"
     title_zh = "该办件现在不需要您的同意"

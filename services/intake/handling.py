@@ -42,6 +42,7 @@ class CaseForm(Body):
     """An application. `form` follows the matter's JSON Schema; `uploads` maps material codes to upload ids.
 
     `channel` is one of the matter's; `client` names the program that sends, without digits: it is kept plain.
+    `another` says that a second application is meant while one like it is open, where the matter allows it.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
@@ -53,6 +54,7 @@ class CaseForm(Body):
     channel: Code = "web"
     client: Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z._-]*$")] = "onestop-web"
     locale: Annotated[str, Field(pattern="^(zh-CN|en)$")] = "zh-CN"
+    another: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def submit(context: WebContext, filer: Principal, key: str, body: CaseForm) -> S
         client=body.client,
         locale=body.locale,
         submitter=filer,
+        another=body.another,
     )
     with unit_of(context.service, "case.submit") as unit:
 

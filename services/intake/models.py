@@ -1,12 +1,13 @@
 """Tables of intake."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Date,
     Identity,
     Index,
     Integer,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Sequence,
     String,
+    UniqueConstraint,
     Uuid,
     text,
 )
@@ -211,6 +213,7 @@ class Case(CaseRow, Base):
     __table_args__ = (
         Index("cases_applicant", "applicant", "received_at", "number"),
         Index("cases_agent", "agent", "received_at", "number", postgresql_where=text("agent IS NOT NULL")),
+        Index("cases_undecided", "applicant", "matter", postgresql_where=text("decided_at IS NULL")),
     )
 
 
@@ -280,4 +283,22 @@ class LookupMiss(Base):
     __table_args__ = (
         Index("lookup_misses_asker", "asker", "missed_at"),
         Index("lookup_misses_missed", "missed_at"),
+    )
+
+
+class FilingCount(Base):
+    """How many applications of one legal day count for one limit: `who` is whom or what it counts for, as a
+    keyed HMAC, because phone numbers are among them."""
+
+    __tablename__ = "filing_counts"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    who: Mapped[bytes] = mapped_column(LargeBinary)
+    day: Mapped[date] = mapped_column(Date)
+    filings: Mapped[int] = mapped_column(Integer)
+    counted_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (
+        UniqueConstraint("who", "day"),
+        Index("filing_counts_counted", "counted_at"),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, text, tuple_
@@ -14,6 +14,7 @@ from services.intake.models import (
     CaseContact,
     ConsentRequest,
     ContactPoint,
+    FilingCount,
     LogIn,
     LookupMiss,
     Person,
@@ -220,3 +221,34 @@ def recent_misses(session: Session, asker: Sequence[bytes], since: datetime, mos
     `most`."""
     some = select(LookupMiss.id).where(LookupMiss.asker.in_(asker), LookupMiss.missed_at > since).limit(most)
     return session.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+
+
+def undecided_of(
+    session: Session, applicant: UUID, matter: str, known_to: UUID | None, filed_by: tuple[str, str]
+) -> str | None:
+    """The number of the applicant's oldest case in a matter that is not decided and that is known to this
+    person, as applicant or agent, or to whoever (kind, subject) filed it."""
+    may_know: ColumnElement[bool] = (Case.filed_by_kind == filed_by[0]) & (Case.filed_by == filed_by[1])
+    if known_to is not None:
+        may_know = or_(may_know, *_parts_of(known_to))
+    found = (
+        select(Case.number)
+        .where(
+            Case.applicant == applicant,
+            Case.matter == matter,
+            Case.decided_at.is_(None),
+            Case.closed_at.is_(None),
+            may_know,
+        )
+        .order_by(Case.received_at, Case.number)
+        .limit(1)
+    )
+    return session.scalars(found).first()
+
+
+def counted_filings(session: Session, day: date, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """How many applications of a day count for each of these."""
+    found = select(FilingCount.who, FilingCount.filings).where(
+        FilingCount.day == day, FilingCount.who.in_(keys)
+    )
+    return {row.who: row.filings for row in session.execute(found)}

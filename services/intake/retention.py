@@ -40,4 +40,10 @@ RULES = (
         since="missed_at",
         why="ten minutes close the door; a day shows whoever looks who tried",
     ),
+    for_a_time(
+        "filing_counts",
+        timedelta(days=2),
+        since="counted_at",
+        why="limits of applications are a day's; a day more shows whoever looks who came too often",
+    ),
 )

@@ -22,4 +22,5 @@ SEALED = (
         lookups=(Lookup("sub", "provider-sub"), Lookup("sid", "provider-sid")),
     ),
     SealedTable("lookup_misses", ("id",), lookups=(Lookup("asker", "asker"),)),
+    SealedTable("filing_counts", ("id",), lookups=(Lookup("who", "filing"),)),
 )

@@ -12,6 +12,7 @@ from shared.catalogue.form import FormChecker, cleaned
 from shared.catalogue.pointers import MISSING, follow
 from shared.catalogue.terms import (
     AgentGround,
+    AnotherWhileOpen,
     ApplicantKind,
     Code,
     Condition,
@@ -268,6 +269,8 @@ class Matter(Part):
     """回避: officers of whom nobody knows which person they are handle none of its cases."""
     automatic_decision: AutomaticDecision | None = None
     result: ResultCertificate | None = None
+    another_while_open: AnotherWhileOpen = AnotherWhileOpen.BY_CHOICE
+    """Whether somebody may apply once more while their last application is not decided."""
     notices: tuple[Notice, ...] = ()
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     remedies: Remedies

@@ -105,6 +105,14 @@ class Necessity(StrEnum):
     DEFERRABLE = "deferrable"
 
 
+class AnotherWhileOpen(StrEnum):
+    """Whether a second application may be made while the first is not decided: if its sender says that they
+    mean it, or not at all."""
+
+    BY_CHOICE = "by_choice"
+    NEVER = "never"
+
+
 class SourceKind(StrEnum):
     """来源渠道: fetched by data sharing, brought by the applicant, or fetched first, else brought."""
 

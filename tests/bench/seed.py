@@ -89,6 +89,7 @@ def submit(unit: Unit, matter: Matter, n: int) -> str:
             client="bench",
             locale="zh-CN",
             submitter=citizen(person),
+            another=True,
         ),
     ).number
 

@@ -131,7 +131,7 @@ class Drivers:
         key = str(uuid4())
         self.ledger.attempt(key)
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
-        body = {"matter": MATTER, "form": form}
+        body = {"matter": MATTER, "form": form, "another": True}
         answer = self._until(lambda: client.post("/api/v1/cases", headers=headers, json=body))
         self.ledger.answer(key, answer["number"])
         if has_gap:

@@ -24,7 +24,7 @@ from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
 from deploy.standins.launch import SmsStandin
 from shared.catalogue.loader import BUILT_IN
-from shared.settings import Settings
+from shared.settings import LimitSettings, Settings
 from tests.drills.hostile import Hostile
 
 Delivery = Literal["database", "rabbitmq"]
@@ -140,6 +140,8 @@ def _settle_in(
         "ONESTOP_WEB__INTERNAL_PORT": str(internal_port),
         "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{internal_port}")),
         "ONESTOP_DEV_IDENTITY": "true",
+        # A few hundred people apply as a city does.
+        **{f"ONESTOP_LIMITS__{name.upper()}": "1000000" for name in LimitSettings.model_fields},
         "ONESTOP_LOG_LEVEL": "WARNING",
         **sms.environment(),
     }

@@ -144,7 +144,7 @@ def application(who: Canary, **changed: Any) -> dict[str, Any]:
         "fetch_consent": True,
         **changed,
     }
-    return {"matter": MATTER, "form": form}
+    return {"matter": MATTER, "form": form, "another": True}
 
 
 def live_through(system: System) -> tuple[str, str, str]:

@@ -79,7 +79,7 @@ def test_two_applications_name_the_same_new_people_crosswise(
     matter = context.matters.latest(MATTER)
 
     def submit(form: dict[str, Any]) -> str:
-        sent = Submission(matter, form, {}, "web", "test", "zh-CN", submitter=PROGRAM)
+        sent = Submission(matter, form, {}, "web", "test", "zh-CN", submitter=PROGRAM, another=True)
         with unit_of(context, "case.submit") as unit:
             return commands.submit_case(unit, sent).number
 
@@ -104,7 +104,7 @@ def test_crosswise_over_http(db_installation: Installation) -> None:
             known = {"name": who.name, "id_number": who.id_number}
             token = client.post("/dev/tokens/citizen", json=known).json()["token"]
             headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid4())}
-            body = {"matter": MATTER, "form": named_by(who, other)}
+            body = {"matter": MATTER, "form": named_by(who, other), "another": True}
             return int(client.post("/api/v1/cases", headers=headers, json=body).status_code)
 
         assert set(people.map(apply, range(2 * rounds))) == {201}

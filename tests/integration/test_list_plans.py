@@ -192,6 +192,8 @@ QUERIES: list[tuple[str, Query]] = [
     of(intake.open_consent_requests, ME, after=(AT, "case-1"), limit=PAGE, most=2 * PAGE + 2),
     of(intake.timeline, "case-1", "agent", before=None, limit=PAGE, most=PAGE + 1),
     of(intake.timeline, "case-1", None, before=(AT, "approval", 5), limit=PAGE, most=PAGE + 1),
+    of(intake.undecided_of, ME, "matter", ME, ("citizen", "somebody"), most=1),
+    of(intake.counted_filings, date(2026, 2, 1), [b"\x01", b"\x02"], most=2),
     of(intake.recent_misses, [b"\x01"], datetime(2020, 1, 1, tzinfo=UTC), 20, most=21),
     of(materials.lock_cases, set(BATCH), most=len(BATCH)),
     of(materials.certificates_of, {ME}, {"type-0", "type-5"}, most=400),

@@ -83,7 +83,7 @@ def as_named(who: Citizen) -> dict[str, str]:
 
 
 def application(who: Citizen, **changed: Any) -> dict[str, Any]:
-    """A complete application."""
+    """A complete application; another one where one is open."""
     form = {
         "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
         "residence": {"address": "文三路 1 号", "kind": "rented", "since": "2024-03-01"},
@@ -91,7 +91,7 @@ def application(who: Citizen, **changed: Any) -> dict[str, Any]:
         "fetch_consent": True,
         **changed,
     }
-    return {"matter": "residence_permit.apply", "form": form}
+    return {"matter": "residence_permit.apply", "form": form, "another": True}
 
 
 def arrived(content: bytes) -> SealedFile:

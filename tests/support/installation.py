@@ -54,7 +54,7 @@ from shared.catalogue.loader import BUILT_IN
 from shared.context import build_context
 from shared.db.engine import database_url
 from shared.privacy.secret_files import MIGRATE
-from shared.settings import DbSettings, Settings, WebSettings, WorkerSettings
+from shared.settings import DbSettings, LimitSettings, Settings, WebSettings, WorkerSettings
 from tests.support.principals import PROGRAM, VERIFIED, citizen, officer
 
 Delivery = Literal["database", "rabbitmq"]
@@ -77,6 +77,10 @@ UNREACHABLE_CHANNELS = {
 }
 """Texts as `settings.channels` has them."""
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+
+
+NO_LIMITS = LimitSettings(**dict.fromkeys(LimitSettings.model_fields, 10**6))
+"""The few people of a test do what many do elsewhere."""
 
 
 def wait_for(
@@ -306,6 +310,7 @@ class Installation:
             client="test",
             locale="zh-CN",
             submitter=PROGRAM,
+            another=True,
         )
         with unit_of(context, "case.submit") as unit:
             person = register_person(unit, NamedPerson(who.name, who.id_number, who.phone), VERIFIED)
@@ -376,6 +381,10 @@ class Installation:
                 "ONESTOP_DB__DIRECT_HOST": db.direct_host,
                 "ONESTOP_DB__DIRECT_PORT": str(db.direct_port),
             }
+        found |= {
+            f"ONESTOP_LIMITS__{name.upper()}": str(most)
+            for name, most in self.settings.limits.model_dump(exclude_unset=True).items()
+        }
         if self.settings.witness_dir is not None:
             found["ONESTOP_WITNESS_DIR"] = str(self.settings.witness_dir)
         if self.settings.broker_url:
@@ -544,5 +553,6 @@ def _settings(postgres: PostgresServer, secrets_dir: Path, name: str, broker: st
         clock_offset_allowed=True,
         web=WebSettings(hosts=("127.0.0.1", "localhost", "testserver", "hall.test")),
         worker=WorkerSettings(batch=100),
+        limits=NO_LIMITS,
         log_level="WARNING",
     )

@@ -24,9 +24,8 @@ def brought_by_agent(made: Installation) -> tuple[str, UUID]:
     with unit_of(made.context("intake"), "test.submit") as unit:
         agent = register_person(unit, NamedPerson(AGENT.name, AGENT.id_number, AGENT.phone), VERIFIED)
         form = acted_for(GRANNY, AGENT, "elderly")["form"]
-        number = submit_case(
-            unit, Submission(matter_of(made), form, {}, "web", "test", "zh-CN", submitter=citizen(agent))
-        ).number
+        sent = Submission(matter_of(made), form, {}, "web", "test", "zh-CN", citizen(agent), another=True)
+        number = submit_case(unit, sent).number
     return number, row(made, "intake.cases", number=number).applicant
 
 

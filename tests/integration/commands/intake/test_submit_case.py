@@ -29,6 +29,7 @@ def submit(made: Installation, form: dict[str, Any] | None = None, **changed: An
         "client": "test",
         "locale": "zh-CN",
         "submitter": PROGRAM,
+        "another": True,
     }
     with unit_of(made.context("intake"), "test.submit") as unit:
         return submit_case(unit, Submission(**(fields | changed)))
