@@ -133,7 +133,6 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         asked=[],
         supplied=[],
         materials=[],
-        notices=[],
         visits=0,
         provisional=False,
         received_at=unit.legal,

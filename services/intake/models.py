@@ -198,8 +198,6 @@ class Case(CaseRow, Base):
     supplied: Mapped[list[str]] = mapped_column(JSONB, default=list)
     """What has come of what is asked for now."""
     materials: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
-    notices: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list)
-    """Who was told what, by which channel, and whether it arrived: `shared.events.view.Notice`."""
     visits: Mapped[int] = mapped_column(Integer, default=0)
     provisional: Mapped[bool] = mapped_column(Boolean, default=False)
     outcome: Mapped[str | None] = mapped_column(String(40))

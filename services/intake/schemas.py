@@ -96,6 +96,13 @@ class TimelineEntry(Answer):
     service: str
     fact: str
     details: dict[str, str | bool | int | list[str] | None]
+    title_zh: str
+    title_en: str
+    text_zh: str | None
+    """Its details in a sentence, where there are any."""
+    text_en: str | None
+    quiet: bool
+    """One of many, which people look past."""
 
 
 class Timeline(Answer):

@@ -1,6 +1,6 @@
 """The citizen's view of a case, for API and page alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
 from shared.catalogue.terms import Names
 from shared.events.fact import fact_named
+from shared.events.notify import NoticeSent
 from shared.events.view import As, CaseState, Seen
 from shared.http.locale import Locale
 from shared.http.rendering import day, word
@@ -25,9 +26,11 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
     no role is that of somebody who knows number and code.
 
     `timeline` is its newest part, or what was before the `cursor`; the oldest entry comes first.
+    `notified` are the notices in it.
     """
     matter = unit.context.matters.get(case.matter, case.matter_version)
     page = timeline_page(unit, case, role, cursor, TIMELINE)
+    lines = [timeline_line(entry, matter) for entry in page.lines[::-1]]
     return {
         **case_line(case, matter),
         "accepted_at": _iso(case.accepted_at),
@@ -60,10 +63,10 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
         ],
         "awaiting_check": _awaiting_check(case, matter),
         "stages": [stage_line(stage, matter) for stage in stages_of(matter, case.facts, _standing(case))],
-        "timeline": [timeline_line(entry, matter) for entry in page.lines[::-1]],
+        "timeline": lines,
         "timeline_is_newest": cursor is None,
         "timeline_next": page.next,
-        "notified": notified(case, role),
+        "notified": notified(lines),
         "remedies": _remedies(matter) if case.outcome == CaseState.DENIED else None,
     }
 
@@ -198,12 +201,12 @@ _IN_THE_MATTER: Mapping[As, Callable[[Matter, str], Names]] = {
 }
 
 
-def notified(case: Case, role: str | None) -> list[dict[str, Any]]:
-    """Who was told what, by which channel, and whether it arrived, as this role may see it."""
+def notified(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of these lines, who was told what, by which channel, and whether it arrived."""
     return [
-        {key: notice[key] for key in ("channel", "template", "status", "to")}
-        for notice in case.notices
-        if notice["only_for"] in (None, role)
+        {name: line["details"][name] for name in ("channel", "template", "status", "to")}
+        for line in lines
+        if line["fact"] == NoticeSent.called
     ]
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from shared.events.fact import Fact
-from shared.events.view import As, Seen, ViewChange, Words
+from shared.events.view import As, Seen, Words
 
 IN_APP = "inbox"
 """The channel that is this hall itself."""
@@ -30,19 +30,6 @@ class NoticeSent(Fact):
     sent_at: datetime
     to: str = "applicant"
     """The holder role of whoever was told."""
-
-    def changes(self) -> ViewChange:
-        return {
-            "notices": [
-                {
-                    "template": self.template,
-                    "channel": self.channel,
-                    "status": self.status,
-                    "to": self.to,
-                    "only_for": self.only_for(),
-                }
-            ]
-        }
 
     def only_for(self) -> str | None:
         """How others were told outside of this hall would say whether they can be reached so."""

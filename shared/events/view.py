@@ -22,17 +22,6 @@ class CaseState(StrEnum):
     DENIED = "denied"
 
 
-class Notice(TypedDict):
-    """That somebody was told: codes of template, channel and delivery state, and the holder role."""
-
-    template: str
-    channel: str
-    status: str
-    to: str
-    only_for: str | None
-    """As in `Fact.only_for`."""
-
-
 class ViewChange(TypedDict, total=False):
     """What a fact changes in the citizen's view of its case. What it does not name stays as it is.
 
@@ -59,8 +48,6 @@ class ViewChange(TypedDict, total=False):
     promised_due_at: datetime
     decided_at: datetime
     closed_at: datetime
-    notices: list[Notice]
-    """More that somebody was told."""
 
 
 class As(StrEnum):

@@ -27,7 +27,6 @@ MATTER = load_matter(BUILT_IN / "residence_permit.apply.yaml")
 BLANK: Mapping[str, Any] = {part: None for part in get_type_hints(ViewChange)} | {
     "supplied": [],
     "consents": {},
-    "notices": [],
 }
 """A view of which nothing is known yet."""
 

@@ -8,7 +8,6 @@ from shared.events.view import ViewChange
 ADDED: Mapping[str, Callable[[Any, Any], Any]] = {
     "supplied": lambda before, more: sorted({*before, *more}),
     "consents": lambda before, more: {**before, **more},
-    "notices": lambda before, more: [*before, *more],
 }
 """Parts that facts add to, and how; all others they replace."""
 

@@ -121,7 +121,6 @@ def upgrade() -> None:
             asked jsonb NOT NULL,
             supplied jsonb NOT NULL,
             materials jsonb NOT NULL,
-            notices jsonb NOT NULL,
             visits integer NOT NULL,
             provisional boolean NOT NULL,
             outcome varchar(40),

@@ -63,7 +63,7 @@ FACTS: list[tuple[Fact, dict[str, Any], dict[str, Any]]] = [
     (approval.CaseClosed(closed_at=RECEIVED), {"closed_at": RECEIVED}, {}),
     (
         notify.NoticeSent(template="case-accepted", channel="sms", status="failed", sent_at=RECEIVED),
-        {"state": "submitted", "notices": [{**TOLD, "only_for": "applicant"}]},
+        {"state": "submitted"},
         TOLD,
     ),
 ]
