@@ -5,7 +5,15 @@ from typing import Any
 
 from deploy.services import SERVICES, part, subscriptions
 from shared.bus.handlers import handlers_of
-from shared.bus.topology import EXCHANGE, queue_arguments, queue_name, routing_pattern
+from shared.bus.topology import (
+    EXCHANGE,
+    PUBLIC_BYTES,
+    PUBLIC_EXCHANGE,
+    PUBLIC_FACTS,
+    queue_arguments,
+    queue_name,
+    routing_pattern,
+)
 from shared.bus.wire import BATCH_CONTENT_TYPE, BATCH_FACTS, LANES, TYPES_HEADER
 from shared.events import Fact, fact_classes
 
@@ -44,6 +52,7 @@ _HEADERS: dict[str, Any] = {
     },
 }
 
+_PUBLIC = "public-queue"
 _BATCH = "onestop.batch"
 _BATCH_MESSAGE = {
     "name": _BATCH,
@@ -87,8 +96,9 @@ def asyncapi_document() -> dict[str, Any]:
         "channels": {
             **{_said(service): _exchange_channel(service, facts) for service in SERVICES},
             **{_heard(service): _queue_channel(service, facts) for service in SERVICES},
+            _PUBLIC: _public_channel(facts),
         },
-        "operations": operations,
+        "operations": {**operations, "public.says": _public_operation(facts)},
         "components": {
             "messages": {**{fact.type: _message(fact) for fact in facts}, _BATCH: _BATCH_MESSAGE},
             "schemas": {name: schema for fact in facts for name, schema in sorted(_parts(fact).items())},
@@ -160,6 +170,43 @@ def _queue_channel(service: str, facts: list[type[Fact]]) -> dict[str, Any]:
                 "bindingVersion": "0.3.0",
                 "queue": {
                     "name": queue_name(service),
+                    "durable": True,
+                    "exclusive": False,
+                    "autoDelete": False,
+                },
+            }
+        },
+    }
+
+
+def _public_operation(facts: list[type[Fact]]) -> dict[str, Any]:
+    return {
+        "action": "send",
+        "summary": "Single facts for foreign subscribers, each at least once.",
+        "channel": {"$ref": f"#/channels/{_PUBLIC}"},
+        "messages": [_in_channel(_PUBLIC, fact.type) for fact in facts],
+    }
+
+
+def _public_channel(facts: list[type[Fact]]) -> dict[str, Any]:
+    return {
+        "address": f"{PUBLIC_EXCHANGE}.{{subscriber}}",
+        "parameters": {"subscriber": {"description": "as `onestop subscribers add` was told"}},
+        "description": (
+            "The queue of a foreign subscriber: from its registration on single facts in binary mode, of the "
+            "services and types that it is registered for, at least once, those of a service about a case in "
+            "order. What comes twice bears the same id and source. A queue that is not read holds up nobody: "
+            f"at {PUBLIC_FACTS:,} facts or {PUBLIC_BYTES // 1024**2} MiB the oldest are dropped, which shows "
+            "as a gap in ce-sequence. Log in as onestop-public-<subscriber>, declare nothing, consume this "
+            "queue and acknowledge."
+        ),
+        "messages": _messages(facts),
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "bindingVersion": "0.3.0",
+                "queue": {
+                    "name": f"{PUBLIC_EXCHANGE}.{{subscriber}}",
                     "durable": True,
                     "exclusive": False,
                     "autoDelete": False,

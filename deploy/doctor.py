@@ -28,9 +28,11 @@ _MOST_CLOCK_SKEW_S = 2.0
 _MOST_ROTATING_DAYS = 2
 """What a rotation waits for is gone after a day."""
 _MOST_UNSENT = timedelta(minutes=1)
+_MOST_UNPUBLISHED = timedelta(minutes=5)
 _JUST_RESTARTED = timedelta(minutes=10)
 _FACTS_NEXT = {
     "facts unsent": "start the worker of that service (onestop ps): docs/runbook.md, not-handed-on",
+    "public facts unsent": "onestop topology check: docs/runbook.md, public-not-published",
     "facts missing": "onestop topology check, then onestop topology apply: docs/runbook.md, facts-missing",
     "facts never said": "onestop restored --service <speaker>: docs/runbook.md, facts-never-said",
 }
@@ -310,7 +312,7 @@ def _facts(settings: "Settings") -> Iterator[Finding]:
     from shared.db.transaction import transaction
     from shared.describe import kind_of
 
-    late, missing, above = [], [], []
+    late, missing, above, unpublished = [], [], [], []
     try:
         with transaction(admin_engine(settings), "doctor.facts") as connection:
             for service in SERVICES:
@@ -323,6 +325,14 @@ def _facts(settings: "Settings") -> Iterator[Finding]:
                 ).scalar_one_or_none()
                 if oldest is not None and oldest > _MOST_UNSENT:
                     late.append(f"{service}: the oldest waits for {oldest.total_seconds():.0f} s")
+                oldest = connection.execute(
+                    text(
+                        f"SELECT clock_timestamp() - emitted_at AS age FROM {service}.public_outbox "
+                        "ORDER BY id LIMIT 1"
+                    )
+                ).scalar_one_or_none()
+                if oldest is not None and oldest > _MOST_UNPUBLISHED:
+                    unpublished.append(f"{service}: the oldest waits for {oldest.total_seconds():.0f} s")
                 for row in connection.execute(
                     text(
                         f"SELECT speaker, missing, above FROM {service}.comparisons "
@@ -338,6 +348,7 @@ def _facts(settings: "Settings") -> Iterator[Finding]:
         return
     for check, found, well in (
         ("facts unsent", late, "none for more than a minute"),
+        ("public facts unsent", unpublished, "none for more than five minutes"),
         ("facts missing", missing, "none"),
         ("facts never said", above, "none"),
     ):

@@ -77,6 +77,22 @@ class NothingRuns(NotFound):
     title_en = "Nothing runs here"
 
 
+class SubscriberExists(Conflict):
+    """A foreign subscriber of that name is registered."""
+
+    code = "deploy.subscriber-exists"
+    title_zh = "该订阅方已登记"
+    title_en = "A subscriber of that name is registered"
+
+
+class SubscriberUnknown(NotFound):
+    """No foreign subscriber of that name is registered."""
+
+    code = "deploy.subscriber-unknown"
+    title_zh = "没有这个订阅方"
+    title_en = "No subscriber of that name is registered"
+
+
 class SeveralRun(Conflict):
     """Nobody said which of several installations is meant."""
 

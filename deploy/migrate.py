@@ -26,6 +26,7 @@ from deploy.migrations import (
     upgrade,
     wait_shortly,
 )
+from deploy.public_subscribers import public_bindings
 from deploy.retention import rules_of
 from deploy.secret_files import role_verifiers
 from deploy.services import SERVICES, metadata, part, sealed_tables, subscriptions
@@ -69,7 +70,7 @@ def migrate(settings: Settings) -> list[str]:
         try:
             _migrate_database(settings, admin, ran)
             if url:
-                apply_topology(url, SERVICES, subscribed(admin))
+                apply_topology(url, SERVICES, subscribed(admin), public_bindings(admin))
             again_and_again("subscriptions", lambda: subscribe(admin, url))
         except TablesInUse as error:
             done = f"ran before it: {', '.join(ran) or 'nothing'}"
@@ -185,7 +186,8 @@ def _grant(connection: Connection, service: str) -> None:
         *(f"GRANT EXECUTE ON FUNCTION {service}.deliver(jsonb) TO {speaker}" for speaker in speakers),
         f"GRANT USAGE ON SCHEMA {COMMON} TO {app}, {owner_role(service)}",
         f"GRANT SELECT ON {COMMON}.subscriptions TO {owner_role(service)}",
-        f"GRANT SELECT ON {COMMON}.clock, {COMMON}.subscriptions, {COMMON}.matters TO {app}",
+        f"GRANT SELECT ON {COMMON}.clock, {COMMON}.subscriptions, {COMMON}.matters, "
+        f"{COMMON}.public_subscribers TO {app}",
         f"GRANT EXECUTE ON FUNCTION {COMMON}.hand_on(text, text[], jsonb) TO {app}",
     )
     for statement in statements:

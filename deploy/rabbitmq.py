@@ -205,7 +205,8 @@ class RabbitNode:
 
     def ctl(self, *args: str, timeout_s: float = 60.0) -> str:
         """`rabbitmqctl ARGS` on this node; what it prints. NotStarted with its words when it fails."""
-        if self.pid is None:
+        # Another process may have started it.
+        if self.pid is None and port_is_free(self.port):
             raise NotStarted("RabbitMQ 没有运行", "the RabbitMQ node does not run")
         command: list[str | Path] = [_script("rabbitmqctl"), "--quiet", *args]
         answer = run(command, environment=self._environment(), run_as=self._who, timeout_s=timeout_s)
@@ -213,6 +214,13 @@ class RabbitNode:
             said = answer.stdout.strip()
             raise NotStarted(f"rabbitmqctl {args[0]}：{said}", f"rabbitmqctl {args[0]}: {said}")
         return answer.stdout
+
+    def read_definitions(self) -> None:
+        """Let the running node know users and permissions of now; none is taken away. NotStarted."""
+        copy = self._copy_definitions()
+        if self._who is not None:
+            self._who.own(copy)
+        self.ctl("import_definitions", str(copy))
 
     def _admin_password(self) -> str:
         return read_private(self.secrets_dir / MIGRATE / BROKER_PASSWORD)
@@ -265,12 +273,17 @@ class RabbitNode:
             "log.console = false",
         ]
         _write_private(self.data_dir / "rabbitmq.conf", "\n".join(lines) + "\n")
-        definitions = self.secrets_dir / BROKER / DEFINITIONS
-        _write_private(self.data_dir / DEFINITIONS, definitions.read_text(encoding="ascii"))
+        self._copy_definitions()
         _write_private(self.data_dir / "enabled_plugins", "[].\n")
         # Present but empty: else the packaged service's own files in /etc would be read.
         _write_private(self.data_dir / "rabbitmq-env.conf", "")
         _write_private(self.data_dir / "advanced.config", "[].\n")
+
+    def _copy_definitions(self) -> Path:
+        copy = self.data_dir / DEFINITIONS
+        definitions = self.secrets_dir / BROKER / DEFINITIONS
+        _write_private(copy, definitions.read_text(encoding="ascii"))
+        return copy
 
     def _environment(self) -> dict[str, str]:
         me = self._me()

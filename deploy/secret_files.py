@@ -4,7 +4,7 @@
     intake/     session.key                                             session.next.key and session.old.pub
                                                                         while it is changed (session_keys)
     migrate/    db_admin.password  broker.password                          roles.json
-    broker/                                                                 definitions.json
+    broker/       subscribers.json (hashes)                                 definitions.json
 
 A process is given the folders of its services and no others; `migrate/` is for `onestop migrate` alone, and
 `broker/` for RabbitMQ. What stands on the right follows from secrets of others: it checks a log-in, an asker
@@ -58,6 +58,8 @@ ROLES = "roles.json"
 BROKER = "broker"
 DEFINITIONS = "definitions.json"
 """Users and permissions, as RabbitMQ reads them when it boots."""
+SUBSCRIBERS = "subscribers.json"
+"""Foreign subscriber -> what RabbitMQ checks its password with."""
 _KEY_BYTES = 32
 
 
@@ -171,7 +173,23 @@ def _definitions(root: Path, before: str | None) -> str:
         else broker_hash(password)
         for owner, password in passwords.items()
     }
-    return json.dumps(definitions(hashes, SERVICES), indent=1)
+    return json.dumps(definitions(hashes, SERVICES, foreign=foreign_hashes(root)), indent=1)
+
+
+def foreign_hashes(root: Path) -> dict[str, str]:
+    """What the broker checks the passwords of foreign subscribers with, by name."""
+    path = root / BROKER / SUBSCRIBERS
+    found: dict[str, str] = json.loads(read_private(path)) if path.exists() else {}
+    return found
+
+
+def keep_foreign_hash(root: Path, subscriber: str, password_hash: str | None) -> None:
+    """Let the broker know a foreign subscriber, from when it reads its definitions; None takes it out."""
+    found = {name: known for name, known in foreign_hashes(root).items() if name != subscriber}
+    if password_hash is not None:
+        found[subscriber] = password_hash
+    replace_private(root / BROKER / SUBSCRIBERS, json.dumps(found, indent=1) + "\n")
+    init_secrets(root)
 
 
 def new_key() -> str:

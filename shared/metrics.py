@@ -73,6 +73,12 @@ OUTBOX_OLDEST_SECONDS = Gauge(
     ("service",),
     registry=REGISTRY,
 )
+PUBLIC_OLDEST_SECONDS = Gauge(
+    "onestop_public_oldest_seconds",
+    "Age of the oldest fact not published yet for foreign subscribers",
+    ("service",),
+    registry=REGISTRY,
+)
 TROUBLE = Gauge(
     "onestop_trouble",
     "What does not go on by itself, by kind as `onestop trouble list` has it, counted up to 1,001",

@@ -14,6 +14,7 @@ from deploy.commands import (
     matters,
     processes,
     restored,
+    subscribers,
     trouble,
 )
 from deploy.output import explain, explain_usage
@@ -33,6 +34,7 @@ app.add_typer(accounts.app, name="account")
 app.add_typer(accounts.sessions, name="session")
 app.add_typer(matters.app, name="matter")
 app.add_typer(keys.app, name="keys")
+app.add_typer(subscribers.app, name="subscribers")
 app.add_typer(checks.config, name="config")
 app.add_typer(checks.topology, name="topology")
 app.add_typer(checks.secrets, name="secrets")

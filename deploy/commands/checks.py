@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands.context import DataDir, Services, choose_services
+from deploy.commands.context import DataDir, Services, broker_of, choose_services
 from deploy.output import FAILED, USAGE, Json, emit_json, emit_rows, say
 from deploy.settings import check_witness, data_dir_of, load_settings, running_data_dir
 
@@ -121,11 +121,13 @@ def apply(data_dir: DataDir = None) -> int:
     """Declare exchange, queues and the bindings of those that hear somebody already. Safe to run again; part
     of `onestop migrate`, which alone lets a service begin to hear another one."""
     from deploy.migrate import admin_engine
+    from deploy.public_subscribers import public_bindings
     from deploy.services import SERVICES
     from deploy.subscribing import subscribed
     from shared.bus.topology import apply_topology
 
-    apply_topology(_broker_url(data_dir), SERVICES, subscribed(admin_engine(load_settings(data_dir))))
+    url, admin = broker_of(data_dir), admin_engine(load_settings(data_dir))
+    apply_topology(url, SERVICES, subscribed(admin), public_bindings(admin))
     say("onestop: exchange and queues are as they should be")
     return 0
 
@@ -135,11 +137,13 @@ def check_topology(data_dir: DataDir = None, json: Json = False) -> int:
     """Are exchanges and queues what they should be, how deep are the queues, and does every subscriber
     consume? 1 when not."""
     from deploy.commands.context import as_dict
+    from deploy.migrate import admin_engine
+    from deploy.public_subscribers import public_bindings
     from deploy.services import SERVICES, subscriptions
     from shared.bus.topology import deviations, read_queues, unheard
 
-    url = _broker_url(data_dir)
-    wrong = deviations(url, SERVICES)
+    url = broker_of(data_dir)
+    wrong = deviations(url, SERVICES, public_bindings(admin_engine(load_settings(data_dir))))
     states = [] if wrong else read_queues(url, SERVICES)
     queues = [as_dict(queue) for queue in states]
     wrong += [
@@ -153,16 +157,3 @@ def check_topology(data_dir: DataDir = None, json: Json = False) -> int:
     for line in wrong:
         say(f"onestop: {line}")
     return 1 if wrong else 0
-
-
-def _broker_url(data_dir: Path | None) -> str:
-    from shared.bus.topology import broker_url
-    from shared.privacy.secret_files import MIGRATE
-
-    url = broker_url(load_settings(data_dir), MIGRATE)
-    if not url:
-        raise typer.BadParameter(
-            "there is no exchange and no queue: this installation delivers inside the database "
-            "(ONESTOP_BROKER_URL names a broker)"
-        )
-    return url

@@ -54,3 +54,18 @@ def as_dict(value: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(value)
+
+
+def broker_of(data_dir: Path | None) -> str:
+    """The broker with the log-in of `migrate`, a secret. Raises BadParameter where the database delivers."""
+    from deploy.settings import load_settings
+    from shared.bus.topology import broker_url
+    from shared.privacy.secret_files import MIGRATE
+
+    url = broker_url(load_settings(data_dir), MIGRATE)
+    if not url:
+        raise typer.BadParameter(
+            "there is no exchange and no queue: this installation delivers inside the database "
+            "(ONESTOP_BROKER_URL names a broker)"
+        )
+    return url

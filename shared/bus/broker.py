@@ -1,4 +1,4 @@
-"""Publishing to RabbitMQ: persistent, mandatory, confirms in a pipeline matched by delivery tag.
+"""Publishing to RabbitMQ: persistent, confirms in a pipeline matched by delivery tag.
 
 py-amqp's own confirm mode waits for any ack and never compares tags, so the confirms are counted here. After
 any doubt (nack, return, time-out, error) the connection is closed and nothing counts as published.
@@ -28,10 +28,13 @@ class NotPublished(Exception):
 
 
 class BrokerPublisher:
-    """Publishes outbox rows to the exchange."""
+    """Publishes outbox rows to an exchange. With `mandatory` somebody must be bound; else a fact that nobody
+    wants goes nowhere."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, exchange: str = EXCHANGE, *, mandatory: bool = True) -> None:
         self._url = url
+        self._exchange = exchange
+        self._mandatory = mandatory
         # The broker compares it with the log-in, and consumers with the speaker.
         self._user = unquote(urlsplit(url).username or "")
         self._connection: Any = None
@@ -80,9 +83,9 @@ class BrokerPublisher:
                     message_id=row.event["id"],
                     user_id=self._user,
                 ),
-                exchange=EXCHANGE,
+                exchange=self._exchange,
                 routing_key=row.event["type"],
-                mandatory=True,
+                mandatory=self._mandatory,
             )
             fault_point("publish.after")
         self._await_confirms()

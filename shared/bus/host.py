@@ -26,10 +26,10 @@ from shared.bus.housekeeping import forget, keep_tables, read_again
 from shared.bus.inbox import Inbox, speakers_in
 from shared.bus.jobs import JobHandler, JobRunner, TogetherHandler
 from shared.bus.measuring import Measure, measure
-from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, Relay
+from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, PublicRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
 from shared.bus.rotation import go_on
-from shared.bus.topology import broker_url
+from shared.bus.topology import PUBLIC_EXCHANGE, broker_url
 from shared.bus.trouble import Source
 from shared.bus.trouble_sources import SOURCES
 from shared.db.outages import DatabaseAway
@@ -64,13 +64,16 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.linger_s: float = self.container.service_cls.linger_s
         self.inbox = Inbox(context, handlers_of(self.container.service_cls))
         url = broker_url(settings, context.service)
-        self.relay: Relay = (
-            BrokerRelay(context.engine, context.service, BrokerPublisher(url))
-            if url
-            else DatabaseRelay(context.engine, context.service)
-        )
+        self.public_wake = threading.Event()
+        self.relay: Relay = DatabaseRelay(context.engine, context.service)
+        self.public_relay: PublicRelay | None = None
         self.consumer: QueueConsumer | None = None
         if url:
+            self.relay = BrokerRelay(
+                context.engine, context.service, BrokerPublisher(url), self.public_wake.set
+            )
+            public = BrokerPublisher(url, PUBLIC_EXCHANGE, mandatory=False)
+            self.public_relay = PublicRelay(context.engine, context.service, public)
             self.consumer = QueueConsumer(
                 url,
                 context.service,
@@ -108,6 +111,9 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             step = partial(self._run_jobs, runner)
             self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, step)))
         self.ending.append(self._spawn(self._compare))
+        if self.public_relay is not None:
+            step = partial(self._publish, self.public_relay)
+            self.ending.append(self._spawn(partial(self._loop, "public", self.public_wake, step)))
         if context.guard is not None:
             self.ending.append(self._spawn(partial(context.guard.watch, self.stopping)))
         if self.consumer is not None:
@@ -122,6 +128,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.stopping.set()
         self.outbox_wake.set()
         self.inbox_wake.set()
+        self.public_wake.set()
         self._wake_jobs()
         for thread in self.draining:
             thread.wait()
@@ -130,6 +137,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             thread.wait()
         self._flush()
         self.relay.close()
+        if self.public_relay is not None:
+            self.public_relay.close()
         self._give_back()
         if self.context.guard is not None:
             self.context.guard.finish()
@@ -232,10 +241,11 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
 
     def _relay(self) -> "_Next":
         with self.context.exclusion.together():
-            found = self.relay.run_once()
-        if found == BUSY:
-            return _Next.SOON
-        return _Next.AT_ONCE if found == OUTBOX_CLAIM else _Next.WHEN_HINTED
+            return _after(self.relay.run_once())
+
+    def _publish(self, relay: PublicRelay) -> "_Next":
+        with self.context.exclusion.aside():
+            return _after(relay.run_once())
 
     def _run_jobs(self, runner: JobRunner) -> "_Next":
         with self.context.exclusion.aside():
@@ -265,6 +275,12 @@ class _Next(Enum):
     AT_ONCE = auto()
     SOON = auto()
     WHEN_HINTED = auto()
+
+
+def _after(handed_on: int) -> _Next:
+    if handed_on == BUSY:
+        return _Next.SOON
+    return _Next.AT_ONCE if handed_on == OUTBOX_CLAIM else _Next.WHEN_HINTED
 
 
 class ServiceWorker:

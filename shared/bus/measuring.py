@@ -46,6 +46,10 @@ def _measure_outbox(unit: Unit) -> None:
     metrics.OUTBOX_PENDING.labels(unit.context.service).set(found.pending)
     age_s = (unit.wall - found.oldest).total_seconds() if found.oldest else 0.0
     metrics.OUTBOX_OLDEST_SECONDS.labels(unit.context.service).set(max(0.0, age_s))
+    first = text(f"SELECT emitted_at FROM {unit.context.service}.public_outbox ORDER BY id LIMIT 1")
+    oldest_public = unit.connection.execute(first).scalar_one_or_none()
+    age_s = (unit.wall - oldest_public).total_seconds() if oldest_public else 0.0
+    metrics.PUBLIC_OLDEST_SECONDS.labels(unit.context.service).set(max(0.0, age_s))
 
 
 def _measure_comparisons(unit: Unit) -> None:

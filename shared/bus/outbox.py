@@ -4,7 +4,7 @@ One relay per service hands on at a time (four were no faster and reordered 762 
 A row is marked only after the other side has confirmed it, so a crash repeats and never loses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,9 +55,16 @@ class Publisher(Protocol):
 
 
 class BrokerRelay:
-    """Over a broker: claim, publish, mark, in one transaction."""
+    """Over a broker: claim, publish, mark, in one transaction. `keeps_public` is called when a fact was kept
+    for foreign subscribers."""
 
-    def __init__(self, engine: Engine, schema: str, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        schema: str,
+        publisher: Publisher,
+        keeps_public: Callable[[], None] = lambda: None,
+    ) -> None:
         self._engine = engine
         self._schema = schema
         self._publisher = publisher
@@ -65,8 +72,9 @@ class BrokerRelay:
             ours=Boolean, at=AwareDateTime, slots=ARRAY(SmallInteger), facts=JSONB
         )
         self._mark = text(
-            f"SELECT {schema}.mark_outbox(CAST(:ids AS bigint[]), :at, CAST(:slots AS smallint[]))"
+            f"SELECT {schema}.mark_published(CAST(:ids AS bigint[]), :at, CAST(:slots AS smallint[]))"
         )
+        self._keeps_public = keeps_public
 
     def run_once(self) -> int:
         """As `Relay` says; raises whatever the publisher raises."""
@@ -81,8 +89,41 @@ class BrokerRelay:
             self._publisher.publish(rows)
             fault_point("outbox.hand_on.after")
             ids = [row.id for row in rows]
-            connection.execute(self._mark, {"at": claim.at, "ids": ids, "slots": claim.slots})
+            mark = connection.execute(self._mark, {"at": claim.at, "ids": ids, "slots": claim.slots})
+            has_kept = mark.scalar_one()
+        if has_kept:
+            self._keeps_public()
         _count(self._schema, [row.event["type"] for row in rows])
+        return len(rows)
+
+    def close(self) -> None:
+        """Drop the connection to the broker."""
+        self._publisher.close()
+
+
+class PublicRelay:
+    """Publishes for foreign subscribers what our own services were handed: one by one, at least once.
+
+    It has a transaction, a lock and a connection of its own, so that nothing on that side holds ours up.
+    """
+
+    def __init__(self, engine: Engine, schema: str, publisher: Publisher) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._claim = text(f"SELECT * FROM {schema}.claim_public({CLAIM})").columns(ours=Boolean, facts=JSONB)
+        self._forget = text(f"DELETE FROM {schema}.public_outbox WHERE id = ANY(:ids)")
+
+    def run_once(self) -> int:
+        """As `Relay` says; raises whatever the publisher raises."""
+        with transaction(self._engine, "public.sent") as connection:
+            claim = connection.execute(self._claim).one()
+            if not claim.ours:
+                return BUSY
+            if claim.facts is None:
+                return 0
+            rows = [OutboxRow(*fact) for fact in claim.facts]
+            self._publisher.publish(rows)
+            connection.execute(self._forget, {"ids": [row.id for row in rows]})
         return len(rows)
 
     def close(self) -> None:

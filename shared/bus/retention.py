@@ -10,6 +10,9 @@ RULES = (
         "a ring of 16 days: a day is emptied when its turn comes again and all of it was handed on; until "
         "then a fact can be traced and handed on once more",
     ),
+    until_handled(
+        "public_outbox", "a fact goes when the broker has confirmed it; only where foreign subscribers are"
+    ),
     until_handled("messages", "a message goes with the transaction that handles its facts"),
     until_handled(
         "inbox", "only what waits, failed or was given up lies here; it goes when its gate has passed it"

@@ -25,6 +25,8 @@ FUNCTIONS = (
     "give_back(uuid)",
     "claim_outbox(integer)",
     "mark_outbox(bigint[], timestamptz, smallint[])",
+    "mark_published(bigint[], timestamptz, smallint[])",
+    "claim_public(integer)",
     "relay(integer)",
     "turn_outbox(timestamptz)",
     "fold_tallies(timestamptz)",

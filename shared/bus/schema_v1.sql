@@ -23,6 +23,13 @@ DO $$ BEGIN
 END $$;
 CREATE INDEX outbox_unsent ON {schema}.outbox (id) WHERE sent_at IS NULL;
 CREATE INDEX outbox_case ON {schema}.outbox (case_no);
+-- What was handed on to our own services and is not yet published for foreign subscribers. A table of its own, so
+-- that whatever keeps it from them keeps nothing from us.
+CREATE TABLE {schema}.public_outbox (
+    id bigint PRIMARY KEY,
+    event jsonb NOT NULL,
+    emitted_at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Delivery inside the database: the twin of a broker's message. One speaker's facts of one hand-over, at most
 -- 100; claimed, handled and deleted whole.
@@ -160,7 +167,7 @@ CREATE TABLE {schema}.trouble_acts (
 CREATE INDEX trouble_acts_acted ON {schema}.trouble_acts (acted_at);
 -- Who has locked a row does what it names; unlike an advisory lock it is out of every other role's reach.
 CREATE TABLE {schema}.locks (name varchar(20) PRIMARY KEY);
-INSERT INTO {schema}.locks VALUES ('relay'), ('keep_outbox'), ('keys');
+INSERT INTO {schema}.locks VALUES ('relay'), ('keep_outbox'), ('keys'), ('public');
 -- One key seals. Written through `begin_key` and `retire_key` alone, and by `onestop keys rewrap`.
 CREATE TABLE {schema}.data_keys (
     key_id integer PRIMARY KEY,
@@ -597,6 +604,42 @@ BEGIN
     INSERT INTO {schema}.said_tally
     SELECT {schema}.minute_of(m.id), count(*), bit_xor({schema}.tail_of(m.id)), at
     FROM marked AS m WHERE NOT m.again GROUP BY 1;
+END $$;
+
+-- Over a broker: as `mark_outbox`, and in the same transaction it is kept for foreign subscribers, if somebody is
+-- registered for it; whether anything was. What is said once more is not new to them.
+CREATE FUNCTION {schema}.mark_published(ids bigint[], at timestamptz, slots smallint[]) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    kept boolean := false;
+BEGIN
+    IF EXISTS (SELECT FROM onestop.public_subscribers) THEN
+        INSERT INTO {schema}.public_outbox (id, event, emitted_at)
+        SELECT o.id, o.event, o.emitted_at FROM {schema}.outbox AS o
+        WHERE o.id = ANY(ids) AND o.slot = ANY(slots) AND o.sent_at IS NULL AND NOT o.again AND EXISTS (
+            SELECT FROM onestop.public_subscribers AS s
+            WHERE '{schema}' = ANY(s.services) OR o.event->>'type' = ANY(s.types)
+        );
+        kept := FOUND;
+    END IF;
+    PERFORM {schema}.mark_outbox(ids, at, slots);
+    RETURN kept;
+END $$;
+
+-- What is to be published for foreign subscribers, in order; `ours` is false while another process does it.
+CREATE FUNCTION {schema}.claim_public(most integer, OUT ours boolean, OUT facts jsonb)
+LANGUAGE plpgsql AS $$
+BEGIN
+    ours := NOT EXISTS (SELECT FROM {schema}.public_outbox);
+    IF ours THEN
+        RETURN;
+    END IF;
+    PERFORM 1 FROM {schema}.locks WHERE name = 'public' FOR UPDATE SKIP LOCKED;
+    ours := FOUND;
+    IF ours THEN
+        SELECT jsonb_agg(jsonb_build_array(p.id, p.event) ORDER BY p.id) INTO facts
+        FROM (SELECT id, event FROM {schema}.public_outbox ORDER BY id LIMIT most) AS p;
+    END IF;
 END $$;
 
 -- Delivery inside the database: what is to be handed on goes through the subscribers' doors and is marked, in

@@ -1,4 +1,5 @@
-"""What the broker holds: one topic exchange, one quorum queue per service, one for what dies.
+"""What the broker holds: one topic exchange, one quorum queue per service, one for what dies; beside it an
+exchange for foreign subscribers, each with a queue of its own.
 
 Declared by one idempotent tool (`onestop topology apply`, also part of `onestop migrate`), never by a
 consumer
@@ -22,6 +23,11 @@ from shared.settings import Settings
 EXCHANGE = "onestop.facts"
 PARK_EXCHANGE = "onestop.park"
 PARK_QUEUE = "onestop.park"
+PUBLIC_EXCHANGE = "onestop.public"
+"""Single facts for foreign subscribers; our own services are not bound to it."""
+PUBLIC_FACTS = 100_000
+PUBLIC_BYTES = 128 * 1024 * 1024
+"""What the queue of a foreign subscriber holds at most."""
 
 DELIVERY_LIMIT = 1000
 """A back-stop only: attempts are counted in the inbox. One death adds 1 to all that was prefetched, so a low
@@ -65,6 +71,11 @@ def broker_url(settings: Settings, owner: str) -> str | None:
     return parts._replace(netloc=f"{log_in}@{parts.netloc}").geturl()
 
 
+def public_name(subscriber: str) -> str:
+    """The one queue of a foreign subscriber."""
+    return f"{PUBLIC_EXCHANGE}.{subscriber}"
+
+
 def routing_pattern(speaker: str) -> str:
     """Binds all facts of a speaker; routing keys are CloudEvents types."""
     return f"onestop.{speaker}.#"
@@ -81,15 +92,34 @@ def queue_arguments() -> dict[str, Any]:
     }
 
 
-def apply_topology(url: str, services: Iterable[str], bindings: Mapping[str, Sequence[str]]) -> None:
+def public_queue_arguments() -> dict[str, Any]:
+    """Replicated and durable, and with an end: who stays away for long loses its oldest facts, and neither
+    fills the disk nor keeps a publisher from being confirmed, as a queue that refuses would."""
+    return {
+        "x-queue-type": "quorum",
+        "x-overflow": "drop-head",
+        "x-max-length": PUBLIC_FACTS,
+        "x-max-length-bytes": PUBLIC_BYTES,
+        "x-delivery-limit": DELIVERY_LIMIT,
+    }
+
+
+def apply_topology(
+    url: str,
+    services: Iterable[str],
+    bindings: Mapping[str, Sequence[str]],
+    public: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Declare exchanges and the queues of all services, and bind subscriber -> speakers.
 
-    A service that begins to hear a speaker is bound by `bind`, at a moment that is noted; here those that
-    hear it already get a lost binding back. Raises BrokerUnavailable, naming what differs when a queue does.
+    `public`: foreign subscriber -> binding keys. A service that begins to hear a speaker is bound by `bind`,
+    at a moment that is noted; here those that hear it already get a lost binding back. Raises
+    BrokerUnavailable, naming what differs when a queue does.
     """
     with _channel(url) as channel:
         channel.exchange_declare(EXCHANGE, exchange_type="topic", durable=True)
         channel.exchange_declare(PARK_EXCHANGE, exchange_type="fanout", durable=True)
+        channel.exchange_declare(PUBLIC_EXCHANGE, exchange_type="topic", durable=True)
         channel.queue_declare(PARK_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
         channel.queue_bind(PARK_QUEUE, PARK_EXCHANGE)
         for service in sorted(services):
@@ -97,9 +127,31 @@ def apply_topology(url: str, services: Iterable[str], bindings: Mapping[str, Seq
         for subscriber in sorted(bindings):
             for speaker in bindings[subscriber]:
                 channel.queue_bind(queue_name(subscriber), EXCHANGE, routing_pattern(speaker))
+        for foreign, keys in sorted((public or {}).items()):
+            _declare_public(channel, foreign, keys)
 
 
-def deviations(url: str, services: Iterable[str]) -> list[str]:
+def declare_public_queue(url: str, subscriber: str, keys: Sequence[str]) -> None:
+    """The queue of a foreign subscriber, bound by these keys, and the exchange. Raises BrokerUnavailable."""
+    with _channel(url) as channel:
+        channel.exchange_declare(PUBLIC_EXCHANGE, exchange_type="topic", durable=True)
+        _declare_public(channel, subscriber, keys)
+
+
+def _declare_public(channel: Any, subscriber: str, keys: Sequence[str]) -> None:
+    channel.queue_declare(public_name(subscriber), durable=True, arguments=public_queue_arguments())
+    for key in keys:
+        channel.queue_bind(public_name(subscriber), PUBLIC_EXCHANGE, key)
+
+
+def delete_public_queue(url: str, subscriber: str) -> None:
+    """Take away the queue of a foreign subscriber, with all in it; nothing when there is none. Raises
+    BrokerUnavailable."""
+    with _channel(url) as channel:
+        channel.queue_delete(public_name(subscriber))
+
+
+def deviations(url: str, services: Iterable[str], public: Iterable[str] = ()) -> list[str]:
     """What the broker does not hold, or holds otherwise than it should: a line each, with the broker's
     reason.
 
@@ -108,10 +160,11 @@ def deviations(url: str, services: Iterable[str]) -> list[str]:
     """
     parked = {"x-queue-type": "quorum"}
     queues = {PARK_QUEUE: parked, **{queue_name(service): queue_arguments() for service in services}}
+    queues |= {public_name(foreign): public_queue_arguments() for foreign in public}
     with _connection(url) as connection:
         found = [
             _deviation(connection, f"exchange {name}", partial(_declare_exchange, name, kind))
-            for name, kind in ((EXCHANGE, "topic"), (PARK_EXCHANGE, "fanout"))
+            for name, kind in ((EXCHANGE, "topic"), (PARK_EXCHANGE, "fanout"), (PUBLIC_EXCHANGE, "topic"))
         ] + [
             _deviation(connection, f"queue {name}", partial(_declare_queue, name, arguments))
             for name, arguments in sorted(queues.items())
@@ -170,9 +223,18 @@ def _connection(url: str) -> Iterator[Any]:
 
 def read_queues(url: str, services: Sequence[str]) -> list[QueueState]:
     """Depth and consumers of the services' queues and of the park queue. Raises BrokerUnavailable."""
+    return _states(url, (*(queue_name(service) for service in services), PARK_QUEUE))
+
+
+def read_public_queues(url: str, subscribers: Sequence[str]) -> list[QueueState]:
+    """The same of foreign subscribers, in their order. Raises BrokerUnavailable."""
+    return _states(url, tuple(map(public_name, subscribers)))
+
+
+def _states(url: str, names: Sequence[str]) -> list[QueueState]:
     found = []
     with _connection(url) as connection:
-        for name in (*(queue_name(service) for service in services), PARK_QUEUE):
+        for name in names:
             try:
                 answer = connection.channel().queue_declare(name, passive=True)
             except ChannelClosedByBroker as error:

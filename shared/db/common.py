@@ -25,6 +25,15 @@ subscriptions = Table(
     Column("seeded_to", String(50), server_default=""),
 )
 
+public_subscribers = Table(
+    "public_subscribers",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("services", ARRAY(Text), nullable=False),
+    Column("types", ARRAY(Text), nullable=False),
+    Column("since", AwareDateTime, nullable=False),
+)
+
 matters = Table(
     "matters",
     metadata,
@@ -38,6 +47,7 @@ matters = Table(
 RULES = (
     with_the_release("clock", "one row"),
     with_the_release("subscriptions", "a row a speaker and subscriber"),
+    with_the_release("public_subscribers", "a row a foreign subscriber, until it is removed"),
     with_the_release(
         "matters", "a published version never changes, and a case stays on the one it came under"
     ),

@@ -152,6 +152,7 @@ ASIDE = {
     "inbox.set_aside.commit.*": "test_timeouts: a fact that meets time-outs is kept for later",
     "inbox.split.commit.*": "test_timeouts, test_retry: facts of a message part ways",
     "inbox.undecodable.commit.*": "test_floods: a message that comes again is the same message",
+    "public.sent.commit.*": "test_public_subscribers: a death before it publishes once more",
     "ready.commit.*": "a probe",
     "comparison.*.commit.*": "repeated every minute from where it stood; test_lost_facts",
     "jobs.set_back.commit.*": "test_jobs: a job whose own code fails is set back",

@@ -233,6 +233,7 @@ NO_LISTS = {
     "services/intake/identity/sessions.py": "ends the sessions of one person, by an index",
     "shared/db/concurrently.py": "asks the catalogue of the database",
     "deploy/postgres.py": "asks whether the server answers",
+    "deploy/public_subscribers.py": "foreign subscribers are few",
     "deploy/restored.py": "after a restore everything is looked at once",
     "deploy/subscribing.py": "subscriptions are few; cases are seeded a thousand at a time",
     "deploy/trace.py": "one case, by its number",

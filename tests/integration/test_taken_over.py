@@ -25,7 +25,16 @@ from deploy.services import SERVICES, subscriptions
 from deploy.web import build
 from shared.auth.signatures import PublicKeys
 from shared.auth.tokens import TokenInvalid, TokenReader
-from shared.bus.topology import EXCHANGE, PARK_EXCHANGE, broker_url, queue_name, routing_pattern, user_name
+from shared.bus.topology import (
+    EXCHANGE,
+    PARK_EXCHANGE,
+    PUBLIC_EXCHANGE,
+    broker_url,
+    public_name,
+    queue_name,
+    routing_pattern,
+    user_name,
+)
 from shared.bus.wire import to_message
 from shared.clock import read_clock
 from shared.context import build_context
@@ -215,6 +224,7 @@ def attempts_on(other: str, own: str) -> dict[str, Attempt]:
     return {
         "publish under its keys": publish(EXCHANGE, key),
         "publish a batch under its keys": publish(EXCHANGE, f"onestop.{other}.batch.3"),
+        "publish for outsiders under its keys": publish(PUBLIC_EXCHANGE, key),
         "publish in its name": publish(EXCHANGE, f"onestop.{own}.x.v1", user_name(other)),
         "publish into its queue": publish("", queue),
         "publish into its own queue": publish("", queue_name(own)),
@@ -229,6 +239,7 @@ def attempts_on(other: str, own: str) -> dict[str, Attempt]:
         "delete the exchange": lambda channel, _: channel.exchange_delete(EXCHANGE),
         "unbind": lambda channel, _: channel.queue_unbind(queue, EXCHANGE, routing_pattern(own)),
         "bind its own queue to more": lambda channel, _: channel.queue_bind(queue_name(own), EXCHANGE, "#"),
+        "read what outsiders get": lambda channel, _: channel.basic_get(public_name("archive")),
         "read the park": lambda channel, _: channel.basic_get("onestop.park"),
     }
 

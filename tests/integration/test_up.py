@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pika
 import psycopg2
 import pytest
+from pika.exceptions import ProbableAuthenticationError
 
 from deploy import users
 from deploy.errors import NothingRuns
@@ -188,6 +190,23 @@ def test_each_finds_its_own_and_no_address_is_used_twice(both: tuple[Running, Ru
         assert str(one.data_dir) in {check["found"] for check in doctor}
     assert settings[0]["db"]["host"] != settings[1]["db"]["host"]
     assert len(ports) == len(set(ports)) == 2 * (1 + 5)
+
+
+def test_a_foreign_subscriber_logs_in_at_the_private_node_at_once_and_not_when_it_is_removed(
+    running: Running, tmp_path: Path
+) -> None:
+    password_file = tmp_path / "archive.password"
+    chosen = ["archive", "--service", "intake", "--password-file", str(password_file)]
+    added = running.command("subscribers", "add", *chosen)
+    assert added.returncode == 0, added.stdout
+    address = pika.URLParameters(remembered_settings(running.data_dir)["ONESTOP_BROKER_URL"])
+    address.credentials = pika.PlainCredentials("onestop-public-archive", password_file.read_text().strip())
+    with closing(pika.BlockingConnection(address)) as connection:
+        assert connection.channel().basic_get("onestop.public.archive") == (None, None, None)
+    removed = running.command("subscribers", "remove", "archive", "--yes")
+    assert removed.returncode == 0, removed.stdout
+    with pytest.raises(ProbableAuthenticationError):
+        pika.BlockingConnection(address)
 
 
 def test_one_ends_and_the_other_does_not_notice(both: tuple[Running, Running]) -> None:

@@ -24,6 +24,13 @@ def upgrade() -> None:
             seeded_to varchar(50) DEFAULT '',
             PRIMARY KEY (speaker, subscriber)
         );
+        -- Foreign subscribers: each gets the facts of these services, and those of these types.
+        CREATE TABLE onestop.public_subscribers (
+            name varchar(40) PRIMARY KEY,
+            services text[] NOT NULL,
+            types text[] NOT NULL,
+            since timestamptz NOT NULL
+        );
         CREATE TABLE onestop.matters (
             code varchar(100),
             version integer,
