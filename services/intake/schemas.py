@@ -3,9 +3,8 @@
 from typing import Literal
 
 from shared.catalogue.terms import Names
+from shared.events.view import CaseState
 from shared.http.answers import Answer, CaseNumber, Moment, Next
-
-CaseState = Literal["submitted", "correction_required", "accepted", "under_review", "approved", "denied"]
 
 
 class Receipt(Answer):
@@ -90,7 +89,7 @@ class Stage(Answer):
 
 
 class TimelineEntry(Answer):
-    """A fact about the case. What facts there are, with their details, the AsyncAPI document says."""
+    """A fact about the case. What facts there are, the AsyncAPI document says."""
 
     at: Moment
     service: str
