@@ -15,6 +15,7 @@ _OF_THEIR_OWN: MayAsk = {
         "contact": ("notify",),
         "application": ("approval",),
         "officer": ("approval",),
+        "one_time_code": ("notify",),
         revocations.QUESTION: ("materials", "approval", "notify"),
     },
     "materials": {
@@ -27,6 +28,7 @@ _OF_THEIR_OWN: MayAsk = {
     },
     "notify": {
         "messages": ("intake",),
+        "send_code": ("intake",),
     },
     "approval": {
         "reasons": ("intake",),

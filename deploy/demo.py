@@ -90,6 +90,7 @@ def put_aside_another_builds(data_dir: Path) -> None:
 def _settings(*standins: SmsStandin | MailStandin) -> dict[str, str]:
     return {
         "ONESTOP_DEV_IDENTITY": "true",
+        "ONESTOP_IDENTITY__ONE_TIME_CODE__KINDS": "phone,email",
         "ONESTOP_CLOCK_OFFSET_ALLOWED": "true",
         "ONESTOP_WEB__COOKIE_SECURE": "false",
         # The same seven people apply at every start.

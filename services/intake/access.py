@@ -7,8 +7,8 @@ from uuid import UUID
 
 from services.intake import queries, view
 from services.intake.errors import CaseNotFound, TooManyLookups
-from services.intake.identity.contacts import value_of
-from services.intake.models import Case, ConsentRequest, LookupMiss, PersonRead
+from services.intake.identity.contacts import note_reading, value_of
+from services.intake.models import Case, ConsentRequest, LookupMiss
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.query_code import query_digest
 from services.intake.rules.submission import APPLICANT
@@ -116,7 +116,7 @@ def read_contact(unit: Unit, person: UUID, kind: str, number: str, reader: str, 
     verified = None if claimed and claimed.own else queries.verified_contact(unit.session, person, kind)
     if claimed is None and verified is None:
         return None
-    _note(unit, person, number, kind, reader, purpose)
+    note_reading(unit, person, number, kind, reader, purpose)
     if verified is not None:
         return value_of(unit, verified)
     assert claimed is not None
@@ -133,7 +133,7 @@ def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict
     case = queries.case(unit.session, number)
     if case is None:
         raise CaseNotFound
-    _note(unit, case.applicant, number, "application", reader, purpose)
+    note_reading(unit, case.applicant, number, "application", reader, purpose)
     form = json.loads(
         unit.context.vault.open(case.sealed_form, table="cases", row=number, column="sealed_form")
     )
@@ -142,15 +142,7 @@ def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict
 
 def _note_operator(unit: Unit, number: str | None, what: str, party: Principal) -> None:
     if party.kind is PrincipalKind.OPERATOR and party.acting_for is not None:
-        _note(unit, party.acting_for, number, what, party.subject, "acting for the person")
-
-
-def _note(unit: Unit, person: UUID, number: str | None, what: str, reader: str, purpose: str) -> None:
-    unit.session.add(
-        PersonRead(
-            person_ref=person, case_no=number, what=what, reader=reader, purpose=purpose, read_at=unit.legal
-        )
-    )
+        note_reading(unit, party.acting_for, number, what, party.subject, "acting for the person")
 
 
 def _if_own(case: Case | None, party: Principal) -> Case:

@@ -73,6 +73,54 @@ class UploadTypeWrong(Invalid):
     title_en = "An upload is not of a type that its material takes"
 
 
+class ContactNotFound(NotFound):
+    code = "contact.not-found"
+    title_zh = "没有找到该联系方式"
+    title_en = "There is no such contact"
+
+
+class ContactVouched(Conflict):
+    """It would come back with the next log-in."""
+
+    code = "contact.vouched"
+    title_zh = "该联系方式来自统一身份认证，请在那里修改"
+    title_en = "This contact comes from the log-in service; change it there"
+
+
+class TooManyContacts(Conflict):
+    code = "contact.too-many"
+    title_zh = "联系方式已达上限，请先删除一个"
+    title_en = "You have as many contacts as can be kept; remove one first"
+
+
+class KindNotVerified(Conflict):
+    """No one-time codes are sent to contacts of this kind here."""
+
+    code = "contact.kind-not-verified"
+    title_zh = "这类联系方式暂不能验证"
+    title_en = "Contacts of this kind cannot be verified here"
+
+
+class TooManyCodes(TooManyRequests):
+    code = "contact.too-many-codes"
+    title_zh = "验证码发送过于频繁，请稍后再试"
+    title_en = "Too many codes were asked for; try again later"
+
+
+class CodeWrong(Invalid):
+    code = "contact.code-wrong"
+    title_zh = "验证码不正确"
+    title_en = "This is not the code"
+
+
+class CodeOver(Conflict):
+    """It is too old, was tried too often or used, or has not been sent yet."""
+
+    code = "contact.code-over"
+    title_zh = "验证码已失效，请重新获取"
+    title_en = "This code is no longer good; ask for a new one"
+
+
 class AccountWrong(Invalid):
     """What an account is to be, its kind does not allow; the details say what."""
 

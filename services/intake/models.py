@@ -75,6 +75,32 @@ class ContactPoint(Base):
     )
 
 
+class OneTimeCode(Base):
+    """A one-time code that somebody asked for: for which contact, from where, and what became of it."""
+
+    __tablename__ = "one_time_codes"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    contact: Mapped[UUID] = mapped_column(Uuid)
+    person_ref: Mapped[UUID] = mapped_column(Uuid)
+    value_lookup: Mapped[bytes] = mapped_column(LargeBinary)
+    network: Mapped[bytes] = mapped_column(LargeBinary)
+    code: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """A keyed HMAC of it; there is none before it is handed out to be sent."""
+    tries: Mapped[int] = mapped_column(Integer)
+    made_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    handed_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+
+    __table_args__ = (
+        Index("one_time_codes_contact", "contact", "made_at", "id"),
+        Index("one_time_codes_person", "person_ref", "made_at"),
+        Index("one_time_codes_value", "value_lookup", "made_at"),
+        Index("one_time_codes_network", "network", "made_at"),
+        Index("one_time_codes_made", "made_at"),
+    )
+
+
 class CaseContact(Base):
     """How a form says that somebody is reached about this case. It is nobody's contact beyond it."""
 

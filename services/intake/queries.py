@@ -17,6 +17,7 @@ from services.intake.models import (
     FilingCount,
     LogIn,
     LookupMiss,
+    OneTimeCode,
     Person,
     TimelineEntry,
 )
@@ -31,9 +32,9 @@ def person_by_lookup(session: Session, lookups: Sequence[bytes]) -> UUID | None:
     return session.execute(found).scalar_one_or_none()
 
 
-def lock_person(session: Session, lookups: Sequence[bytes]) -> None:
-    """Whoever would make the person with one of these look-ups waits until this transaction ends, and then
-    finds them."""
+def lock_lookups(session: Session, lookups: Sequence[bytes]) -> None:
+    """Whoever locks one of these look-ups, too, waits until this transaction ends: whoever would make the
+    same person, or count the same codes. In one order for everybody."""
     keys = [int.from_bytes(lookup[-8:], "big", signed=True) for lookup in lookups]
     session.execute(_LOCK, {"keys": keys})
 
@@ -65,6 +66,40 @@ def contact_points(session: Session, person_ref: UUID, *, limit: int) -> list[Co
     found = select(ContactPoint).where(ContactPoint.person_ref == person_ref)
     order = (ContactPoint.kind.desc(), ContactPoint.verified_at.desc(), ContactPoint.id.desc())
     return list(session.scalars(found.order_by(*order).limit(limit)))
+
+
+def contact_point(session: Session, point: UUID) -> ContactPoint | None:
+    """One contact point, of whomever."""
+    return session.get(ContactPoint, point)
+
+
+def lock_person(session: Session, person_ref: UUID) -> None:
+    """Nobody else changes this person's name and contacts before this transaction ends."""
+    session.execute(select(Person.person_ref).where(Person.person_ref == person_ref).with_for_update())
+
+
+def recent_codes(
+    session: Session, which: ColumnElement[bool], since: datetime, *, limit: int
+) -> list[datetime]:
+    """When one-time codes were asked for since then, in no order, `limit` at most."""
+    asked = select(OneTimeCode.made_at).where(which, OneTimeCode.made_at > since)
+    return list(session.scalars(asked.limit(limit)))
+
+
+def lock_code(session: Session, code: UUID) -> OneTimeCode | None:
+    """One one-time code, locked."""
+    return session.get(OneTimeCode, code, with_for_update=True, populate_existing=True)
+
+
+def newest_code(session: Session, contact: UUID, *, lock: bool = False) -> OneTimeCode | None:
+    """The one-time code of a contact point that may be good: those before it are void."""
+    newest = (
+        select(OneTimeCode)
+        .where(OneTimeCode.contact == contact)
+        .order_by(OneTimeCode.made_at.desc(), OneTimeCode.id.desc())
+        .limit(1)
+    )
+    return session.scalars(newest.with_for_update() if lock else newest).one_or_none()
 
 
 def account(session: Session, kind: str, subject: str, *, lock: bool = False) -> Account | None:

@@ -14,6 +14,12 @@ RULES = (
         which_in_words="contacts that nobody verified",
         why="whoever adds a contact verifies it at once; a verified one stays as long as the person is known",
     ),
+    for_a_time(
+        "one_time_codes",
+        timedelta(days=1),
+        since="made_at",
+        why="good for ten minutes; a day counts how many a number, a person and a network had",
+    ),
     with_the_case("case_contacts", 300, "how its form says that people are reached about it"),
     with_the_case(
         "person_reads", 1040, "who read what and why; at least three years by PIPL art. 56, so with the case"

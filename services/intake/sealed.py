@@ -14,8 +14,17 @@ SEALED = (
     ),
     SealedTable("case_contacts", ("case_no", "person_ref", "kind"), ("sealed_value",)),
     SealedTable("cases", ("number",), ("sealed_form",)),
-    # Nobody keeps what a provider calls people, or who asked: these go a day later (`retention`), and the key
-    # that they stand under with them.
+    # Nobody keeps what a provider calls people, a code that was sent, or who asked: these go a day later
+    # (`retention`), and the key that they stand under with them.
+    SealedTable(
+        "one_time_codes",
+        ("id",),
+        lookups=(
+            Lookup("value_lookup", "contact"),
+            Lookup("network", "asker"),
+            Lookup("code", "one-time-code"),
+        ),
+    ),
     SealedTable(
         "provider_sessions",
         ("session",),

@@ -8,6 +8,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from services.notify import commands, queries
 from services.notify.channels import Channel, OutsideMessage, Told
 from services.notify.rules.delivery import (
@@ -18,6 +20,7 @@ from services.notify.rules.delivery import (
     after_answer,
     must_ask,
 )
+from shared import metrics
 from shared.ask import Asker
 from shared.bus.jobs import LEASE, Again, Done, Job, Verdict
 from shared.bus.unit import Unit
@@ -28,6 +31,10 @@ _NOT_REACHED = timedelta(seconds=2)
 _MOST_DAYS = 16
 """As long as facts can be said again."""
 PURPOSE = "telling the applicant about their case"
+CODE_JOB = "notify.send-code"
+"""One kind of job for each kind of contact."""
+CODE_TEMPLATE = "one-time-code"
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,78 @@ class SendNotice:
         if then.after is not None:
             return Again(unit.wall + then.after, then.reason or told.answer)
         # What was refused is settled, and what stays in doubt is the delivery's trouble, not the job's.
+        return Done()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCode:
+    """A one-time code that is to be sent, by its id; nothing of it is known here before the call."""
+
+    code_id: UUID
+    locale: str
+    deadline: float
+    """On the monotonic clock."""
+
+
+_STATES = {
+    **dict.fromkeys(SendResult, DeliveryState.FAILED),
+    SendResult.ACCEPTED: DeliveryState.SENT,
+    SendResult.NOT_SENT: DeliveryState.PLANNED,
+}
+
+
+class SendCode:
+    """Sends one one-time code by one channel, as long as it is of use.
+
+    Whoever waits for it asks for another one, so what may have been sent is neither asked for nor sent again,
+    and nothing here is trouble for people to look at.
+    """
+
+    def __init__(self, channel: Channel, asker: Asker) -> None:
+        self._channel = channel
+        self._asker = asker
+
+    def prepare(self, unit: Unit, job: Job) -> WantedCode | None:
+        """What to ask for; nothing when whoever had it before may have sent it."""
+        if job.taken_over:
+            return None
+        deadline = time.monotonic() + LEASE.total_seconds() / 2
+        return WantedCode(UUID(job.payload["code_id"]), job.payload["locale"], deadline)
+
+    def call(self, prepared: WantedCode | None) -> Told | NotReached | None:
+        """The code is made when its owner is asked, here, so that no row ever holds it."""
+        if prepared is None:
+            return None
+        try:
+            found = self._asker.ask("intake", "one_time_code", {"code_id": str(prepared.code_id)})
+        except AppError as error:
+            return NotReached(ask=False, reason=error.code)
+        if found["address"] is None:
+            return None
+        return self._channel.send(
+            OutsideMessage(
+                prepared.code_id,
+                found["address"],
+                CODE_TEMPLATE,
+                {"code": found["code"]},
+                prepared.locale,
+                prepared.deadline,
+            )
+        )
+
+    def finish(self, unit: Unit, job: Job, answer: Any) -> Verdict:
+        """Only what was certainly not sent is tried again, with a new code."""
+        if answer is None:
+            return Done()
+        if isinstance(answer, NotReached):
+            return Again(unit.wall + _NOT_REACHED, answer.reason, counted=False)
+        told = answer if isinstance(answer, Told) else Told(SendResult.UNKNOWN, type(answer).__name__)
+        unit.after_commit(metrics.NOTIFICATIONS.labels(self._channel.name, _STATES[told.answer]).inc)
+        if told.answer is SendResult.NOT_SENT:
+            wait = max(_NOT_REACHED, timedelta(seconds=told.retry_after_s))
+            return Again(unit.wall + wait, told.reason or told.answer)
+        if told.answer is not SendResult.ACCEPTED:
+            _log.warning("code_not_sent", channel=self._channel.name, answer=told.answer, reason=told.reason)
         return Done()
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from services.notify import queries, schemas
 from services.notify.models import InboxMessage
+from services.notify.sending import CODE_JOB
 from shared.ask import Params, QuestionHandler
 from shared.auth.deps import Citizen
 from shared.bus.context import ServiceContext
@@ -30,7 +31,17 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
             )
             return {"messages": [_line(message) for message in found]}
 
-    return {"messages": messages}
+    def send_code(params: Params) -> Params:
+        """Send a one-time code of intake's to a contact of this kind; intake says where it goes, and what it
+        is, when it is sent. The same code is sent once, however often this is asked."""
+        code_id = str(UUID(params["code_id"]))
+        with unit_of(context, "notify.send_code") as unit:
+            # By kind and not by channel: which channels there are only the worker knows.
+            kind = f"{CODE_JOB}.{params['kind']}"
+            unit.later(kind, code_id, {"code_id": code_id, "locale": params["locale"]})
+        return {}
+
+    return {"messages": messages, "send_code": send_code}
 
 
 def router(context: WebContext) -> APIRouter:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from services.notify import commands, restored, retention, sealed, trouble
 from services.notify.channels import open_channels
 from services.notify.commands import Addressees
-from services.notify.sending import SendNotice
+from services.notify.sending import CODE_JOB, SendCode, SendNotice
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
@@ -33,11 +33,13 @@ class Worker(ServiceWorker):
 
     @classmethod
     def jobs(cls, context: ServiceContext) -> dict[str, JobHandler]:
-        """One kind a channel, so that a slow one holds up only itself."""
-        channels = open_channels(context.settings)
-        return {
-            f"{commands.SEND_JOB}.{channel.name}": SendNotice(channel, context.asker) for channel in channels
-        }
+        """Kinds of their own for each channel, so that a slow one holds up only itself; of several channels
+        to one kind of contact the first sends its codes."""
+        found: dict[str, JobHandler] = {}
+        for channel in open_channels(context.settings):
+            found[f"{commands.SEND_JOB}.{channel.name}"] = SendNotice(channel, context.asker)
+            found.setdefault(f"{CODE_JOB}.{channel.address}", SendCode(channel, context.asker))
+        return found
 
     @hears(intake.CaseSubmitted, load=commands.load_addressees, lingers=True)
     def remember_case(self, unit: Unit, event: Event, loaded: Addressees) -> None:

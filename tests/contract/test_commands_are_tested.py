@@ -14,12 +14,18 @@ NO_COMMANDS = {
     "name_of": "a read",
     "office_of": "a read",
     "value_of": "a read",
+    "contact_of": "a read",
+    "contacts_of": "a read",
+    "own_point": "a condition of others, which try it",
+    "note_reading": "what others do besides, and are tried for",
+    "prove": "what `keep_vouched` and `try_code` do",
 }
 MODULES = {
     "intake": (
         "commands",
         "identity.persons",
         "identity.contacts",
+        "identity.codes",
         "identity.accounts",
         "identity.sessions",
     ),

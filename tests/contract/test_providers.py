@@ -27,6 +27,7 @@ from shared.settings import DbSettings, Section, Settings, SettingsError
 FOLDER = ROOT / "services" / "intake" / "identity"
 GIVEN: dict[str, dict[str, str]] = {
     "development": {},
+    "one_time_code": {"kinds": "phone,email"},
     "openid_connect": {
         "public_url": "https://hall.example.org",
         "citizens__issuer": "https://login.example.org",
@@ -66,7 +67,7 @@ def test_a_provider_has_what_providers_have(name: str, tmp_path: Path) -> None:
     assert issubclass(file.SETTINGS, Section)
     on = providers_on(all_on(tmp_path))
     ways = file.ways(on[name][1])
-    assert ways
+    assert bool(ways) != bool(file.verifies(on[name][1]))
     for way in ways:
         assert isinstance(way, Way)
         assert way.path.startswith("/")

@@ -21,6 +21,7 @@ from deploy.trouble import sources_of
 from services.approval import queries as approval
 from services.approval.rules.calendar import DayRange
 from services.intake import queries as intake
+from services.intake.models import OneTimeCode
 from services.materials import queries as materials
 from services.notify import queries as notify
 from shared.bus.context import ServiceContext
@@ -81,6 +82,12 @@ KNOWN = {
         "kind": "CASE WHEN n % 2 = 0 THEN 'phone' ELSE 'email' END",
         "verified_at": "CASE WHEN n % 3 > 0 THEN timestamptz '2026-01-01' + n * interval '1 s' END",
         "assurance": "CASE WHEN n % 3 > 0 THEN 'reached' ELSE 'claimed' END",
+    },
+    "intake.one_time_codes": {
+        "contact": _OFTEN_MINE,
+        "person_ref": _OFTEN_MINE,
+        "value_lookup": "CASE WHEN n % 5 = 0 THEN '\\x01' ELSE decode(md5('v' || n), 'hex') END::bytea",
+        "network": "CASE WHEN n % 5 = 0 THEN '\\x01' ELSE decode(md5('w' || n), 'hex') END::bytea",
     },
     "intake.accounts": {"kind": "'officer'", "changed_at": "timestamptz '2026-02-01' + n * interval '1 s'"},
     "intake.sessions": {
@@ -171,7 +178,15 @@ QUERIES: list[tuple[str, Query]] = [
     of(approval.reasons_of, "case-1", most=5),
     of(approval.decisions_of, set(BATCH), most=6 * len(BATCH)),
     of(intake.person_by_lookup, [b"\x01", b"\x02"], most=2),
-    of(intake.lock_person, [bytes(8), bytes(8)], most=2),
+    of(intake.lock_lookups, [bytes(8), bytes(8)], most=2),
+    of(intake.lock_person, ME, most=2),
+    of(intake.contact_point, UUID(int=1), most=1),
+    of(intake.recent_codes, OneTimeCode.value_lookup.in_([b"\x01", b"\x02"]), AT, limit=5, most=7),
+    of(intake.recent_codes, OneTimeCode.person_ref == ME, AT, limit=10, most=10),
+    of(intake.recent_codes, OneTimeCode.network.in_([b"\x01", b"\x02"]), AT, limit=60, most=62),
+    of(intake.lock_code, UUID(int=1), most=2),
+    of(intake.newest_code, ME, most=1),
+    of(intake.newest_code, ME, lock=True, most=3),
     of(intake.case_contact, "case-1", ME, "phone", most=1),
     of(intake.verified_contact, ME, "phone", most=2),
     of(intake.contact_points, ME, limit=20, most=20),

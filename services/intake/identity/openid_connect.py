@@ -7,6 +7,7 @@ what they may do stands here (`accounts`), never there.
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -28,11 +29,12 @@ from services.intake.identity.attributes import Source
 from services.intake.identity.persons import register_person
 from services.intake.identity.provider import LogInDesk, Way, forget_here
 from services.intake.identity.sessions import Proof, end_sessions_at
+from services.intake.rules.contacts import ContactKind, clean_contact
 from services.intake.rules.identity import check_id_number
 from services.intake.rules.submission import NamedPerson
 from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.unit import Unit, unit_of
-from shared.errors import BadRequest, Forbidden
+from shared.errors import BadRequest, FieldError, Forbidden
 from shared.http.doors import doors
 from shared.legal_time import legal_day
 from shared.settings import Section, Settings, SettingsError
@@ -139,8 +141,18 @@ class Realm:
         number = str(claims.get(self.at.id_number_claim, ""))
         if not name or check_id_number(number, legal_day(unit.legal)) is not None:
             raise IdentityIncomplete
-        person = register_person(unit, NamedPerson(name, number, None), _SOURCE)
+        phone = _vouched(claims, "phone_number", ContactKind.PHONE)
+        email = _vouched(claims, "email", ContactKind.EMAIL)
+        person = register_person(unit, NamedPerson(name, number, phone, email), _SOURCE)
         return Principal(PrincipalKind.CITIZEN, str(person), person_ref=person, name=name)
+
+
+def _vouched(claims: Mapping[str, Any], claim: str, kind: ContactKind) -> str | None:
+    """A contact that the provider says it has verified (OpenID Connect Core 1.0 section 5.1)."""
+    if claims.get(f"{claim}_verified") is not True:
+        return None
+    found = clean_contact(kind, str(claims.get(claim, "")))
+    return None if isinstance(found, FieldError) else found
 
 
 def is_on(settings: Settings) -> bool:
@@ -157,6 +169,11 @@ def ways(settings: Section) -> list[Way]:
     if settings.officers is not None:
         found.append(Way(f"{_PATH}/officers", "工作人员登录", "Log in as an officer"))
     return found
+
+
+def verifies(settings: Section) -> tuple[ContactKind, ...]:
+    """What its providers vouch for comes with a log-in."""
+    return ()
 
 
 def router(desk: LogInDesk) -> APIRouter:

@@ -54,7 +54,7 @@ def _meet(unit: Unit, who: NamedPerson, source: Source) -> UUID:
     # The same person may be met by two requests at once; the second waits and takes the first one's row.
     # While keys are rotated the two may write different look-ups, which no index compares. Both know the key
     # that seals, so they wait for one look-up at least; what others write the database refuses.
-    queries.lock_person(unit.session, lookups)
+    queries.lock_lookups(unit.session, lookups)
     found = queries.person_by_lookup(unit.session, lookups)
     return found if found is not None else _make_person(unit, lookups[-1], number, who.name, source)
 

@@ -4,7 +4,8 @@ It proves who somebody is; what they may do is `accounts`'. Its file has
 
     SETTINGS            the class of its settings, read from `ONESTOP_IDENTITY__<PROVIDER>__…`
     is_on(settings)     whether this installation offers it
-    ways(own)           how the log-in page leads to it, by its own settings
+    ways(own)           how the log-in page leads to it, by its own settings; none if it lets nobody in
+    verifies(own)       the kinds of contact that people may verify by it
     router(desk)        its doors
 
 and makes sessions with what a LogInDesk gives it. A contract test holds every file to this; files that begin
@@ -28,7 +29,9 @@ from shared.bus.unit import Unit, unit_of
 from shared.http.context import WebContext
 from shared.settings import Section, Settings, read_sections
 
-PARTS = frozenset(("accounts", "attributes", "contacts", "persons", "provider", "sessions", "web"))
+PARTS = frozenset(
+    ("accounts", "attributes", "codes", "contacts", "my_contacts", "persons", "provider", "sessions", "web")
+)
 """The files of this folder that are no providers."""
 
 

@@ -1,17 +1,22 @@
-"""The doors of identity: the ways to log in, the way out, and what other services may ask."""
+"""The doors of identity: the ways to log in, the way out, how one is reached, and what others may ask."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from services.intake import queries
 from services.intake.identity import sessions
+from services.intake.identity.codes import hand_out_code
+from services.intake.identity.my_contacts import Contacts, contacts_page, forget_contact, read_contacts
 from services.intake.identity.provider import LogInDesk, forget_here, providers_on
+from services.intake.rules.contacts import ContactKind
 from shared.ask import Params, QuestionHandler
 from shared.auth import revocations
 from shared.auth.csrf import check_same_origin
-from shared.auth.deps import authenticator
+from shared.auth.deps import Party, authenticator
 from shared.auth.principal import PrincipalKind
 from shared.auth.signatures import SigningKey
 from shared.bus.context import ServiceContext
@@ -43,23 +48,35 @@ def identity_answers(context: ServiceContext) -> dict[str, QuestionHandler]:
             person = str(account.person_ref) if account.person_ref else None
             return {"officer": {"departments": account.departments, "person_ref": person}}
 
-    return {revocations.QUESTION: ended_and_changed, "officer": officer}
+    def one_time_code(params: Params) -> Params:
+        """A one-time code and where to send it, for whoever sends it now; null once it is of no use."""
+        with unit_of(context, "intake.one_time_code") as unit:
+            found = hand_out_code(unit, UUID(params["code_id"]), "notify")
+            return {"address": found.address, "code": found.code} if found else {"address": None}
+
+    return {
+        revocations.QUESTION: ended_and_changed,
+        "officer": officer,
+        "one_time_code": one_time_code,
+    }
 
 
 def identity_router(context: WebContext) -> APIRouter:
     """The log-in page, log-out, and the doors of every provider that is on."""
-    router = doors(include_in_schema=False)
+    router = doors()
     on = providers_on(context.service.settings)
+    verifiable = {kind for file, own in on.values() for kind in file.verifies(own)}
+    router.include_router(_contacts(context, verifiable))
     ways = [way for file, own in on.values() for way in file.ways(own)]
 
-    @router.get("/login")
+    @router.get("/login", include_in_schema=False)
     def log_in(request: Request) -> Response:
         """Which ways there are; straight on where there is only one."""
         if len(ways) == 1:
             return RedirectResponse(ways[0].path, 303)
         return page(context.pages, request, "login.html", {"ways": ways})
 
-    @router.post("/logout")
+    @router.post("/logout", include_in_schema=False)
     def log_out(request: Request) -> Response:
         """End the session, here at once and everywhere within a minute. An old one may leave too."""
         check_same_origin(request)
@@ -74,4 +91,32 @@ def identity_router(context: WebContext) -> APIRouter:
 
     for file, settings in on.values():
         router.include_router(file.router(LogInDesk(context, settings)))
+    return router
+
+
+def _contacts(context: WebContext, verifiable: Collection[ContactKind]) -> APIRouter:
+    """How one is reached: see, and remove. What adds and verifies is a provider's."""
+    router = doors()
+
+    @router.get("/api/v1/contacts", tags=["intake"])
+    def my_contacts(party: Party) -> Contacts:
+        """One's own contact points, those of a kind together; the one that is `used` is where notices go."""
+        return read_contacts(context, party)
+
+    @router.delete("/api/v1/contacts/{contact}", status_code=204, tags=["intake"])
+    def remove(party: Party, contact: UUID) -> None:
+        """Remove a contact of one's own; nothing is sent there any more."""
+        forget_contact(context, party, contact)
+
+    @router.get("/contacts", include_in_schema=False)
+    def show(request: Request, party: Party) -> Response:
+        """The page."""
+        return contacts_page(context, request, party, verifiable)
+
+    @router.post("/contacts/{contact}/removal", include_in_schema=False)
+    def remove_on_page(party: Party, contact: UUID) -> Response:
+        """Removed."""
+        forget_contact(context, party, contact)
+        return RedirectResponse("/contacts", 303)
+
     return router

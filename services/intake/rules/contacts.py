@@ -1,10 +1,10 @@
 """How people can be reached: kinds of contact, one spelling of each, and what may be shown of them."""
 
-from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from services.intake.rules.submission import is_email, normalise_phone, phone_problem
-from shared.typed import clean_address
+from services.intake.rules.submission import contact_problem, normalise_phone
+from shared.catalogue.form import EMAIL, MOBILE, cleaned
+from shared.errors import FieldError
 
 MOST = 10
 """Contact points of one person."""
@@ -20,9 +20,16 @@ class ContactKind(StrEnum):
     EMAIL = "email"
 
 
-def clean_contact(kind: ContactKind, text: str) -> str | None:
-    """A contact as it is kept, from what was typed or pasted; None for what nothing can be sent to."""
-    return _CLEAN[kind](text)
+_FORMATS = {ContactKind.PHONE: MOBILE, ContactKind.EMAIL: EMAIL}
+
+
+def clean_contact(kind: ContactKind, text: str, pointer: str = "/value") -> str | FieldError:
+    """A contact as it is kept, from what was typed or pasted, or why nothing can be sent to it."""
+    plain = cleaned({"format": _FORMATS[kind]}, text)
+    wrong = contact_problem(_FORMATS[kind], plain, pointer)
+    if wrong is not None:
+        return wrong
+    return normalise_phone(plain) if kind is ContactKind.PHONE else str(plain)
 
 
 def masked(kind: ContactKind, value: str) -> str:
@@ -30,20 +37,4 @@ def masked(kind: ContactKind, value: str) -> str:
     if kind is ContactKind.EMAIL:
         local, _, domain = value.rpartition("@")
         return f"{local[:1]}****@{domain}"
-    return f"{value[:-8]}****{value[-4:]}" if len(value) > 8 else "*" * len(value)
-
-
-def _clean_phone(text: str) -> str | None:
-    plain = clean_address(text)
-    return normalise_phone(plain) if phone_problem(plain) is None else None
-
-
-def _clean_email(text: str) -> str | None:
-    plain = clean_address(text)
-    return plain if is_email(plain) else None
-
-
-_CLEAN: Mapping[ContactKind, Callable[[str], str | None]] = {
-    ContactKind.PHONE: _clean_phone,
-    ContactKind.EMAIL: _clean_email,
-}
+    return f"{value[:-8]}****{value[-4:]}"

@@ -141,6 +141,12 @@ def is_email(text: str) -> bool:
     return len(text) <= _LONGEST_EMAIL and _EMAIL.fullmatch(text) is not None
 
 
+def contact_problem(format_: str, text: str, pointer: str) -> FieldError | None:
+    """What is wrong with a phone (MOBILE) or an e-mail address (EMAIL) by itself, or None."""
+    code = _CHECKS[format_]({}, text or " ", _EARLIEST)
+    return FieldError(pointer, code, *_WORDS[code]) if code is not None else None
+
+
 def _phone(text: str) -> phonenumbers.PhoneNumber | None:
     # The library takes letters for the keys of a telephone: 138OOI38OOO would be somebody else's number.
     if not _PHONE.fullmatch(text):

@@ -17,8 +17,10 @@ PARAMS = {
     "number": re.compile(r"[0-9A-Z-]{6,32}"),
     "matter": re.compile(r"[^\x00-\x1f\x7f<>{}]{1,200}"),
     "date": re.compile(r"\d{4}-\d{2}-\d{2}"),
+    "code": re.compile(r"\d{6}"),
 }
-"""All that a text may name, and how its value looks: case number, name of the matter, a date."""
+"""All that a text may name, and how its value looks: case number, name of the matter, a date, a one-time
+code."""
 _LONGEST_SMS_PARAM = 35
 
 

@@ -1,4 +1,4 @@
-"""Every text exists in both languages, names nothing but case number, matter and date, and fits."""
+"""Every text exists in both languages, names nothing but case number, matter, date and code, and fits."""
 
 import pytest
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from services.notify.templates import (
 from shared.catalogue.loader import BUILT_IN, load_matter
 
 NUMBER = "330106261123000001X"
-GIVEN = {"number": NUMBER, "matter": "居住证申领", "date": "2026-12-01"}
+GIVEN = {"number": NUMBER, "matter": "居住证申领", "date": "2026-12-01", "code": "271828"}
 IN_ENGLISH = {**GIVEN, "matter": "Residence permit"}
 LONGEST_SMS = 70
 """Characters of one SMS in UCS-2; a longer one is sent, and paid, in parts."""
@@ -29,10 +29,10 @@ def sms(code: str, locale: str, params: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize(("code", "locale"), ALL)
-def test_a_rendered_notice_has_no_gap_and_names_the_case(code: str, locale: str) -> None:
+def test_a_rendered_notice_has_no_gap_and_names_what_it_is_about(code: str, locale: str) -> None:
     title, body = render_notice(code, locale, GIVEN)
     assert title
-    assert NUMBER in body
+    assert GIVEN["code" if code == "one-time-code" else "number"] in body
     assert not set("{}") & set(title + body)
 
 
@@ -45,7 +45,7 @@ def test_an_sms_is_one_sms(code: str) -> None:
 
 
 @pytest.mark.parametrize(("code", "locale"), ALL)
-def test_an_sms_holds_only_number_matter_and_date(code: str, locale: str) -> None:
+def test_an_sms_holds_only_what_a_text_may_name(code: str, locale: str) -> None:
     text = sms(code, locale, GIVEN)
     fixed = template(code).sms[locale]
     for name, value in GIVEN.items():
@@ -64,8 +64,9 @@ def test_an_sms_holds_only_number_matter_and_date(code: str, locale: str) -> Non
         {**GIVEN, "matter": "居住证申领 13800008000"},
         {**GIVEN, "matter": "x\ny"},
         {**GIVEN, "date": "2026年12月1日"},
+        {"code": "13800008000"},
     ],
-    ids=["missing", "extra", "phone", "id-number", "phone-within", "control", "date"],
+    ids=["missing", "extra", "phone", "id-number", "phone-within", "control", "date", "code"],
 )
 def test_what_is_not_on_the_list_is_refused_and_not_repeated(params: dict[str, str]) -> None:
     with pytest.raises(NoticeParamsWrong) as caught:

@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from services.intake import view
+from services.intake.identity.contacts import Contact
 from services.intake.identity.development import PEOPLE, WAY
 from services.intake.identity.provider import Way
 from services.intake.models import TimelineEntry
+from services.intake.rules.contacts import ContactKind
 from services.intake.rules.stages import Standing, stages_of
-from shared.auth.principal import Principal, PrincipalKind
+from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
 from shared.errors import error_classes
@@ -35,6 +37,32 @@ WRONG_FILE = Problem(
 )
 
 WRONG_NUMBER = replace(WRONG_FILE, fields=(ProblemField("/id_number", "wrong", "this number is wrong"),))
+
+WRONG_VALUE = replace(WRONG_FILE, fields=(ProblemField("/value", "email.invalid", "this is no address"),))
+WRONG_CODE = replace(WRONG_FILE, fields=(ProblemField("/code", "code.wrong", "this is not the code"),))
+_SINCE = datetime(2026, 11, 23, 1, 15, tzinfo=UTC)
+CONTACTS = [
+    Contact(
+        id=UUID(int=n),
+        kind=kind,
+        shown=shown,
+        source=source,
+        assurance=assurance,
+        added_at=_SINCE,
+        verified_at=None if assurance is Assurance.CLAIMED else _SINCE,
+        used=used,
+        removable=assurance is not Assurance.VERIFIED,
+    )
+    for n, (kind, shown, source, assurance, used) in enumerate(
+        (
+            (ContactKind.PHONE, "138****5678", "person", Assurance.CLAIMED, False),
+            (ContactKind.PHONE, "139****0001", "one_time_code", Assurance.REACHED, True),
+            (ContactKind.PHONE, "137****0002", "openid_connect", Assurance.VERIFIED, False),
+            (ContactKind.EMAIL, "a****@example.org", "one_time_code", Assurance.REACHED, True),
+        )
+    )
+]
+"""One in each state."""
 
 
 @cache
@@ -321,6 +349,8 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         {**task(state="open", officer=None, claimed_at=None, step="verify"), "light": "green"},
         {**task(due_at=None), "light": None},
     ]
+    contacts: dict[str, Any] = {"verifiable": ["phone", "email"], "problem": None, "kind": None, "value": ""}
+    code: dict[str, Any] = {"contact": CONTACTS[0], "digits": 6, "minutes": 10}
     no_cases: dict[str, Any] = {"cases": [], "next": None, "consents": []}
     return {
         "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
@@ -374,6 +404,16 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         ),
         "my-cases-none": ("my_cases.html", {**no_cases, "cursor": None}, CITIZEN),
         "my-cases-no-more": ("my_cases.html", {**no_cases, "cursor": "abc="}, CITIZEN),
+        "contacts": ("contacts.html", {**contacts, "contacts": CONTACTS}, CITIZEN),
+        "contacts-none": ("contacts.html", {**contacts, "contacts": []}, CITIZEN),
+        "contacts-fixed": ("contacts.html", {**contacts, "contacts": CONTACTS, "verifiable": []}, CITIZEN),
+        "contacts-wrong": (
+            "contacts.html",
+            {**contacts, "contacts": CONTACTS, "problem": WRONG_VALUE, "kind": "email", "value": "a@b"},
+            CITIZEN,
+        ),
+        "contact-code": ("contact_code.html", {**code, "problem": None}, CITIZEN),
+        "contact-code-wrong": ("contact_code.html", {**code, "problem": WRONG_CODE}, CITIZEN),
         "home": ("home.html", {"matters": [found], "next": "abc="}, None),
         "home-officer": ("home.html", {"matters": [], "next": None}, OFFICER),
         "lookup": ("lookup.html", {"problem": None, "number": ""}, None),

@@ -13,10 +13,14 @@ from starlette.requests import Request
 from services.approval.commands import StepResult, TaskState
 from services.approval.rules.limits import GREEN, RED, YELLOW
 from services.approval.rules.transitions import State
+from services.intake.identity.contacts import BY_PERSON
+from services.intake.identity.provider import provider_names
+from services.intake.rules.contacts import ContactKind
 from services.intake.rules.stages import Progress, stages_of
 from services.materials.rules.matching import TOLD, CertificateState, MatchOutcome
 from services.notify.channels import channel_names
 from services.notify.rules.delivery import DeliveryState
+from services.notify.sending import CODE_TEMPLATE
 from services.notify.templates import template_codes
 from shared.auth.principal import Principal
 from shared.events.fact import speakers
@@ -30,7 +34,10 @@ from tests.unit.pages.samples import CERTIFICATE, MESSAGES, NUMBER, WAITS, matte
 ROOT = Path(__file__).parents[3]
 FOLDERS = [ROOT / "services" / service / "pages" for service in ("intake", "approval")]
 CASES = [(name, locale) for name in pages() for locale in ("zh-CN", "en")]
-SUBJECTS = ("case", "cases", "task", "tasks", "matters", "people", "ways", "problem", "problems")
+SUBJECTS = (
+    *("case", "cases", "task", "tasks", "matters", "people", "ways", "problem", "problems"),
+    *("contact", "contacts"),
+)
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -274,13 +281,15 @@ CODES = {
     "desk_material": set(MatchOutcome),
     "notice_status": set(DeliveryState),
     "notice_channel": {IN_APP, *channel_names()},
-    "notice": set(template_codes()),
+    "notice": set(template_codes()) - {CODE_TEMPLATE},
     "task_state": set(TaskState),
     "light": {GREEN, YELLOW, RED},
     "channel": {channel.code for channel in matter().channels},
     "stage": {stage.code for stage in stages_of(matter(), {}, WAITS)} - {"step"},
     "progress": set(Progress),
     "certificate_state": set(CertificateState),
+    "contact_kind": set(ContactKind),
+    "contact_source": {BY_PERSON.name, *provider_names()},
 }
 
 

@@ -39,6 +39,23 @@ def upgrade() -> None:
         CREATE INDEX contact_points_person ON intake.contact_points (person_ref, kind, verified_at, id);
         CREATE INDEX contact_points_claimed ON intake.contact_points (added_at)
             WHERE assurance = 'claimed';
+        CREATE TABLE intake.one_time_codes (
+            id uuid PRIMARY KEY,
+            contact uuid NOT NULL,
+            person_ref uuid NOT NULL,
+            value_lookup bytea NOT NULL,
+            network bytea NOT NULL,
+            code bytea,
+            tries integer NOT NULL,
+            made_at timestamptz NOT NULL,
+            handed_at timestamptz,
+            used_at timestamptz
+        );
+        CREATE INDEX one_time_codes_contact ON intake.one_time_codes (contact, made_at, id);
+        CREATE INDEX one_time_codes_person ON intake.one_time_codes (person_ref, made_at);
+        CREATE INDEX one_time_codes_value ON intake.one_time_codes (value_lookup, made_at);
+        CREATE INDEX one_time_codes_network ON intake.one_time_codes (network, made_at);
+        CREATE INDEX one_time_codes_made ON intake.one_time_codes (made_at);
         CREATE TABLE intake.case_contacts (
             case_no varchar(50),
             person_ref uuid,
@@ -180,6 +197,7 @@ def upgrade() -> None:
     for table, row, columns in (
         ("persons", ("person_ref",), ("sealed_name", "sealed_id_number", "id_lookup")),
         ("contact_points", ("id",), ("sealed_value", "value_lookup")),
+        ("one_time_codes", ("id",), ("value_lookup", "network", "code")),
         ("case_contacts", ("case_no", "person_ref", "kind"), ("sealed_value",)),
         ("cases", ("number",), ("sealed_form",)),
         ("provider_sessions", ("session",), ("sub", "sid")),
