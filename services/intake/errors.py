@@ -79,6 +79,14 @@ class ContactNotFound(NotFound):
     title_en = "There is no such contact"
 
 
+class ContactWrong(Invalid):
+    """Nothing can be sent to it; the field says why."""
+
+    code = "contact.invalid"
+    title_zh = "联系方式有误"
+    title_en = "This contact is not right"
+
+
 class ContactVouched(Conflict):
     """It would come back with the next log-in."""
 

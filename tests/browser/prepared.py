@@ -1,7 +1,7 @@
 """One of every page in every state that people meet, and the way there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from playwright.sync_api import Page
@@ -9,6 +9,7 @@ from playwright.sync_api import Page
 from services.approval.commands import StepResult
 from tests.browser.system import DEPARTMENTS, Case, System
 from tests.browser.visitor import Visitor
+from tests.support.contacts import added
 
 LITTLE = ("id_card",)
 """With this alone three things are missing, one of them in one of several forms."""
@@ -23,11 +24,13 @@ class Prepared:
     sessions: Mapping[Role, str | None]
     cases: Mapping[str, Case]
     tasks: Mapping[str, str]
+    contact: str
+    """A contact of the newcomer that waits to be verified."""
 
 
 def set_up(system: System) -> Prepared:
     """Bring every case where it belongs. The worker must run; afterwards let `nobody_works` hold it there."""
-    who, gaps = system.citizen(), system.citizen(LITTLE)
+    who, gaps, newcomer = system.citizen(), system.citizen(LITTLE), system.citizen()
     cases = {
         name: system.apply(who) for name in ("open", "step", "deciding", "foreign", "denied", "approved")
     }
@@ -48,11 +51,13 @@ def set_up(system: System) -> Prepared:
         "nobody": None,
         "citizen": system.session(who),
         "gaps": system.session(gaps),
-        "newcomer": system.session(system.citizen()),
+        "newcomer": system.session(newcomer),
         "officer": system.officer_session("officer-1"),
         "supervisor": system.officer_session("officer-9", *DEPARTMENTS),
     }
-    return Prepared(sessions, cases, tasks)
+    person = system.made.value("SELECT person_ref FROM intake.contact_points ORDER BY added_at DESC LIMIT 1")
+    contact = added(system.made, person)
+    return Prepared(sessions, cases, tasks, str(contact))
 
 
 def let_it_be_late(system: System, case: Case) -> None:
@@ -71,7 +76,7 @@ def add_transient(system: System, prepared: Prepared) -> Prepared:
     number = prepared.cases["supplied"].number
     system.made.supply(number, "photo", "lease_contract", "labour_contract")
     new = system.apply(prepared.cases["asked"].who)
-    return Prepared(prepared.sessions, {**prepared.cases, "new": new}, prepared.tasks)
+    return replace(prepared, cases={**prepared.cases, "new": new})
 
 
 Way = Callable[[Visitor, Prepared], None]
@@ -133,6 +138,22 @@ def wrong_id_number(one: Visitor, prepared: Prepared) -> None:
     one.page.locator("#name").fill("某人")
     one.page.locator("#id_number").fill("1234")
     send(one.page, "/dev/login/citizen")
+
+
+def at_code(one: Visitor, prepared: Prepared) -> None:
+    one.go(f"/contacts/{prepared.contact}")
+
+
+def type_a_code(one: Visitor, prepared: Prepared) -> None:
+    at_code(one, prepared)
+    one.page.locator("#code").fill("000000")
+    send(one.page, "/verification")
+
+
+def add_what_no_message_reaches(one: Visitor, prepared: Prepared) -> None:
+    one.go("/contacts")
+    one.page.locator("#value").fill("0571 8765 4321")
+    send(one.page, "/contacts")
 
 
 def supply_nothing(one: Visitor, prepared: Prepared) -> None:
@@ -198,6 +219,10 @@ PLACES: Mapping[str, Place] = {
     "case-denied": Place("citizen", at_case("denied")),
     "case-approved": Place("citizen", at_case("approved")),
     "case-of-others": Place("newcomer", at_case("open"), twin=True),
+    "contacts": Place("newcomer", at("/contacts")),
+    "contacts-wrong": Place("citizen", add_what_no_message_reaches),
+    "contact-code": Place("newcomer", at_code),
+    "contact-code-over": Place("newcomer", type_a_code, twin=True),
     "desk-not-for-citizens": Place("citizen", at("/desk"), twin=True),
     "queue": Place("officer", at("/desk")),
     "queue-mine": Place("officer", at("/desk?mine=1"), twin=True),

@@ -130,6 +130,7 @@ def open_system(postgres: PostgresServer, template: Settings) -> Iterator[System
     port, internal_port = free_ports(2, set())
     extra = {
         "ONESTOP_DEV_IDENTITY": "true",
+        "ONESTOP_IDENTITY__ONE_TIME_CODE__KINDS": "phone,email",
         "ONESTOP_WEB__COOKIE_SECURE": "false",
         "ONESTOP_WEB__PORT": str(port),
         "ONESTOP_WEB__INTERNAL_PORT": str(internal_port),

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Header, Request
 from pydantic import Field, Strict, field_validator
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from services.intake.errors import CodeOver, CodeWrong, KindNotVerified
+from services.intake.errors import CodeOver, CodeWrong, ContactWrong, KindNotVerified
 from services.intake.identity.codes import Tried, ask_for_code, try_code
 from services.intake.identity.contacts import (
     LOOKUP,
@@ -29,7 +29,7 @@ from shared.auth.deps import Party
 from shared.auth.principal import Principal
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
-from shared.errors import AppError, FieldError, Invalid
+from shared.errors import AppError, FieldError
 from shared.http.body import Body
 from shared.http.doors import doors
 from shared.http.idempotency import FIELD, fingerprint, require_key
@@ -198,12 +198,12 @@ def _pages_of_the_code(desk: LogInDesk) -> APIRouter:
 
 
 def _added(desk: LogInDesk, request: Request, party: Principal, key: str, body: NewContact) -> StoredResponse:
-    """Once for each key. Raises Invalid, KindNotVerified, TooManyContacts, TooManyCodes."""
+    """Once for each key. Raises ContactWrong, KindNotVerified, TooManyContacts, TooManyCodes."""
     assert party.party is not None
     person = party.party
     value = clean_contact(body.kind, body.value)
     if isinstance(value, FieldError):
-        raise Invalid(fields=[value])
+        raise ContactWrong(fields=[value])
     if body.kind not in verifies(desk.settings):
         raise KindNotVerified
     with unit_of(desk.context.service, "contact.add") as unit:

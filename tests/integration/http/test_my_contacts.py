@@ -178,7 +178,7 @@ def test_what_no_message_reaches_is_pointed_out(codes: Codes, value: str) -> Non
     headers = newcomer(codes)
     with untouched(codes.hall):
         refused = codes.add(headers, value)
-    assert problem(refused) == (422, "request.invalid")
+    assert problem(refused) == (422, "contact.invalid")
     assert [error["pointer"] for error in refused.json()["errors"]] == ["/value"]
 
 
