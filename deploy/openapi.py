@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
 from deploy.web import TITLE, build
@@ -16,6 +18,7 @@ VERSION = "1.0.0"
 TAGS = {
     "cases": "Applications of people, and of those who act for them: apply, follow, supply, look up.",
     "consents": "What waits for somebody's consent to have their certificates read.",
+    "contacts": "How one is reached: one's own phones and mailboxes, verified by a code.",
     "matters": "Service items as they are published.",
     "messages": "The in-app inbox.",
     "tasks": "The officer's queue and desk.",
@@ -49,7 +52,13 @@ def openapi_document(services: Sequence[str] = SERVICES) -> dict[str, Any]:
     installation."""
     with tempfile.TemporaryDirectory() as folder:
         init_secrets(Path(folder))
-        settings = Settings(environment="test", db=DbSettings(host="/nowhere"), secrets_dir=Path(folder))
+        settings = Settings(
+            environment="test",
+            db=DbSettings(host="/nowhere"),
+            secrets_dir=Path(folder),
+            # Its doors are for everybody, wherever it is on.
+            identity={"one_time_code": {"kinds": SecretStr("phone,email")}},
+        )
         return openapi_of(
             build(settings, services).public,
             TAGS,

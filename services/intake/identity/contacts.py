@@ -1,10 +1,10 @@
 """Contact points of people: what was verified belongs to them, whatever forms say."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import Field
 
 from services.intake import queries
 from services.intake.errors import ContactNotFound, ContactVouched, TooManyContacts
@@ -14,6 +14,7 @@ from services.intake.rules.contacts import MOST, ContactKind, masked
 from shared.auth.principal import Assurance
 from shared.bus.unit import Unit
 from shared.events.ids import new_id
+from shared.http.answers import Answer, Id, Moment
 
 LOOKUP = "contact"
 """Kind of the look-ups of contacts."""
@@ -21,20 +22,22 @@ BY_PERSON = Source("person", Assurance.CLAIMED)
 """They added it themselves, and have not shown yet that it is theirs."""
 
 
-class Contact(BaseModel):
-    """A contact point as its person sees it. `shown` is as much of it as they need to know it again; `used`
-    says that notices go there, where a form does not say otherwise; `removable` that it is theirs to remove.
-    """
+class Contact(Answer):
+    """A contact point as its person sees it."""
 
-    id: UUID
+    id: Id
     kind: ContactKind
-    shown: str
-    source: str
+    shown: Annotated[str, Field(examples=["138****5678"])]
+    """As much of it as they need to know it again."""
+    source: Annotated[str, Field(examples=["one_time_code"])]
+    """Where it comes from: `person`, or what verified it."""
     assurance: Assurance
-    added_at: datetime
-    verified_at: datetime | None
+    added_at: Moment
+    verified_at: Moment | None
     used: bool
+    """Notices go there, where a form does not say otherwise."""
     removable: bool
+    """It is theirs to remove; others are changed where they come from."""
 
 
 def keep_vouched(
@@ -109,13 +112,13 @@ def contact_of(unit: Unit, point: ContactPoint, *, used: bool = False) -> Contac
     """A contact point as its person sees it."""
     kind = ContactKind(point.kind)
     return Contact(
-        id=point.id,
+        id=str(point.id),
         kind=kind,
         shown=masked(kind, value_of(unit, point)),
         source=point.source,
         assurance=Assurance(point.assurance),
-        added_at=point.added_at,
-        verified_at=point.verified_at,
+        added_at=point.added_at.isoformat(),
+        verified_at=point.verified_at.isoformat() if point.verified_at else None,
         used=used,
         removable=is_of_person(point),
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from fastapi import Request
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.intake.identity.contacts import Contact, contacts_of, note_reading, own_point, remove_contact
@@ -13,13 +12,14 @@ from services.intake.rules.contacts import ContactKind
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import Unit, unit_of
 from shared.errors import AppError
+from shared.http.answers import Answer
 from shared.http.context import WebContext
 from shared.http.problems import problem_of
 from shared.http.rendering import page
 
 
-class Contacts(BaseModel):
-    """One's contact points; the in-app inbox needs none."""
+class ContactList(Answer):
+    """One's contact points, those of a kind together; the in-app inbox needs none."""
 
     contacts: list[Contact]
 
@@ -33,19 +33,21 @@ class Refused:
     value: str
 
 
-def read_contacts(context: WebContext, party: Principal) -> Contacts:
+def read_contacts(context: WebContext, party: Principal) -> ContactList:
     """All of one's own, or of whom an operator serves, which is noted."""
     person = _person(party)
     with unit_of(context.service, "contacts.read") as unit:
         note_operator(unit, party)
-        return Contacts(contacts=contacts_of(unit, person))
+        return ContactList(contacts=contacts_of(unit, person))
 
 
-def forget_contact(context: WebContext, party: Principal, contact: UUID) -> None:
-    """Raises ContactNotFound, ContactVouched."""
+def forget_contact(context: WebContext, party: Principal, contact: UUID) -> ContactList:
+    """What is left without it. Raises ContactNotFound, ContactVouched."""
     with unit_of(context.service, "contact.remove") as unit:
         note_operator(unit, party)
         remove_contact(unit, own_point(unit, _person(party), contact))
+        unit.session.flush()
+        return ContactList(contacts=contacts_of(unit, _person(party)))
 
 
 def contacts_page(

@@ -12,12 +12,20 @@ from fastapi import APIRouter, Form, Header, Request
 from pydantic import Field, Strict, field_validator
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from services.intake.errors import CodeOver, CodeWrong, ContactWrong, KindNotVerified
+from services.intake.errors import (
+    CodeOver,
+    CodeWrong,
+    ContactNotFound,
+    ContactWrong,
+    KindNotVerified,
+    TooManyCodes,
+    TooManyContacts,
+)
+from services.intake.identity import contacts
 from services.intake.identity.codes import Tried, ask_for_code, try_code
 from services.intake.identity.contacts import (
     LOOKUP,
     Contact,
-    add_contact,
     contact_of,
     own_point,
 )
@@ -25,13 +33,15 @@ from services.intake.identity.my_contacts import Refused, contacts_page, note_op
 from services.intake.identity.provider import LogInDesk, Way
 from services.intake.rules.contacts import ContactKind, clean_contact
 from services.intake.rules.one_time_code import DIGITS, LIVES
+from shared.ask import PeerUnavailable
 from shared.auth.deps import Party
 from shared.auth.principal import Principal
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
 from shared.errors import AppError, FieldError
+from shared.http.answers import Answer, Id
 from shared.http.body import Body
-from shared.http.doors import doors
+from shared.http.doors import doors, raises
 from shared.http.idempotency import FIELD, fingerprint, require_key
 from shared.http.locale import locale_of
 from shared.http.networks import network_of
@@ -67,13 +77,20 @@ class NewContact(Body):
     """A phone number or an e-mail address of one's own, as typed or pasted."""
 
     kind: Annotated[ContactKind, Strict(False)]
-    value: Annotated[str, Field(min_length=1, max_length=254)]
+    value: Annotated[str, Field(min_length=1, max_length=254, examples=["138 0013 8000"])]
+
+
+class CodeSent(Answer):
+    """A code is on its way to this contact."""
+
+    id: Id
+    kind: ContactKind
 
 
 class TypedCode(Body):
     """The code that came."""
 
-    code: Annotated[str, Field(min_length=1, max_length=40)]
+    code: Annotated[str, Field(min_length=1, max_length=40, examples=["271828"])]
 
 
 def is_on(settings: Settings) -> bool:
@@ -102,10 +119,11 @@ def router(desk: LogInDesk) -> APIRouter:
 
 
 def _api(desk: LogInDesk) -> APIRouter:
-    router = doors(_ROUTE, ["intake"])
+    router = doors(_ROUTE)
 
-    @router.post("", status_code=201)
-    def add(
+    @router.post("", status_code=201, response_model=CodeSent)
+    @raises(ContactWrong, KindNotVerified, TooManyContacts, TooManyCodes, PeerUnavailable)
+    def add_contact(
         request: Request,
         party: Party,
         body: NewContact,
@@ -115,8 +133,9 @@ def _api(desk: LogInDesk) -> APIRouter:
         answer = _added(desk, request, party, require_key(idempotency_key), body)
         return JSONResponse(answer.body, answer.status)
 
-    @router.post("/{contact}/code", status_code=202)
-    def send_code(
+    @router.post("/{contact}/code", status_code=202, response_model=CodeSent)
+    @raises(ContactNotFound, KindNotVerified, TooManyCodes, PeerUnavailable)
+    def send_contact_code(
         request: Request, party: Party, contact: UUID, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
         """Send another code, which takes the place of the one before."""
@@ -124,7 +143,8 @@ def _api(desk: LogInDesk) -> APIRouter:
         return JSONResponse(answer.body, answer.status)
 
     @router.post("/{contact}/verification")
-    def verify(party: Party, contact: UUID, body: TypedCode) -> Contact:
+    @raises(ContactNotFound, CodeWrong, CodeOver)
+    def verify_contact(party: Party, contact: UUID, body: TypedCode) -> Contact:
         """Say which code came. From then on notices go there."""
         return _verified(desk, party, contact, body.code)
 
@@ -210,7 +230,7 @@ def _added(desk: LogInDesk, request: Request, party: Principal, key: str, body: 
 
         def make() -> tuple[int, dict[str, Any]]:
             note_operator(unit, party)
-            point = add_contact(unit, person, body.kind, value)
+            point = contacts.add_contact(unit, person, body.kind, value)
             code = ask_for_code(unit, point, _network_of(request))
             return 201, {"id": str(point.id), "kind": point.kind, "code_id": str(code)}
 

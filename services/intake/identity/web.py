@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from services.intake import queries
+from services.intake.errors import ContactNotFound, ContactVouched
 from services.intake.identity import sessions
 from services.intake.identity.codes import hand_out_code
-from services.intake.identity.my_contacts import Contacts, contacts_page, forget_contact, read_contacts
+from services.intake.identity.my_contacts import ContactList, contacts_page, forget_contact, read_contacts
 from services.intake.identity.provider import LogInDesk, forget_here, providers_on
 from services.intake.rules.contacts import ContactKind
 from shared.ask import Params, QuestionHandler
@@ -22,7 +23,7 @@ from shared.auth.signatures import SigningKey
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.http.context import WebContext
-from shared.http.doors import doors
+from shared.http.doors import doors, raises
 from shared.http.rendering import page
 from shared.paging import moment
 from shared.privacy.secret_files import SESSION_KEY, load_secret
@@ -98,15 +99,16 @@ def _contacts(context: WebContext, verifiable: Collection[ContactKind]) -> APIRo
     """How one is reached: see, and remove. What adds and verifies is a provider's."""
     router = doors()
 
-    @router.get("/api/v1/contacts", tags=["intake"])
-    def my_contacts(party: Party) -> Contacts:
+    @router.get("/api/v1/contacts")
+    def list_contacts(party: Party) -> ContactList:
         """One's own contact points, those of a kind together; the one that is `used` is where notices go."""
         return read_contacts(context, party)
 
-    @router.delete("/api/v1/contacts/{contact}", status_code=204, tags=["intake"])
-    def remove(party: Party, contact: UUID) -> None:
-        """Remove a contact of one's own; nothing is sent there any more."""
-        forget_contact(context, party, contact)
+    @router.delete("/api/v1/contacts/{contact}")
+    @raises(ContactNotFound, ContactVouched)
+    def remove_contact(party: Party, contact: UUID) -> ContactList:
+        """Remove a contact of one's own; nothing is sent there any more. The answer is what is left."""
+        return forget_contact(context, party, contact)
 
     @router.get("/contacts", include_in_schema=False)
     def show(request: Request, party: Party) -> Response:

@@ -40,10 +40,10 @@ WRONG_NUMBER = replace(WRONG_FILE, fields=(ProblemField("/id_number", "wrong", "
 
 WRONG_VALUE = replace(WRONG_FILE, fields=(ProblemField("/value", "email.invalid", "this is no address"),))
 WRONG_CODE = replace(WRONG_FILE, fields=(ProblemField("/code", "code.wrong", "this is not the code"),))
-_SINCE = datetime(2026, 11, 23, 1, 15, tzinfo=UTC)
+_SINCE = "2026-11-23T01:15:00+00:00"
 CONTACTS = [
     Contact(
-        id=UUID(int=n),
+        id=str(UUID(int=n)),
         kind=kind,
         shown=shown,
         source=source,
