@@ -24,6 +24,7 @@ from shared.bus.context import ServiceContext
 from shared.bus.gate import NOTHING_HEARD, Gate, gate_of
 from shared.bus.hints import outbox_hint
 from shared.bus.unit import Unit, unit_of
+from shared.db.types import AwareDateTime
 from shared.errors import AppError
 
 _log = structlog.get_logger()
@@ -112,7 +113,14 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
                     "most": AT_ONCE,
                 },
             )
-            return {"facts": [list(row) for row in rows]}
+            settled = unit.connection.execute(
+                text(
+                    f"SELECT restored_at FROM {schema}.witness WHERE NOT EXISTS "
+                    f"(SELECT 1 FROM {schema}.lost_facts WHERE NOT settled)"
+                ).columns(restored_at=AwareDateTime)
+            ).scalar_one_or_none()
+            facts = [list(row) for row in rows]
+            return {"facts": facts, "settled": settled.isoformat() if settled is not None else None}
 
     def say_again(params: Params) -> Params:
         with unit_of(context, "comparison.say_again") as unit:
@@ -203,7 +211,8 @@ class Comparison:
         after, missing, listed = "", 0, 0
         while True:
             which = {"minute": minute.isoformat(), "after": after}
-            facts = self._context.asker.ask(speaker, "said_in", which)["facts"]
+            answer = self._context.asker.ask(speaker, "said_in", which)
+            facts = answer["facts"]
             lost = self._not_here(speaker, facts)
             if lost:
                 cases = sorted({case for case, _, _ in lost})
@@ -213,8 +222,11 @@ class Comparison:
             if len(facts) < AT_ONCE:
                 break
             after = facts[-1][2]
-        # What its speaker counted and has no more cannot be said again; somebody must look.
-        missing += max(0, theirs.facts - listed)
+        # What its speaker counted and has no more cannot be said again: somebody must look, or has looked at
+        # all that a restore cost it.
+        settled = answer["settled"]
+        if settled is None or minute > datetime.fromisoformat(settled):
+            missing += max(0, theirs.facts - listed)
         if missing == 0:
             self._correct(speaker, minute, theirs, ours)
         return missing, max(0, (ours.facts if ours else 0) - theirs.facts)

@@ -509,6 +509,26 @@ def test_what_others_heard_is_no_word_of_a_service_whose_witness_agrees(made: In
     assert restored(made.settings, "approval").never_said == 0
 
 
+def test_what_nobody_can_say_again_is_an_alarm_until_somebody_has_looked(made: Installation) -> None:
+    """Speaker and subscriber are brought back from copies of different ages: a third one heard what was lost."""
+    made.submit(made.citizen())
+    made.pump()
+    copies = copies_of(made, "notify", "intake")
+    lost = made.submit(made.citizen()).number
+    made.pump()
+    lose(made, copies)
+    assert mend(made, "intake").cases == [lost]
+    mend(made, "notify")
+
+    minutes_pass(made)
+    assert alarms(made) == {"intake -> notify": (1, 0)}
+    minutes_pass(made)
+    assert alarms(made) == {"intake -> notify": (1, 0)}
+    settle(made.settings, "intake", lost)
+    minutes_pass(made)
+    assert alarms(made) == {}
+
+
 def test_a_sequence_far_off_makes_no_row_for_each_number_before_it(made: Installation) -> None:
     """Somebody with a broker log-in of a service says one fact, and the service is brought back."""
     number = made.submit(made.citizen()).number
