@@ -144,18 +144,54 @@ def findings(settings: Settings) -> dict[str, str]:
 
 
 def settle(settings: Settings, service: str, case: str) -> int:
-    """Somebody has looked at what was lost of a case: it may go on; how many facts that were.
+    """Somebody has looked at what was lost of a case: it may go on, also with those who had not heard it
+    either; how many facts that were.
 
     Raises NothingLostOfCase.
     """
     with transaction(admin_engine(settings), "restored.settle") as connection:
-        settled = connection.execute(
-            text(f"UPDATE {service}.lost_facts SET settled = true WHERE case_no = :case AND NOT settled"),
-            {"case": case},
-        ).rowcount
+        settled = [
+            row.sequence
+            for row in connection.execute(
+                text(
+                    f"UPDATE {service}.lost_facts SET settled = true WHERE case_no = :case AND NOT settled "
+                    "RETURNING sequence"
+                ),
+                {"case": case},
+            )
+        ]
+        for other in subscribers_of(service):
+            _give_up(connection, service, other, case, settled)
     if not settled:
         raise NothingLostOfCase
-    return settled
+    return len(settled)
+
+
+def _give_up(connection: Connection, service: str, other: str, case: str, sequences: list[int]) -> None:
+    """What nobody can say again does not hold back a subscriber that has not heard it."""
+    values = {"case": case, "speaker": service, "sequences": sequences}
+    connection.execute(
+        text(
+            f"INSERT INTO {other}.inbox (id, speaker, case_no, sequence, type, state, received_at) "
+            # It ends as the lost one did, whom the next one follows.
+            "SELECT CAST(substr(md5(l.case_no || '/' || l.sequence), 1, 16) || l.tail AS uuid), :speaker, "
+            "l.case_no, l.sequence, 'onestop.' || :speaker || '.' || COALESCE(l.fact, 'unknown') || '.v1', "
+            f"'dropped', clock_timestamp() FROM {service}.lost_facts AS l "
+            f"LEFT JOIN {other}.gates AS g ON g.case_no = l.case_no "
+            "WHERE l.case_no = :case AND l.sequence = ANY(:sequences) AND l.sequence > COALESCE("
+            "(g.heard->:speaker->>0)::int + length(g.heard->:speaker->>1) / 16, 0) "
+            "ON CONFLICT (id) DO NOTHING"
+        ),
+        values,
+    )
+    connection.execute(
+        text(
+            f"UPDATE {other}.inbox SET state = 'retry', due_at = clock_timestamp() WHERE state = 'waiting' "
+            f"AND case_no = :case AND speaker = :speaker AND sequence = (SELECT min(sequence) FROM "
+            f"{other}.inbox WHERE state = 'waiting' AND case_no = :case AND speaker = :speaker)"
+        ),
+        values,
+    )
 
 
 def place_of(settings: Settings, service: str) -> Witness:

@@ -509,24 +509,31 @@ def test_what_others_heard_is_no_word_of_a_service_whose_witness_agrees(made: In
     assert restored(made.settings, "approval").never_said == 0
 
 
-def test_what_nobody_can_say_again_is_an_alarm_until_somebody_has_looked(made: Installation) -> None:
-    """Speaker and subscriber are brought back from copies of different ages: a third one heard what was lost."""
-    made.submit(made.citizen())
+def test_what_nobody_can_say_again_holds_nobody_up_when_somebody_has_looked(made: Installation) -> None:
+    """Speaker and subscriber come back from copies of different ages; a third one heard what was lost."""
+    number = made.submit(made.citizen()).number
     made.pump()
-    copies = copies_of(made, "notify", "intake")
-    lost = made.submit(made.citizen()).number
+    copies = copies_of(made, "notify", "approval")
+    claim(made, number)
     made.pump()
     lose(made, copies)
-    assert mend(made, "intake").cases == [lost]
-    mend(made, "notify")
+    mended = mend(made, "approval")
+    assert [(fact.case, fact.fact) for fact in mended.facts] == [(number, "task-claimed")]
 
     minutes_pass(made)
-    assert alarms(made) == {"intake -> notify": (1, 0)}
+    assert alarms(made) == {"approval -> notify": (1, 0)}
+    made.decide(number)
+    made.pump()
+    assert made.value("SELECT count(*) FROM notify.inbox WHERE state = 'waiting'") > 0
+    settle(made.settings, "approval", number)
+    made.pump()
     minutes_pass(made)
-    assert alarms(made) == {"intake -> notify": (1, 0)}
-    settle(made.settings, "intake", lost)
-    minutes_pass(made)
+
     assert alarms(made) == {}
+    assert made.unfinished("notify") == 0
+    assert parked(made) == []
+    told = made.rows("SELECT template FROM notify.deliveries WHERE case_no = :n", n=number)
+    assert ("case-approved",) in told
 
 
 def test_a_sequence_far_off_makes_no_row_for_each_number_before_it(made: Installation) -> None:
