@@ -1,6 +1,6 @@
 """The web process: routers and pages of one service or of all, behind one edge."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
     }
     keys = PublicKeys(load_public_keys(settings, services[0]))
     revocations = Revocations(_whom_to_ask(contexts, answers), keys, _now)
-    app, internal = _app(renewed(revocations)), _app()
+    app, internal = _app(while_it_runs(revocations, contexts.values())), _app()
     authenticator = Authenticator(
         _tokens(settings, services, keys), revocations, cookie_secure=settings.web.cookie_secure
     )
@@ -93,8 +93,8 @@ def build(settings: Settings, services: Sequence[str]) -> WebApps:
     return WebApps(app, internal)
 
 
-def renewed(revocations: Revocations) -> Lifespan[FastAPI]:
-    """While the app runs, what it knows of ended sessions is kept young."""
+def while_it_runs(revocations: Revocations, contexts: Collection[ServiceContext]) -> Lifespan[FastAPI]:
+    """While the app runs, what it knows of ended sessions is kept young; afterwards nobody gives hints."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -104,6 +104,8 @@ def renewed(revocations: Revocations) -> Lifespan[FastAPI]:
             yield
         finally:
             renewing.stop()
+            for context in contexts:
+                context.hints.close()
 
     return lifespan
 

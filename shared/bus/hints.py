@@ -71,7 +71,8 @@ class Hints:
         with self._lock:
             self._pending.add(channel)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._send_forever, name="hints", daemon=True)
+                name = f"hints {self.engine.url.database}"
+                self._thread = threading.Thread(target=self._send_forever, name=name, daemon=True)
                 self._thread.start()
         self._rung.set()
 

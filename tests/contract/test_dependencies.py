@@ -19,6 +19,7 @@ NOT_IMPORTED = {
     "axe-playwright-python": "its axe.min.js is read (tests/browser/test_accessibility.py)",
     "import-linter": "a command of `make check`",
     "mypy": "a command of `make check`",
+    "pytest-xdist": "arguments of `make test` (tests/run.py)",
     "ruff": "a command of `make check`",
     "uv": "a command of `make lock`",
 }

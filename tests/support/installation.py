@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -444,6 +445,9 @@ class Installation:
             context.engine.dispose()
             context.hints.engine.dispose()
         self.admin.dispose()
+        # An app that was not ended would go on trying, and say so among what other tests print.
+        ringing = f"hints {self.settings.db.name}"
+        wait_for(lambda: ringing not in {one.name for one in threading.enumerate()}, f"it ends: {ringing}")
 
 
 def settle(installation: Installation, service: str, inbox: Inbox, rounds: int = 60) -> int:
