@@ -322,8 +322,9 @@ def _say(unit: Unit, case: Case, fact: Fact) -> None:
 
 
 def _show(unit: Unit, case: Case, event: Event) -> None:
-    before = {part: getattr(case, part) for part in ADDED}
-    for part, value in changed(before, event.fact.changes()).items():
+    change = event.fact.changes()
+    before = {part: getattr(case, part) for part in change.keys() & ADDED.keys()}
+    for part, value in changed(before, change).items():
         setattr(case, part, value)
     if event.fact.seen is not None:
         unit.append(

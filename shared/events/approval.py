@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from shared.events.fact import Fact
+from shared.events.fact import Code, Fact
 from shared.events.view import As, CaseState, Seen, ViewChange, Words
 
 
@@ -23,7 +23,7 @@ class CorrectionRequired(Fact):
         lines=(Words("{materials}", "{materials}"),),
     )
 
-    materials: list[str]
+    materials: list[Code]
     required_at: datetime
 
     def changes(self) -> ViewChange:
@@ -65,8 +65,8 @@ class CaseRouted(Fact):
         lines=(Words("{step} · {department}", "{step} · {department}"),),
     )
 
-    step: str
-    department: str
+    step: Code
+    department: Code
     step_due_at: datetime | None = None
 
     def changes(self) -> ViewChange:
@@ -79,7 +79,7 @@ class TaskClaimed(Fact):
     seen = Seen(Words("工作人员开始办理", "An officer started work on it"), quiet=True)
     harmless = True
 
-    step: str
+    step: Code
 
 
 class TaskReleased(Fact):
@@ -88,7 +88,7 @@ class TaskReleased(Fact):
     seen = Seen(Words("退回待办", "Returned to the queue"), quiet=True)
     harmless = True
 
-    step: str
+    step: Code
 
 
 class StepPassed(Fact):
@@ -100,7 +100,7 @@ class StepPassed(Fact):
         lines=(Words("{step}", "{step}"),),
     )
 
-    step: str
+    step: Code
 
 
 class CaseDecided(Fact):

@@ -3,14 +3,19 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from shared.events.view import Seen, ViewChange
 
 _BY_TYPE: dict[str, type["Fact"]] = {}
+
+
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:+-]+$", max_length=100)]
+"""All the text that a fact may hold: codes of ours or of a matter file, where divisions and bodies may be
+called by their numbers. No sentence fits into one, and no name as people write it."""
 
 
 class UnknownFactType(LookupError):

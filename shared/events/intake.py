@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.fact import Event, Fact
+from shared.events.fact import Code, Event, Fact
 from shared.events.view import As, Seen, ViewChange, Words
 
 
@@ -29,21 +29,21 @@ class CaseSubmitted(Fact):
         lines=(Words("渠道：{channel}", "Through: {channel}"),),
     )
 
-    matter: str
+    matter: Code
     matter_version: int
-    region: str
+    region: Code
     """Six-digit division code (GB/T 2260) of the deciding region."""
     applicant: UUID
-    holders: dict[str, UUID]
+    holders: dict[Code, UUID]
     """Whose certificates may be asked for: holder role -> person_ref."""
-    facts: dict[str, str | int | float | bool | None]
+    facts: dict[Code, str | int | float | bool | None]
     """The non-identifying answers that the matter declares under `facts:`."""
-    consents: dict[str, ConsentBasis]
+    consents: dict[Code, ConsentBasis]
     """Whose certificates may be read for this case by now: holder role -> how consent is proven."""
-    uploads: dict[str, UUID] = Field(default_factory=dict)
+    uploads: dict[Code, UUID] = Field(default_factory=dict)
     """Material code -> upload, for what the applicant attached."""
-    channel: str
-    locale: str = "zh-CN"
+    channel: Code
+    locale: Code = "zh-CN"
     received_at: datetime
 
 
@@ -56,7 +56,7 @@ class MaterialsSupplied(Fact):
         lines=(Words("{materials}", "{materials}"),),
     )
 
-    uploads: dict[str, UUID]
+    uploads: dict[Code, UUID]
     supplied_at: datetime
 
     @property
@@ -78,7 +78,7 @@ class ConsentGiven(Fact):
     )
 
     holder: UUID
-    roles: list[str]
+    roles: list[Code]
     """All roles that this holder has in the case."""
     basis: ConsentBasis
     given_at: datetime

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from shared.events.fact import Fact
+from shared.events.fact import Code, Fact
 from shared.events.view import As, Seen, ViewChange, Words
 
 
@@ -16,9 +16,9 @@ class MatchedMaterial(BaseModel):
     holder has or has not is told to nobody.
     """
 
-    material: str
-    outcome: str
-    source: str | None = None
+    material: Code
+    outcome: Code
+    source: Code | None = None
 
 
 class MaterialsMatched(Fact):
@@ -34,7 +34,7 @@ class MaterialsMatched(Fact):
     round: int
     """1 for the match after submission, then one more for each complete supply."""
     outcomes: list[MatchedMaterial]
-    gaps: list[str]
+    gaps: list[Code]
     matched_at: datetime
     last_received_at: datetime
     """When the last material arrived; acceptance of a corrected application dates from here."""
@@ -53,5 +53,5 @@ class CertificateIssued(Fact):
     )
 
     certificate: UUID
-    certificate_type: str
+    certificate_type: Code
     issued_at: datetime

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.events.fact import Fact
+from shared.events.fact import Code, Fact
 from shared.events.view import As, Seen, Words
 
 IN_APP = "inbox"
@@ -24,11 +24,11 @@ class NoticeSent(Fact):
         quiet=True,
     )
 
-    template: str
-    channel: str
-    status: str
+    template: Code
+    channel: Code
+    status: Code
     sent_at: datetime
-    to: str = "applicant"
+    to: Code = "applicant"
     """The holder role of whoever was told."""
 
     def only_for(self) -> str | None:

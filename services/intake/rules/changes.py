@@ -13,7 +13,7 @@ ADDED: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 def changed(before: Mapping[str, Any], change: ViewChange) -> dict[str, Any]:
-    """The parts that are different now. `before` holds those that can be added to."""
+    """The parts that are different now. `before` holds those that it adds to."""
     now: dict[str, Any] = {
         part: ADDED[part](before[part], value) if part in ADDED else value for part, value in change.items()
     }
