@@ -15,6 +15,8 @@ from shared.bus.topology import EXCHANGE, PUBLIC_EXCHANGE, public_name, queue_na
 from shared.privacy.secret_files import MIGRATE
 
 NOTHING = "^$"
+FOREIGN_LIMITS = {"max-connections": 4, "max-channels": 16}
+"""Of one foreign subscriber: enough to read one queue, too few to take the broker's memory."""
 
 
 def definitions(
@@ -31,7 +33,10 @@ def definitions(
         "vhosts": [{"name": vhost}],
         "users": [
             *(_user(owner, password_hashes[owner]) for owner in (*services, MIGRATE)),
-            *(_user(public_owner(name), password_hash) for name, password_hash in sorted(foreign.items())),
+            *(
+                {**_user(public_owner(name), password_hash), "limits": FOREIGN_LIMITS}
+                for name, password_hash in sorted(foreign.items())
+            ),
         ],
         "permissions": [
             admin,

@@ -136,6 +136,11 @@ def test_trouble_is_a_finding_of_the_doctor(commands: Installation, printed: Pri
             "facts unsent",
             "intake: the oldest waits for 6",
         ),
+        (
+            "INSERT INTO intake.public_outbox VALUES (1, '{}', now() - interval '301 seconds')",
+            "public facts unsent",
+            "intake: the oldest waits for 30",
+        ),
     ],
 )
 def test_facts_that_do_not_come_through_are_a_finding_of_the_doctor(

@@ -3,7 +3,7 @@ CloudEvents SDK reads; whatever becomes of them, our own services do not notice.
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import pika
 import pytest
 from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
-from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
+from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker, ProbableAuthenticationError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from deploy.broker_definitions import FOREIGN_LIMITS
 from deploy.commands.app import run
 from deploy.rabbitmq import RabbitNode
 from deploy.secret_files import BROKER, DEFINITIONS
@@ -220,7 +221,13 @@ def test_it_reads_its_own_queue_and_may_do_nothing_else(
         lambda channel: (channel.confirm_delivery(), channel.basic_publish("", queue_name("notify"), b"")),
     ]
     parameters = own_log_in(made, password_file)
-    with closing(pika.BlockingConnection(parameters)) as connection:
+    with ExitStack() as opened:
+        connection, *_ = [
+            opened.enter_context(closing(pika.BlockingConnection(parameters)))
+            for _ in range(FOREIGN_LIMITS["max-connections"])
+        ]
+        with pytest.raises(AMQPConnectionError):
+            pika.BlockingConnection(parameters)
         connection.channel().basic_get(QUEUE)
         for n, attempt in enumerate(attempts):
             with pytest.raises(ChannelClosedByBroker) as refused:

@@ -1,5 +1,7 @@
 """The secrets of an installation: a folder a service, made once, of which nobody can make another one's."""
 
+import json
+import re
 import stat
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from deploy.secret_files import (
     ROLES,
     check_secrets,
     init_secrets,
+    keep_foreign_hash,
     role_verifiers,
 )
 from deploy.services import SERVICES
@@ -129,3 +132,20 @@ def test_a_verifier_lets_its_own_password_in(postgres: PostgresServer) -> None:
                 log_in(password=wrong)
     finally:
         postgres.psql("DROP ROLE tried")
+
+
+def test_a_foreign_subscriber_is_among_the_brokers_users_until_it_is_removed(settings: Settings) -> None:
+    root = settings.secrets_dir
+    file = root / BROKER / DEFINITIONS
+    before = json.loads(file.read_text())
+    keep_foreign_hash(root, "archive", "its hash")
+    init_secrets(root)
+    after = json.loads(file.read_text())
+    [user] = [user for user in after["users"] if user not in before["users"]]
+    assert (user["name"], user["password_hash"], user["tags"]) == ("onestop-public-archive", "its hash", [])
+    [permission] = [one for one in after["permissions"] if one not in before["permissions"]]
+    assert (permission["configure"], permission["write"]) == ("^$", "^$")
+    assert re.fullmatch(permission["read"], "onestop.public.archive")
+    assert not re.fullmatch(permission["read"], "onestop.public.archives")
+    keep_foreign_hash(root, "archive", None)
+    assert json.loads(file.read_text()) == before
