@@ -33,9 +33,9 @@ bench: ## cases a second against Celery and plain nameko (ARGS="--json")
 	@deploy/setup.sh dev >&2
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
-docs: ## write the generated files again: OpenAPI, AsyncAPI, docker-compose.yml
+docs: ## write the generated files again: OpenAPI, AsyncAPI, docker-compose.yml (ARGS=--release keeps the contracts)
 	@deploy/setup.sh dev >&2
-	@$(BIN)/python -m deploy.generated
+	@$(BIN)/python -m deploy.generated $(ARGS)
 
 lock: ## resolve what we depend on again into the lock files; what fits stays (ARGS=--upgrade renews all)
 	@deploy/setup.sh dev >&2

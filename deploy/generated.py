@@ -1,4 +1,7 @@
-"""Files that are written from the code and checked in. `make docs` writes them; a test compares them."""
+"""Files that are written from the code and checked in. `make docs` writes them; a test compares them.
+
+python -m deploy.generated [--release]
+"""
 
 import json
 import sys
@@ -57,9 +60,22 @@ def write_all(root: Path = ROOT) -> list[str]:
     return changed
 
 
+def keep_released(root: Path = ROOT) -> list[str]:
+    """Keep the contracts as they are now for what comes after to be compared with; the files that changed."""
+    changed = []
+    for name in ("openapi.json", "asyncapi.json"):
+        text, kept = (root / "docs" / name).read_text(encoding="utf-8"), root / "docs" / "released" / name
+        if not kept.is_file() or kept.read_text(encoding="utf-8") != text:
+            kept.parent.mkdir(exist_ok=True)
+            kept.write_text(text, encoding="utf-8")
+            changed.append(f"docs/released/{name}")
+    return changed
+
+
 def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{name}\n" for name in write_all())
+    written = write_all() + (keep_released() if "--release" in sys.argv else [])
+    sys.stdout.writelines(f"{name}\n" for name in written)
