@@ -74,7 +74,7 @@ BREAKING: list[tuple[str, Change]] = [
     ("openapi", lambda d: schema(d, "Receipt")["required"].remove("query_code")),
     ("openapi", lambda d: schema(d, "Receipt")["properties"]["number"].update(type="integer")),
     ("openapi", lambda d: schema(d, "Stage")["properties"]["progress"]["enum"].append("skipped")),
-    ("openapi", lambda d: schema(d, "CaseLine")["properties"]["state"].pop("enum")),
+    ("openapi", lambda d: schema(d, "CaseState").pop("enum")),
     ("openapi", lambda d: schema(d, "LookUp")["properties"]["number"].update(enum=["1"])),
     ("asyncapi", lambda d: d["operations"].pop("notify.says")),
     (

@@ -4,6 +4,7 @@ Those of npm stand in `tests/contracts-tools/node_modules`. `openapi-python-clie
 we do: both stand in a folder of .venv that comes before all others where that tool runs.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -68,8 +69,11 @@ def _install(place: Path, lock: Path, command: Sequence[str]) -> None:
     stamp, made = hashlib.sha256(lock.read_bytes()).hexdigest(), place / ".made"
     if made.is_file() and made.read_text(encoding="ascii") == stamp:
         return
-    _run(command, {})
-    made.write_text(stamp, encoding="ascii")
+    with (TOOLS / "package.json").open("rb") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if not made.is_file() or made.read_text(encoding="ascii") != stamp:
+            _run(command, {})
+            made.write_text(stamp, encoding="ascii")
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:

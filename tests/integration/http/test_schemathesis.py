@@ -4,6 +4,7 @@ Schemathesis makes both up from the document alone, the same in every run; half 
 there.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,19 @@ CHECKS = [
     response_schema_conformance,
 ]
 OPERATIONS = [(method, path) for method, path, _ in operations()]
-MADE_UP = schemathesis.openapi.from_dict(document())
+
+
+def without_log_in() -> dict[str, Any]:
+    """The document for whoever need not make up tokens: those who knock here have real ones."""
+    found = copy.deepcopy(document())
+    for path in found["paths"].values():
+        for operation in path.values():
+            del operation["security"]
+    del found["components"]["securitySchemes"]
+    return found
+
+
+MADE_UP = schemathesis.openapi.from_dict(without_log_in())
 
 
 @pytest.fixture(scope="module")
