@@ -17,6 +17,7 @@ VERSION = "1.0.0"
 """Of the contract, not of the product (semver.org): a test compares with the last release that was kept."""
 TAGS = {
     "cases": "Applications of people, and of those who act for them: apply, follow, supply, look up.",
+    "notices": "Messages that people did not ask for, and how they end.",
     "consents": "What waits for somebody's consent to have their certificates read.",
     "contacts": "How one is reached: one's own phones and mailboxes, verified by a code.",
     "matters": "Service items as they are published.",

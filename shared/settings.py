@@ -140,6 +140,11 @@ class LimitSettings(Section):
         ge=0,
         description="applications that name one phone number or e-mail address of anybody but the sender",
     )
+    unasked_notices: int = Field(
+        default=5,
+        ge=0,
+        description="messages to one number or address about cases in which its holder did nothing",
+    )
 
 
 class WorkerSettings(Section):

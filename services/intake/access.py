@@ -1,17 +1,19 @@
 """Who may see and touch a case. Whoever may not gets the same answer as for a case that is not there."""
 
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from services.intake import queries, view
+from services.intake import queries, unasked, view
 from services.intake.errors import CaseNotFound, TooManyLookups
 from services.intake.identity.contacts import note_reading, value_of
 from services.intake.models import Case, ConsentRequest, LookupMiss
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.query_code import query_digest
 from services.intake.rules.submission import APPLICANT
+from services.intake.unasked import Leave
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import Unit
 from shared.errors import BadRequest
@@ -96,30 +98,81 @@ def look_up(unit: Unit, number: str, query_code: str, asker: str) -> Case | None
     )
     if found is not None:
         return found
+    _miss(unit, asker)
+    return None
+
+
+def stop_notices(unit: Unit, code: str, asker: str, *, everything: bool) -> bool:
+    """Stop what the number that got this code is told; a code that is none is a miss like any other.
+
+    Raises TooManyLookups.
+    """
+    stopped = unasked.stop_notices(unit, code, everything=everything)
+    if not stopped:
+        _miss(unit, asker)
+    return stopped
+
+
+def _miss(unit: Unit, asker: str) -> None:
     by = unit.context.vault.lookups(asker, kind="asker")
     if queries.recent_misses(unit.session, by, unit.wall - WINDOW, MISSES) >= MISSES:
         raise TooManyLookups(retry_after_s=int(WINDOW.total_seconds()))
     unit.session.add(LookupMiss(asker=by[-1], missed_at=unit.wall))
-    return None
 
 
-def read_contact(unit: Unit, person: UUID, kind: str, number: str, reader: str, purpose: str) -> str | None:
-    """How to reach a person about a case, for a purpose: `kind` is phone or email. None when we do not know.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How to reach a person about a case: where, and what a message there must say; or why none may go."""
+
+    contact: str | None
+    stop: str | None = None
+    """The code by which whoever gets it stops such messages."""
+    withheld: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is to be sent: which delivery of notify, by which kind of contact, about which case, and why.
+
+    `sent` is true of one that may have gone already: it is asked after, and stopping comes too late for it.
+    """
+
+    delivery: UUID
+    kind: str
+    number: str
+    purpose: str
+    sent: bool = False
+
+
+def read_contact(unit: Unit, person: UUID, message: Message, reader: str) -> Reach:
+    """Where a person is reached by a message about a case.
 
     Their own word in its form comes first, then what is verified of them, then what somebody else wrote into
-    the form. The reading of what is there is noted in the same transaction. Raises BadRequest for another
-    kind.
+    the form. Whoever did nothing in the case is told so much a day and can stop it (`unasked`). The reading
+    of what is given out is noted in the same transaction. Raises BadRequest for another kind.
     """
-    if kind not in set(ContactKind):
+    if message.kind not in set(ContactKind):
         raise BadRequest(detail_en=f"contacts are {', '.join(ContactKind)}")
+    kind = ContactKind(message.kind)
+    contact = _contact(unit, person, kind, message.number)
+    if contact is None:
+        return Reach(None)
+    leave = Leave()
+    if not message.sent:
+        leave = unasked.leave_for(unit, message.number, person, kind, contact, message.delivery)
+    if leave.withheld is not None:
+        return Reach(None, withheld=leave.withheld)
+    note_reading(unit, person, message.number, kind, reader, message.purpose)
+    return Reach(contact, leave.stop)
+
+
+def _contact(unit: Unit, person: UUID, kind: ContactKind, number: str) -> str | None:
     claimed = queries.case_contact(unit.session, number, person, kind)
     verified = None if claimed and claimed.own else queries.verified_contact(unit.session, person, kind)
-    if claimed is None and verified is None:
-        return None
-    note_reading(unit, person, number, kind, reader, purpose)
     if verified is not None:
         return value_of(unit, verified)
-    assert claimed is not None
+    if claimed is None:
+        return None
     return unit.context.vault.open(
         claimed.sealed_value,
         table="case_contacts",

@@ -26,7 +26,7 @@ from services.intake.models import (
     Case,
     CaseContact,
     ConsentRequest,
-    FilingCount,
+    DayCount,
     TimelineEntry,
 )
 from services.intake.rules.case_number import SERIALS, compose_case_number
@@ -102,7 +102,10 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
     if not may_file(submission.submitter, submission.channel, refs["applicant"], agent):
         raise NotYourApplication
-    _count(unit, counts_of(unit.context.settings.limits, submission.submitter, matter.code, people, refs))
+    counts = counts_of(unit.context.settings.limits, submission.submitter, matter.code, people, refs)
+    if not count_for_day(unit, counts):
+        # The same answer whichever it was.
+        raise TooManyApplications(retry_after_s=ceil(until_next_day(unit.legal).total_seconds()))
     _refuse_identical(unit, submission, refs["applicant"])
     facts = matter.facts_of(form)
     agreed = matter.consented(form)
@@ -135,6 +138,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         materials=[],
         visits=0,
         provisional=False,
+        acted=[str(ref) for ref in {*refs.values()} if ref == submission.submitter.party],
         received_at=unit.legal,
     )
     unit.session.add(case)
@@ -185,32 +189,32 @@ def _keep_contacts(
         )
 
 
-def _count(unit: Unit, counts: Mapping[str, int]) -> None:
-    """Count an application for each of its limits. Raises TooManyApplications."""
+def count_for_day(unit: Unit, counts: Mapping[str, int]) -> bool:
+    """Count once more for each of these limits; whether the legal day still takes it, for all of them."""
     today = legal_day(unit.legal)
-    keys = {what: unit.context.vault.lookups(what, kind="filing") for what in counts}
+    keys = {what: unit.context.vault.lookups(what, kind="day-count") for what in counts}
     now = _one_more(unit, today, [found[-1] for found in keys.values()])
     # While keys are rotated, what was counted before stands under the older one.
     older = [key for found in keys.values() for key in found[:-1]]
-    before = queries.counted_filings(unit.session, today, older) if older else {}
-    for what, most in counts.items():
-        if now[keys[what][-1]] + sum(before.get(key, 0) for key in keys[what][:-1]) > most:
-            # The same answer whichever it was.
-            raise TooManyApplications(retry_after_s=ceil(until_next_day(unit.legal).total_seconds()))
+    before = queries.counted_today(unit.session, today, older) if older else {}
+    return all(
+        now[keys[what][-1]] + sum(before.get(key, 0) for key in keys[what][:-1]) <= most
+        for what, most in counts.items()
+    )
 
 
 def _one_more(unit: Unit, day: date, keys: Iterable[bytes]) -> dict[bytes, int]:
     """Count one more for each; how many there are now. Whoever counts for one of them at the same time waits
     until this transaction ends."""
     # In one order for everybody.
-    rows = [{"who": key, "day": day, "filings": 1, "counted_at": unit.wall} for key in sorted(keys)]
-    counted = insert(FilingCount).values(rows)
+    rows = [{"who": key, "day": day, "times": 1, "counted_at": unit.wall} for key in sorted(keys)]
+    counted = insert(DayCount).values(rows)
     counted = counted.on_conflict_do_update(
-        index_elements=[FilingCount.who, FilingCount.day],
-        set_={"filings": FilingCount.filings + 1, "counted_at": unit.wall},
+        index_elements=[DayCount.who, DayCount.day],
+        set_={"times": DayCount.times + 1, "counted_at": unit.wall},
     )
-    found = unit.session.execute(counted.returning(FilingCount.who, FilingCount.filings))
-    return {row.who: row.filings for row in found}
+    found = unit.session.execute(counted.returning(DayCount.who, DayCount.times))
+    return {row.who: row.times for row in found}
 
 
 def _refuse_identical(unit: Unit, submission: Submission, applicant: UUID) -> None:
@@ -268,6 +272,8 @@ def give_consent(
     if case.state not in WAITS_FOR_CONSENT:
         raise ConsentNotNeeded
     request.given_at, request.basis, request.recorded_by = unit.legal, basis, recorded_by
+    if basis is ConsentBasis.OWN:
+        case.acted = sorted({*case.acted, str(request.holder)})
     given = ConsentGiven(holder=request.holder, roles=request.roles, basis=basis, given_at=unit.legal)
     _say(unit, case, given)
 

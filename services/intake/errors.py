@@ -129,6 +129,12 @@ class CodeOver(Conflict):
     title_en = "This code is no longer good; ask for a new one"
 
 
+class StopCodeUnknown(NotFound):
+    code = "notice.stop-code-unknown"
+    title_zh = "没有这个停发码"
+    title_en = "There is no such stop code"
+
+
 class AccountWrong(Invalid):
     """What an account is to be, its kind does not allow; the details say what."""
 

@@ -11,7 +11,13 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from services.intake import access, commands, view
 from services.intake.commands import Submission
-from services.intake.errors import CaseNotFound, NothingAsked, UploadNotYours, UploadTypeWrong
+from services.intake.errors import (
+    CaseNotFound,
+    NothingAsked,
+    StopCodeUnknown,
+    UploadNotYours,
+    UploadTypeWrong,
+)
 from shared.auth.principal import Principal
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
@@ -229,6 +235,17 @@ def look_up(context: WebContext, request: Request, number: str, query_code: str)
             "Check the number and the query code; both are printed on your receipt.",
         )
     return _with_reasons(context, shown)
+
+
+def stop_notices(context: WebContext, request: Request, code: str, *, everything: bool) -> None:
+    """Stop messages to the number that got this code. Raises StopCodeUnknown and TooManyLookups."""
+    with unit_of(context.service, "notices.stop") as unit:
+        stopped = access.stop_notices(unit, code, _asker_of(request), everything=everything)
+    if not stopped:
+        # After the miss was committed, not inside its transaction.
+        raise StopCodeUnknown(
+            "请核对短信或邮件中的停发码。", "Check the code; it is in the message that you got."
+        )
 
 
 def _with_reasons(context: WebContext, shown: Shown) -> Shown:

@@ -227,6 +227,8 @@ class Case(CaseRow, Base):
     visits: Mapped[int] = mapped_column(Integer, default=0)
     provisional: Mapped[bool] = mapped_column(Boolean, default=False)
     outcome: Mapped[str | None] = mapped_column(String(40))
+    acted: Mapped[list[str]] = mapped_column(JSONB)
+    """person_refs of those who did something in it themselves: they know why they are told."""
     received_at: Mapped[datetime] = mapped_column(AwareDateTime)
     accepted_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
     legal_due_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
@@ -310,19 +312,57 @@ class LookupMiss(Base):
     )
 
 
-class FilingCount(Base):
-    """How many applications of one legal day count for one limit: `who` is whom or what it counts for, as a
-    keyed HMAC, because phone numbers are among them."""
+class DayCount(Base):
+    """How often something was done in one legal day that has a limit: `who` is whom or what it counts for, as
+    a keyed HMAC, because phone numbers are among them."""
 
-    __tablename__ = "filing_counts"
+    __tablename__ = "day_counts"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     who: Mapped[bytes] = mapped_column(LargeBinary)
     day: Mapped[date] = mapped_column(Date)
-    filings: Mapped[int] = mapped_column(Integer)
+    times: Mapped[int] = mapped_column(Integer)
     counted_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
     __table_args__ = (
         UniqueConstraint("who", "day"),
-        Index("filing_counts_counted", "counted_at"),
+        Index("day_counts_counted", "counted_at"),
     )
+
+
+class UnaskedContact(Base):
+    """A number or address that is told about a case of which its holder may know nothing: the code by which
+    they stop that, and whether they have."""
+
+    __tablename__ = "unasked_contacts"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    case_no: Mapped[str] = mapped_column(String(50))
+    sealed_value: Mapped[bytes] = mapped_column(LargeBinary)
+    value_lookup: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_code: Mapped[bytes] = mapped_column(LargeBinary)
+    code_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    made_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    stopped_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    """Nothing more of this case."""
+    all_stopped_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    """Nothing more of any case that its holder did nothing in."""
+
+    __table_args__ = (
+        UniqueConstraint("case_no", "value_lookup"),
+        Index(
+            "unasked_contacts_stopped", "value_lookup", postgresql_where=text("all_stopped_at IS NOT NULL")
+        ),
+    )
+
+
+class UnaskedNotice(Base):
+    """A message to such a number: it counts once, however often notify has to ask for the number."""
+
+    __tablename__ = "unasked_notices"
+
+    delivery: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    withheld: Mapped[bool] = mapped_column(Boolean)
+    asked_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("unasked_notices_asked", "asked_at"),)

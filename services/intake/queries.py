@@ -14,12 +14,13 @@ from services.intake.models import (
     CaseContact,
     ConsentRequest,
     ContactPoint,
-    FilingCount,
+    DayCount,
     LogIn,
     LookupMiss,
     OneTimeCode,
     Person,
     TimelineEntry,
+    UnaskedContact,
 )
 from services.intake.rules.consent import WAITS_FOR_CONSENT
 from shared.db.locking import lock_rows
@@ -281,9 +282,31 @@ def undecided_of(
     return session.scalars(found).first()
 
 
-def counted_filings(session: Session, day: date, keys: Sequence[bytes]) -> dict[bytes, int]:
-    """How many applications of a day count for each of these."""
-    found = select(FilingCount.who, FilingCount.filings).where(
-        FilingCount.day == day, FilingCount.who.in_(keys)
+def counted_today(session: Session, day: date, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """How often each of these was counted on a day."""
+    found = select(DayCount.who, DayCount.times).where(DayCount.day == day, DayCount.who.in_(keys))
+    return {row.who: row.times for row in session.execute(found)}
+
+
+def has_stopped(session: Session, number: str, lookups: Sequence[bytes]) -> bool:
+    """Whether a number or address, given under every key, is told nothing more of a case."""
+    same = UnaskedContact.value_lookup.in_(lookups)
+    of_case = select(UnaskedContact.id).where(
+        same, UnaskedContact.case_no == number, UnaskedContact.stopped_at.is_not(None)
     )
-    return {row.who: row.filings for row in session.execute(found)}
+    of_all = select(UnaskedContact.id).where(same, UnaskedContact.all_stopped_at.is_not(None))
+    return bool(session.execute(select(of_case.exists() | of_all.exists())).scalar_one())
+
+
+def unasked_contact(session: Session, number: str, lookups: Sequence[bytes]) -> UnaskedContact | None:
+    """What is kept of a number or address, given under every key, that is told of a case."""
+    found = select(UnaskedContact).where(
+        UnaskedContact.case_no == number, UnaskedContact.value_lookup.in_(lookups)
+    )
+    return session.scalars(found.order_by(UnaskedContact.id).limit(1)).one_or_none()
+
+
+def lock_unasked_contact(session: Session, digest: bytes) -> UnaskedContact | None:
+    """The one whose stop code has this digest, locked."""
+    found = select(UnaskedContact).where(UnaskedContact.code_digest == digest)
+    return session.scalars(found.with_for_update()).one_or_none()

@@ -46,10 +46,19 @@ RULES = (
         since="missed_at",
         why="ten minutes close the door; a day shows whoever looks who tried",
     ),
+    with_the_person(
+        "unasked_contacts", "who stopped notices of cases that they did nothing in: that must hold"
+    ),
     for_a_time(
-        "filing_counts",
+        "unasked_notices",
+        timedelta(days=2),
+        since="asked_at",
+        why="a message counts once for its number's day, however often it is tried",
+    ),
+    for_a_time(
+        "day_counts",
         timedelta(days=2),
         since="counted_at",
-        why="limits of applications are a day's; a day more shows whoever looks who came too often",
+        why="limits are a day's; a day more shows whoever looks that one was reached",
     ),
 )

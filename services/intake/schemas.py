@@ -24,6 +24,12 @@ class Supplied(Answer):
     """Codes of materials."""
 
 
+class NoticesStopped(Answer):
+    """Whoever got the code is told nothing more of it."""
+
+    stopped: Literal["case", "everything"]
+
+
 class ConsentGiven(Answer):
     """One's own certificates may be read for the case."""
 

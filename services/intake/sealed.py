@@ -14,6 +14,12 @@ SEALED = (
     ),
     SealedTable("case_contacts", ("case_no", "person_ref", "kind"), ("sealed_value",)),
     SealedTable("cases", ("number",), ("sealed_form",)),
+    SealedTable(
+        "unasked_contacts",
+        ("id",),
+        ("sealed_value", "sealed_code"),
+        (Lookup("value_lookup", "unasked", of="sealed_value"),),
+    ),
     # Nobody keeps what a provider calls people, a code that was sent, or who asked: these go a day later
     # (`retention`), and the key that they stand under with them.
     SealedTable(
@@ -31,5 +37,5 @@ SEALED = (
         lookups=(Lookup("sub", "provider-sub"), Lookup("sid", "provider-sid")),
     ),
     SealedTable("lookup_misses", ("id",), lookups=(Lookup("asker", "asker"),)),
-    SealedTable("filing_counts", ("id",), lookups=(Lookup("who", "filing"),)),
+    SealedTable("day_counts", ("id",), lookups=(Lookup("who", "day-count"),)),
 )

@@ -8,6 +8,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 
 from services.intake import access, handling, schemas
+from services.intake.access import Message
 from services.intake.errors import (
     AgentNotAllowed,
     CaseNotFound,
@@ -16,6 +17,7 @@ from services.intake.errors import (
     NotAskedFor,
     NothingAsked,
     NotYourApplication,
+    StopCodeUnknown,
     TooManyApplications,
     TooManyLookups,
     UploadNotYours,
@@ -46,6 +48,13 @@ class LookUp(Body):
     ]
 
 
+class StopNotices(Body):
+    """The stop code of a message, as pasted, and whether it is to end for all such cases."""
+
+    code: Annotated[str, Field(min_length=1, max_length=200, examples=["BCDF-GHJK-LMNP"])]
+    everything: bool = False
+
+
 class Supply(Body):
     """What a correction notice asked for: material code -> upload id."""
 
@@ -63,11 +72,14 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask intake. Each reading of personal data is noted."""
 
     def contact(params: Params) -> Params:
-        """How to reach a person about a case, by `kind`: phone or email; null when we do not know."""
-        person, case = UUID(params["person"]), params["case"]
+        """How to reach a person about a case, by `kind`: phone or email; null when we do not know. `stop` is
+        the code that a message must name, `withheld` why none may go."""
+        message = Message(
+            UUID(params["delivery"]), params["kind"], params["case"], params["purpose"], params["sent"]
+        )
         with unit_of(context, "intake.contact") as unit:
-            found = access.read_contact(unit, person, params["kind"], case, "notify", params["purpose"])
-            return {"contact": found}
+            found = access.read_contact(unit, UUID(params["person"]), message, "notify")
+            return {"contact": found.contact, "stop": found.stop, "withheld": found.withheld}
 
     def application(params: Params) -> Params:
         """The filled form of a case, for whoever handles it."""
@@ -105,12 +117,6 @@ def router(context: WebContext) -> APIRouter:
     def list_cases(party: Party, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
         """One's own cases, the newest first; `next` is the cursor of the next page, null at the end."""
         return handling.my_cases(context, party, cursor=cursor, limit=limit)
-
-    @api.post("/cases/lookup", response_model=schemas.Case)
-    @raises(CaseNotFound, TooManyLookups, PeerUnavailable)
-    def look_up_case(request: Request, body: LookUp) -> dict[str, Any]:
-        """A case by number and query code, without a log-in."""
-        return handling.look_up(context, request, body.number, body.query_code).case
 
     @api.get("/cases/{number}", response_model=schemas.Case)
     @raises(CaseNotFound, PeerUnavailable)
@@ -154,7 +160,29 @@ def router(context: WebContext) -> APIRouter:
         """A matter as published: conditions, form, materials, limits, remedies. No log-in."""
         return context.service.matters.latest(code)
 
+    root.include_router(_without_a_log_in(context))
     root.include_router(api)
     root.include_router(identity_router(context))
     root.include_router(page_router(context))
     return root
+
+
+def _without_a_log_in(context: WebContext) -> APIRouter:
+    """What is opened by a code."""
+    api = doors("/api/v1")
+
+    @api.post("/cases/lookup", response_model=schemas.Case)
+    @raises(CaseNotFound, TooManyLookups, PeerUnavailable)
+    def look_up_case(request: Request, body: LookUp) -> dict[str, Any]:
+        """A case by number and query code, without a log-in."""
+        return handling.look_up(context, request, body.number, body.query_code).case
+
+    @api.post("/notices/stop", response_model=schemas.NoticesStopped)
+    @raises(StopCodeUnknown, TooManyLookups)
+    def stop_notices(request: Request, body: StopNotices) -> dict[str, Any]:
+        """Stop what a number or address is told of a case in which its holder did nothing, or of all such
+        cases: by the code in any such message, without a log-in. Stopping again changes nothing."""
+        handling.stop_notices(context, request, body.code, everything=body.everything)
+        return {"stopped": "everything" if body.everything else "case"}
+
+    return api

@@ -12,7 +12,14 @@ from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
 from services.intake import handling
-from services.intake.errors import CaseNotFound, NotAskedFor, NothingAsked, UploadTypeWrong
+from services.intake.errors import (
+    CaseNotFound,
+    NotAskedFor,
+    NothingAsked,
+    StopCodeUnknown,
+    TooManyLookups,
+    UploadTypeWrong,
+)
 from services.intake.handling import NOTHING_HELD, Held, Shown
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import Citizen, Party, authenticator
@@ -33,6 +40,7 @@ from shared.privacy.sealed_file import SealedFile
 _MISSING = ("field.missing", "请选择文件。", "Choose a file.")
 _MATTERS, _CASES = 20, 20
 _MOST_FILES = 50
+_STOPS = ("case", "everything")
 # What is wrong with a file, not with us; anything else is no fault of the form.
 _FAULTS_OF_FILES = frozenset((413, 415, 422))
 
@@ -91,12 +99,45 @@ def _open_pages(context: WebContext) -> APIRouter:
         check_same_origin(request)
         try:
             shown = handling.look_up(context, request, number, query_code)
-        except CaseNotFound as missed:
+        except (CaseNotFound, TooManyLookups) as missed:
             values = {"problem": problem_of(request, missed), "number": number}
-            return page(context.pages, request, "lookup.html", values, status=missed.status, back="/lookup")
+            return page(context.pages, request, "lookup.html", values, refused=missed, back="/lookup")
         return _case_page(context, request, shown, can_supply=False, back="/lookup")
 
+    _stop_pages(context, router)
     return router
+
+
+def _stop_pages(context: WebContext, router: APIRouter) -> None:
+    """For whoever is told of what is not theirs."""
+
+    @router.get("/stop")
+    def ask_for_a_stop_code(request: Request) -> Response:
+        """The form for the code of a message."""
+        return page(context.pages, request, "stop.html", _stopping("", "", None))
+
+    @router.post("/stop")
+    def stop_notices(
+        request: Request,
+        code: Annotated[str, Form(max_length=200)] = "",
+        what: Annotated[str, Form(max_length=20)] = "",
+    ) -> Response:
+        """What is stopped now, or the form again with what was typed."""
+        check_same_origin(request)
+        try:
+            if what not in _STOPS:
+                raise Invalid(
+                    fields=[FieldError("/what", "required", "请选择停发范围。", "Choose what to stop.")]
+                )
+            handling.stop_notices(context, request, code, everything=what == "everything")
+        except (Invalid, StopCodeUnknown, TooManyLookups) as error:
+            values = _stopping(code, what, problem_of(request, error))
+            return page(context.pages, request, "stop.html", values, refused=error, back="/stop")
+        return page(context.pages, request, "stopped.html", {"what": what}, back="/stop")
+
+
+def _stopping(code: str, what: str, problem: Problem | None) -> dict[str, Any]:
+    return {"problem": problem, "code": code, "what": what}
 
 
 def _case_pages(context: WebContext) -> APIRouter:

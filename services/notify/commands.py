@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 from services.notify import queries
 from services.notify.channels import set_up_channels
 from services.notify.models import Case, Delivery, InboxMessage
-from services.notify.rules.delivery import RESTORED, SETTLED, DeliveryState, Next
+from services.notify.rules.delivery import RESTORED, SETTLED, UNSAID, DeliveryState, Next
 from services.notify.rules.notices import NoticePlan, plan_notices
 from services.notify.templates import render_notice
 from shared import metrics
@@ -85,7 +85,7 @@ def note_answer(
     delivery.provider_ref = provider_ref or delivery.provider_ref
     if then.state in SETTLED:
         delivery.sent_at = unit.wall if then.state is DeliveryState.SENT else None
-        if then.state is not DeliveryState.NO_CONTACT:
+        if then.state not in UNSAID:
             _say(unit, case, delivery, then.state)
     unit.after_commit(metrics.NOTIFICATIONS.labels(delivery.channel, then.state).inc)
 

@@ -103,15 +103,26 @@ class SendNotice:
             "kind": self._channel.address,
             "case": prepared.case,
             "purpose": PURPOSE,
+            "delivery": str(prepared.delivery),
+            "sent": prepared.ask,
         }
         try:
-            address = self._asker.ask("intake", "contact", question)["contact"]
+            found = self._asker.ask("intake", "contact", question)
         except AppError as error:
             return NotReached(prepared.ask, error.code)
+        address = found["contact"]
+        if found["withheld"] is not None:
+            return Told(SendResult.WITHHELD, found["withheld"])
         if address is None:
             return Told(SendResult.UNKNOWN if prepared.ask else SendResult.NO_CONTACT, "no-contact")
         message = OutsideMessage(
-            prepared.delivery, address, prepared.template, prepared.params, prepared.locale, prepared.deadline
+            prepared.delivery,
+            address,
+            prepared.template,
+            prepared.params,
+            prepared.locale,
+            prepared.deadline,
+            found["stop"],
         )
         if prepared.ask:
             return self._ask(message, prepared)

@@ -129,9 +129,7 @@ def problem_response(request: Request, error: AppError) -> Response:
     """The answer to an error, as page or as problem+json, whichever the client prefers."""
     problem = problem_of(request, error)
     headers = {"Content-Language": problem.locale.value, "Vary": "Accept, Accept-Language, Cookie"}
-    retry_after = getattr(error, "retry_after_s", None)
-    if retry_after is not None:
-        headers["Retry-After"] = str(retry_after)
+    headers |= retry_after(error)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
@@ -141,6 +139,12 @@ def problem_response(request: Request, error: AppError) -> Response:
         return HTMLResponse(render(request, problem), problem.status, headers)
     body = json.dumps(problem.document(), ensure_ascii=False)
     return Response(body, problem.status, headers, media_type=MEDIA_TYPE)
+
+
+def retry_after(error: AppError) -> dict[str, str]:
+    """The header that says when to come again, for errors that know it."""
+    after_s = getattr(error, "retry_after_s", None)
+    return {} if after_s is None else {"Retry-After": str(after_s)}
 
 
 def app_error_of(error: Exception) -> AppError:

@@ -23,9 +23,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from shared.auth.deps import csrf_token, visitor_of
+from shared.errors import AppError
 from shared.http.locale import Locale, locale_of
 from shared.http.preferences import LONGEST_BACK, is_elder
-from shared.http.problems import Problem, RenderHtml
+from shared.http.problems import Problem, RenderHtml, retry_after
 from shared.legal_time import LEGAL_ZONE, legal_day
 
 PAGES = Path(__file__).with_name("pages")
@@ -58,11 +59,13 @@ def page(
     values: Mapping[str, Any],
     *,
     status: int = 200,
+    refused: AppError | None = None,
     back: str | None = None,
 ) -> Response:
     """One page in the visitor's language and mode. The layout uses all that is added to `values` here.
 
-    `back` is where the page can be read again; a page that answers a form must name it.
+    `back` is where the page can be read again; a page that answers a form must name it. `refused` is why
+    what was sent was not taken: it gives the status, and says when to come again.
     """
     locale = locale_of(request)
     text = environment.get_template(template).render(
@@ -77,6 +80,8 @@ def page(
         }
     )
     headers = {"Content-Language": locale.value, "Cache-Control": "no-store"}
+    if refused is not None:
+        status, headers = refused.status, headers | retry_after(refused)
     return HTMLResponse(text, status, headers)
 
 

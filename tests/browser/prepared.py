@@ -133,6 +133,11 @@ def not_found_by_code(one: Visitor, prepared: Prepared) -> None:
     look_up(one, prepared.cases["asked"].number, "wrong")
 
 
+def stop_nothing(one: Visitor, prepared: Prepared) -> None:
+    one.go("/stop")
+    send(one.page, "/stop")
+
+
 def wrong_id_number(one: Visitor, prepared: Prepared) -> None:
     one.go("/dev/login")
     one.page.locator("#name").fill("某人")
@@ -204,6 +209,8 @@ PLACES: Mapping[str, Place] = {
     "login-wrong": Place("nobody", wrong_id_number),
     "lookup": Place("nobody", at("/lookup")),
     "lookup-missed": Place("nobody", not_found_by_code),
+    "stop": Place("nobody", at("/stop")),
+    "stop-nothing": Place("nobody", stop_nothing, twin=True),
     "lookup-found": Place("nobody", found_by_code),
     "cases": Place("citizen", at("/cases")),
     "cases-gaps": Place("gaps", at("/cases"), twin=True),

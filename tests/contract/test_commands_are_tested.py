@@ -11,6 +11,8 @@ TESTS = Path(__file__).parents[1] / "integration" / "commands"
 NO_COMMANDS = {
     "check_holder": "a condition of others, which try it",
     "check_own": "a condition of others, which try it",
+    "is_verified": "a read",
+    "count_for_day": "a condition of others, which try it",
     "name_of": "a read",
     "office_of": "a read",
     "value_of": "a read",

@@ -7,6 +7,7 @@ The rows of 100,000 cases are filled in by SQL, of any content but of true ages;
 import json
 import sys
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -103,7 +104,8 @@ def read_as_officers_and_channels_do(installation: Installation, numbers: list[s
             for officer in ("officer-1", "officer-2"):
                 access.read_application(unit, number, officer, "deciding the case")
             for _ in range(4):
-                access.read_contact(unit, person, "phone", number, "notify", PURPOSE)
+                message = access.Message(uuid4(), "phone", number, PURPOSE)
+                access.read_contact(unit, person, message, "notify")
 
 
 def sizes(installation: Installation) -> dict[str, int]:

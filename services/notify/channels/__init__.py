@@ -30,6 +30,8 @@ class OutsideMessage:
     params: dict[str, str]
     locale: str
     deadline: float | None = None
+    stop: str | None = None
+    """The code that stops such messages, for whoever did nothing in the case; it must be said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class EmailChannel:
         """Nothing stays open."""
 
     def _written(self, message: OutsideMessage) -> bytes:
-        title, body = render_notice(message.template, message.locale, message.params)
+        title, body = render_notice(message.template, message.locale, message.params, message.stop)
         mail = EmailMessage(policy=SMTP)
         mail["From"] = _header_of(self._settings.sender, self._settings.sender_name)
         mail["To"] = _header_of(message.address)

@@ -58,7 +58,8 @@ class SmsSettings(Section):
     timeout_s: float = Field(default=3.0, gt=0, le=30, description="seconds to wait for an answer")
     template_codes: dict[str, str] = Field(
         default={},
-        description="gateway template code by our template name",
+        description="gateway template code by our template name, each also as `<name>.unasked` with the way "
+        "to stop such messages",
         examples=['{"case-accepted":"SMS_1"}'],
     )
 
@@ -97,7 +98,9 @@ class SmsChannel:
             "PhoneNumbers": number,
             "SignName": self._settings.sign_name,
             "TemplateCode": self._template_code(message),
-            "TemplateParam": json.dumps(sms_params(message.template, message.params), ensure_ascii=False),
+            "TemplateParam": json.dumps(
+                sms_params(message.template, message.params, message.stop), ensure_ascii=False
+            ),
             "OutId": str(message.key),
         }
         if message.deadline is not None and time.monotonic() > message.deadline:
@@ -146,8 +149,9 @@ class SmsChannel:
     def _template_code(self, message: OutsideMessage) -> str:
         """The code for this language, else for both; gateways that let us choose codes know our own name."""
         codes = self._settings.template_codes
-        own = codes.get(message.template, message.template)
-        return codes.get(f"{message.template}.{message.locale}", own)
+        # Never the plain text in place of the one that says how to stop it.
+        name = message.template if message.stop is None else f"{message.template}.unasked"
+        return codes.get(f"{name}.{message.locale}", codes.get(name, name))
 
 
 def open_channel(settings: SmsSettings) -> SmsChannel:

@@ -23,7 +23,8 @@ _LONGEST_WAIT = 24 * 3600.0
 class DeliveryState(StrEnum):
     """planned -> claimed -> sent | failed | in_doubt; in_doubt -> sent | failed | planned (never taken).
 
-    planned -> no_contact where the person cannot be reached so: nobody is told, and nothing is wrong.
+    planned -> no_contact where the person cannot be reached so, planned -> withheld where whoever holds the
+    number wants no more, or has been told enough of what is not theirs: nobody is told, and nothing is wrong.
     """
 
     PLANNED = "planned"
@@ -32,9 +33,12 @@ class DeliveryState(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     NO_CONTACT = "no_contact"
+    WITHHELD = "withheld"
 
 
-SETTLED = frozenset((DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.NO_CONTACT))
+UNSAID = frozenset((DeliveryState.NO_CONTACT, DeliveryState.WITHHELD))
+"""Of these no fact is said: it would tell others whether somebody can be reached, and what they want."""
+SETTLED = UNSAID | {DeliveryState.SENT, DeliveryState.FAILED}
 """Nothing changes a delivery any more once it is here."""
 
 
@@ -53,6 +57,8 @@ class SendResult(StrEnum):
     """Asked by our key, the provider has nothing of it."""
     NO_CONTACT = "no_contact"
     """The person has given nothing to reach them by."""
+    WITHHELD = "withheld"
+    """Intake gives out no contact for this message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ def after_answer(
             return Next(DeliveryState.FAILED, None, reason)
         case SendResult.NO_CONTACT:
             return Next(DeliveryState.NO_CONTACT, None)
+        case SendResult.WITHHELD:
+            return Next(DeliveryState.WITHHELD, None, reason)
         case SendResult.NEVER_TAKEN if asks < BELIEVED_AFTER:
             return Next(DeliveryState.IN_DOUBT, _spread(_ASK_AFTER, asks, jitter), reason or "never-taken")
         case SendResult.NOT_SENT | SendResult.NEVER_TAKEN:

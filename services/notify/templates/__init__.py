@@ -21,6 +21,13 @@ PARAMS = {
 }
 """All that a text may name, and how its value looks: case number, name of the matter, a date, a one-time
 code."""
+STOP = {
+    "zh-CN": "非本人办理？可在本厅网站“停发通知”页面输入{stop}停发。",
+    "en": "Not your case? Enter {stop} on our page Stop notices.",
+}
+"""What follows every text to somebody who did nothing in the case. With it an SMS is another text at the
+gateway, registered as `<template>.unasked`."""
+_STOP_CODE = re.compile(r"[B-DF-HJ-NP-TV-XZ]{4}(-[B-DF-HJ-NP-TV-XZ]{4}){2}")
 _LONGEST_SMS_PARAM = 35
 
 
@@ -72,21 +79,28 @@ def template_codes() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
 
 
-def render_notice(code: str, locale: str, params: dict[str, str]) -> tuple[str, str]:
-    """Title and body, as they stand in the in-app inbox and in e-mails. Raises NoticeParamsWrong."""
+def render_notice(code: str, locale: str, params: dict[str, str], stop: str | None = None) -> tuple[str, str]:
+    """Title and body, as they stand in the in-app inbox and in e-mails; `stop` is the code to stop them.
+
+    Raises NoticeParamsWrong.
+    """
     found = template(code)
     values = _checked(code, found.params, params)
-    return found.title[locale].format_map(values), found.body[locale].format_map(values)
+    body = found.body[locale].format_map(values)
+    if stop is not None:
+        body += "\n\n" + STOP[locale].format_map(_with_stop(code, stop))
+    return found.title[locale].format_map(values), body
 
 
-def sms_params(code: str, params: dict[str, str]) -> dict[str, str]:
+def sms_params(code: str, params: dict[str, str], stop: str | None = None) -> dict[str, str]:
     """What the gateway fills into its own copy of the text, and nothing else. Raises NoticeParamsWrong.
 
     Gateways refuse long values, so they are cut.
     """
     found = template(code)
     named = sorted(_named_in(found.sms["zh-CN"]))
-    return {name: _cut(value) for name, value in _checked(code, named, params).items()}
+    values = {name: _cut(value) for name, value in _checked(code, named, params).items()}
+    return values if stop is None else values | _with_stop(code, stop)
 
 
 def _checked(code: str, needed: tuple[str, ...] | list[str], params: dict[str, str]) -> dict[str, str]:
@@ -102,6 +116,12 @@ def _checked(code: str, needed: tuple[str, ...] | list[str], params: dict[str, s
         said = f"{code}: unknown {unknown}, missing {missing}, not acceptable {wrong}"
         raise NoticeParamsWrong(said, said)
     return {name: params[name] for name in needed}
+
+
+def _with_stop(code: str, stop: str) -> dict[str, str]:
+    if not _STOP_CODE.fullmatch(stop):
+        raise NoticeParamsWrong(f"{code}: stop", f"{code}: stop")
+    return {"stop": stop}
 
 
 def _named_in(text: str) -> set[str]:

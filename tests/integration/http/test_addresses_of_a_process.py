@@ -33,6 +33,8 @@ class Served:
             "kind": "phone",
             "case": "1",
             "purpose": "test",
+            "delivery": "00000000-0000-0000-0000-000000000000",
+            "sent": False,
         }
         url = f"{address}/internal/v1/intake/contact"
         return httpx.post(url, json=body, headers=headers, trust_env=False).status_code

@@ -158,7 +158,7 @@ def test_it_is_counted_where_every_process_sees_it_and_anew_the_next_day(limited
     who, headers = limited.citizen()
     assert limited.apply(headers, application(who)).status_code == 201
     assert limited.apply(headers, application(who)).status_code == 429
-    limited.installation.change("UPDATE intake.filing_counts SET day = day - 1")
+    limited.installation.change("UPDATE intake.day_counts SET day = day - 1")
     assert limited.apply(headers, application(who)).status_code == 201
 
 

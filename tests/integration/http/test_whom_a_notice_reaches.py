@@ -49,6 +49,8 @@ def numbers_told(hall: Hall) -> Iterator[Numbers]:
     """Hands on all facts and sends all text messages; the numbers that they went to since the last time."""
     context = hall.installation.context("notify")
     before = context.settings
+    # What others left under way is not told here.
+    hall.installation.pump()
     hall.installation.set_up_channels("sms")
     gateway = Gateway()
     runner = JobRunner(context, {f"{SEND_JOB}.sms": SendNotice(gateway, context.asker)})

@@ -91,7 +91,9 @@ def sending(db_installation: Installation) -> Iterator[Sending]:
     db_installation.inbox("notify").run_batch(10)
     channel = FakeChannel([])
     contacts: dict[str, str | None] = {"contact": "13900000001"}
-    answers = {"intake": {"contact": lambda params: {"contact": contacts.get("contact")}}}
+    answers = {
+        "intake": {"contact": lambda params: {"contact": None, "stop": None, "withheld": None, **contacts}}
+    }
     asker = Asker(db_installation.settings, "notify", answers, MAY_ASK)
     runner = JobRunner(db_installation.context("notify"), {f"{SEND_JOB}.sms": SendNotice(channel, asker)})
     made = Sending(db_installation, channel, runner, contacts)

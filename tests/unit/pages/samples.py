@@ -417,6 +417,14 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "home": ("home.html", {"matters": [found], "next": "abc="}, None),
         "home-officer": ("home.html", {"matters": [], "next": None}, OFFICER),
         "lookup": ("lookup.html", {"problem": None, "number": ""}, None),
+        "stop": ("stop.html", {"problem": None, "code": "", "what": ""}, None),
+        "stop-wrong": (
+            "stop.html",
+            {"problem": WRONG_NUMBER, "code": "BCDF-GHJK-LMNP", "what": "everything"},
+            None,
+        ),
+        "stopped": ("stopped.html", {"what": "case"}, None),
+        "stopped-everything": ("stopped.html", {"what": "everything"}, None),
         "login": (
             "login.html",
             {"ways": WAYS},

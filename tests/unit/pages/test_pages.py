@@ -36,7 +36,7 @@ FOLDERS = [ROOT / "services" / service / "pages" for service in ("intake", "appr
 CASES = [(name, locale) for name in pages() for locale in ("zh-CN", "en")]
 SUBJECTS = (
     *("case", "cases", "task", "tasks", "matters", "people", "ways", "problem", "problems"),
-    *("contact", "contacts"),
+    *("contact", "contacts", "what"),
 )
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 

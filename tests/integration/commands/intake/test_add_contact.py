@@ -1,5 +1,7 @@
 """Somebody says how they are reached: kept once, and used for nothing before it is verified."""
 
+from uuid import uuid4
+
 import pytest
 
 from services.intake import access
@@ -20,7 +22,8 @@ def test_it_waits_to_be_verified_and_is_sealed(made: Installation) -> None:
     assert found.shown == f"{number[:3]}****{number[-4:]}"
     assert number.encode() not in bytes(row(made, "intake.contact_points", id=point).sealed_value)
     with unit_of(made.context("intake"), "test.read") as unit:
-        assert access.read_contact(unit, person, "phone", "1", "test", "test") is None
+        message = access.Message(uuid4(), "phone", "1", "test")
+        assert access.read_contact(unit, person, message, "test").contact is None
 
 
 def test_the_same_again_is_the_same(made: Installation) -> None:

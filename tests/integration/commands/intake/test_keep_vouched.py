@@ -1,7 +1,7 @@
 """What a provider vouches for is how somebody is reached, until it vouches for something else."""
 
 from itertools import count
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -42,7 +42,8 @@ def known(made: Installation, ref: UUID) -> list[tuple[str, str]]:
 def reached(made: Installation, ref: UUID, kind: ContactKind) -> str | None:
     """Where a notice of some case would go."""
     with unit_of(made.context("intake"), "test.read") as unit:
-        return access.read_contact(unit, ref, kind, "1", "test", "test")
+        message = access.Message(uuid4(), kind, "1", "test")
+        return access.read_contact(unit, ref, message, "test").contact
 
 
 def test_it_takes_the_place_of_what_the_same_provider_said(made: Installation, ref: UUID) -> None:

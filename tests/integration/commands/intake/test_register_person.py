@@ -1,7 +1,7 @@
 """Somebody whose identity was verified becomes known, once, under a random reference."""
 
 from itertools import count
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -28,7 +28,8 @@ def register(made: Installation, who: NamedPerson, source: Source = VERIFIED) ->
 
 def contact(made: Installation, ref: UUID, kind: str) -> str | None:
     with unit_of(made.context("intake"), "test.read") as unit:
-        return access.read_contact(unit, ref, kind, "1", "test", "test")
+        message = access.Message(uuid4(), kind, "1", "test")
+        return access.read_contact(unit, ref, message, "test").contact
 
 
 def test_the_same_number_is_the_same_person_in_any_spelling(made: Installation) -> None:
