@@ -16,6 +16,7 @@ from shared.errors import AppError, FieldError, Invalid
 from shared.http.context import WebContext
 from shared.http.doors import doors
 from shared.http.downloads import attachment
+from shared.http.held import comes_back, filled_in
 from shared.http.paging import Cursor
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
@@ -42,9 +43,9 @@ def page_router(context: WebContext) -> APIRouter:
         return page(context.pages, request, "queue.html", values)
 
     @router.get("/tasks/{task_id}")
-    def read(request: Request, task_id: UUID, officer: Officer) -> Response:
-        """One task with its application and materials."""
-        return _task_page(context, request, task_id, officer)
+    def read(request: Request, task_id: UUID, officer: Officer, held: UUID | None = None) -> Response:
+        """One task with its application and materials, and what was filled in before the session ended."""
+        return _task_page(context, request, task_id, officer, _held(context, officer, held))
 
     @router.get("/tasks/{task_id}/uploads/{upload_id}")
     def open_upload(task_id: UUID, upload_id: UUID, officer: Officer) -> Response:
@@ -60,20 +61,26 @@ def page_router(context: WebContext) -> APIRouter:
 def _acts(context: WebContext) -> APIRouter:
     """What officers do to a task."""
     router = doors("/desk", include_in_schema=False)
+    back = comes_back(
+        context.service, "/desk/tasks/{task_id}", secure=context.service.settings.web.cookie_secure
+    )
 
     @router.post("/tasks/{task_id}/claim")
+    @back
     def claim(task_id: UUID, officer: Officer) -> Response:
         """Take the task."""
         handling.claim(context, task_id, officer)
         return RedirectResponse(f"/desk/tasks/{task_id}", 303)
 
     @router.post("/tasks/{task_id}/release")
+    @back
     def release(task_id: UUID, officer: Officer) -> Response:
         """Put the task back."""
         handling.release(context, task_id, officer)
         return RedirectResponse("/desk", 303)
 
     @router.post("/tasks/{task_id}/assignment")
+    @back
     def assign(
         request: Request,
         task_id: UUID,
@@ -93,6 +100,7 @@ def _acts(context: WebContext) -> APIRouter:
         return RedirectResponse(f"/desk/tasks/{task_id}", 303)
 
     @router.post("/tasks/{task_id}/decision")
+    @back
     def decide(
         request: Request,
         task_id: UUID,
@@ -116,13 +124,23 @@ def _acts(context: WebContext) -> APIRouter:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A decision or an assignment that was not taken, as it was sent."""
+    """A decision or an assignment that was not taken, as it was sent; no problem: its session was over."""
 
-    problem: Problem
+    problem: Problem | None
     outcome: str
     reason: str
     to: str = ""
     assigning: bool = False
+
+
+def _held(context: WebContext, officer: Principal, held: UUID | None) -> Refused | None:
+    form = filled_in(context.service, officer, held)
+    if form is None:
+        return None
+    fields, assigning = form.fields, form.path.endswith("/assignment")
+    return Refused(
+        None, fields.get("outcome", ""), fields.get("reason", ""), fields.get("to", ""), assigning=assigning
+    )
 
 
 def _chosen(outcome: str) -> StepResult:
@@ -155,7 +173,8 @@ def _task_page(
         "supervises": officer.supervises_in(task["department"]),
         "works_here": officer.works_for(task["department"]),
         "assignment": refused if refused and refused.assigning else None,
+        "held": refused is not None and refused.problem is None,
     }
-    status = refused.problem.status if refused else 200
+    status = refused.problem.status if refused and refused.problem else 200
     back = f"/desk/tasks/{task_id}"
     return page(context.pages, request, "task.html", values, status=status, back=back)

@@ -1,6 +1,7 @@
 """The pages of intake, rendered on the server; every one works without JavaScript."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
@@ -24,10 +25,12 @@ from services.intake.handling import NOTHING_HELD, Held, Shown
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import Citizen, Party, authenticator
 from shared.auth.principal import Principal, PrincipalKind
+from shared.bus.held_forms import HeldForm
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import AppError, Conflict, FieldError, Invalid
 from shared.http.context import WebContext
 from shared.http.doors import doors, in_turn, takes
+from shared.http.held import comes_back, filled_in
 from shared.http.idempotency import FIELD, require_key
 from shared.http.paging import Cursor
 from shared.http.preferences import preferences_router
@@ -153,18 +156,29 @@ def _case_pages(context: WebContext) -> APIRouter:
         values = {**found, "cursor": cursor, "consents": waiting.get("consents", [])}
         return page(context.pages, request, "my_cases.html", values)
 
+    secure = context.service.settings.web.cookie_secure
+
+    def keep_file(who: Principal, name: str, content: SealedFile) -> str:
+        brought = {"owner": str(who.party), "name": name}
+        return str(context.service.asker.hand_over("materials", "keep_upload", brought, content)["id"])
+
     @router.post("/cases/{number}/consent")
+    @comes_back(context.service, "/cases", secure=secure)
     def consent(number: str, citizen: Citizen) -> Response:
         """Agree that one's own certificates are read for a case."""
         handling.give_consent(context, citizen, number)
         return RedirectResponse("/cases", 303)
 
     @router.get("/cases/{number}")
-    def read_case(request: Request, number: str, party: Party, cursor: Cursor = None) -> Response:
-        """One's own case, with the newest part of its timeline or an earlier one."""
+    def read_case(
+        request: Request, number: str, party: Party, cursor: Cursor = None, held: UUID | None = None
+    ) -> Response:
+        """One's own case, with the newest part of its timeline or an earlier one; and the files that were
+        chosen before the session ended."""
         shown = handling.read_case(context, number, party, cursor=cursor)
-        held = handling.read_held(context, number, party, decided=shown.case["decided_at"] is not None)
-        return _case_page(context, request, shown, can_supply=True, held=held)
+        kept = filled_in(context.service, party, held)
+        elsewhere = handling.read_held(context, number, party, decided=shown.case["decided_at"] is not None)
+        return _case_page(context, request, shown, can_supply=True, held=elsewhere, kept=kept)
 
     async def may_supply(request: Request) -> None:
         citizen = authenticator(request).sender_of(request)
@@ -172,13 +186,14 @@ def _case_pages(context: WebContext) -> APIRouter:
         await run_in_threadpool(check)
 
     @router.post("/cases/{number}/supply")
+    @comes_back(context.service, "/cases/{number}", secure=secure, keep_file=keep_file)
     @takes(context.service.settings.web.max_upload_bytes, files=_MOST_FILES, admission=may_supply)
     async def supply(request: Request, number: str, party: Party) -> Response:
         """Everything that was asked for, in one go."""
         form = await request.form()
-        sent = _files_of(form)
+        sent, kept = _files_of(form), _kept_of(form)
         key = require_key(_text(form, FIELD))
-        return await in_turn(partial(_supply, context, request, party, number, (key, sent)))
+        return await in_turn(partial(_supply, context, request, party, number, Posted(key, sent, kept)))
 
     return router
 
@@ -190,6 +205,27 @@ class SentFile:
     material: str
     name: str
     content: SealedFile
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What the page brought: its key, files by what was asked for, and those kept from before log-in as
+    (material, upload)."""
+
+    key: str
+    sent: dict[str, SentFile]
+    kept: dict[str, tuple[str, UUID]]
+
+
+def _kept_of(form: FormData) -> dict[str, tuple[str, UUID]]:
+    """A file that is chosen now takes the place of one that was kept."""
+    found = {}
+    for field, value in form.items():
+        asked = field.removeprefix("kept.")
+        if asked != field and isinstance(value, str) and asked not in _files_of(form):
+            with suppress(ValueError):
+                found[asked] = (_text(form, f"as.{asked}") or asked, UUID(value))
+    return found
 
 
 def _files_of(form: FormData) -> dict[str, SentFile]:
@@ -213,18 +249,27 @@ def _supply(
     request: Request,
     party: Principal,
     number: str,
-    posted: tuple[str, dict[str, SentFile]],
+    posted: Posted,
 ) -> Response:
-    key, sent = posted
+    sent = posted.sent
     shown = handling.read_case(context, number, party)
     if not shown.case["asked"]:
         raise NothingAsked
-    uploads, wrong = _keep(context, party, [item["material"] for item in shown.case["asked"]], sent)
+    asked = [item["material"] for item in shown.case["asked"] if item["material"] not in posted.kept]
+    uploads, wrong = _keep(context, party, asked, sent)
     if not wrong:
         # A page has one key; its files are kept anew, under other ids, each time that it is sent.
-        said = "&".join(sorted(f"{file.material}={file.content.sha256}" for file in sent.values()))
+        uploads |= dict(posted.kept.values())
+        said = "&".join(
+            sorted(
+                [
+                    *(f"{file.material}={file.content.sha256}" for file in sent.values()),
+                    *(f"{material}={upload}" for material, upload in posted.kept.values()),
+                ]
+            )
+        )
         try:
-            handling.supply(context, party, key, number, uploads, said=said)
+            handling.supply(context, party, posted.key, number, uploads, said=said)
         except StillRunning:
             return RedirectResponse(f"/cases/{number}", 303)
         except KeyReused:
@@ -290,6 +335,7 @@ def _case_page(
     *,
     can_supply: bool,
     held: Held = NOTHING_HELD,
+    kept: HeldForm | None = None,
     problem: Problem | None = None,
     back: str | None = None,
 ) -> Response:
@@ -301,6 +347,7 @@ def _case_page(
         "messages": held.messages,
         "certificate": held.certificate,
         "can_supply": can_supply,
+        "kept": kept,
         "supplied": case["awaiting_check"],
         "most_mb": context.service.settings.web.max_upload_bytes // 2**20,
         "problem": problem,

@@ -3,6 +3,7 @@
 `app.state.authenticator` is an Authenticator, put there by whoever builds the app.
 """
 
+import hmac
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from shared.auth.tokens import TokenInvalid, TokenReader, Tokens
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 
 COOKIE = "onestop_session"
+KNOWN_AFTER_S = 4 * 3600
+"""How long a browser keeps the cookie of a session that is over: by it we know whose form was open."""
 
 
 class NobodyServed(Forbidden):
@@ -84,6 +87,19 @@ class Authenticator:
         except Unauthenticated:
             return None
 
+    def came_with(self, request: Request, csrf_field: str) -> Principal | None:
+        """Whose form this was, by a session that may be over; None unless a page of that session made it.
+
+        Nothing may be done in their name because of it.
+        """
+        session = request.cookies.get(COOKIE)
+        if not session or not hmac.compare_digest(csrf_token_for(session).encode(), csrf_field.encode()):
+            return None
+        try:
+            return self.tokens.ended(session)
+        except Unauthenticated:
+            return None
+
     def end(self, session: UUID, expires_at: datetime) -> None:
         """A session ended, and this process knows at once."""
         self._revocations.end(session, expires_at)
@@ -99,7 +115,7 @@ class Authenticator:
         response.set_cookie(
             COOKIE,
             self.issue(principal, ttl_s),
-            max_age=ttl_s,
+            max_age=ttl_s + KNOWN_AFTER_S,
             httponly=True,
             samesite="lax",
             secure=self._cookie_secure,

@@ -73,6 +73,22 @@ class TokenReader:
 
     def verify(self, token: str) -> Principal:
         """Who the token speaks for, by the token alone. Raises TokenExpired or TokenInvalid."""
+        principal, expires = self._read(token)
+        if expires <= self._now() - _LEEWAY_S:
+            raise TokenExpired
+        return principal
+
+    def ended(self, token: str) -> Principal:
+        """Whom a token spoke for, which may be over; nothing may be done in their name because of it.
+
+        Raises TokenInvalid, also for one that is over for longer than the longest session lasts.
+        """
+        principal, expires = self._read(token)
+        if expires <= self._now() - LONGEST_SESSION.total_seconds():
+            raise TokenInvalid
+        return principal
+
+    def _read(self, token: str) -> tuple[Principal, int]:
         if len(token) > _LONGEST_TOKEN:
             raise TokenInvalid
         try:
@@ -83,9 +99,7 @@ class TokenReader:
         now = self._now()
         if claims.iat > now + _LEEWAY_S or not 0 < claims.exp - claims.iat <= LONGEST_SESSION.total_seconds():
             raise TokenInvalid
-        if claims.exp <= now - _LEEWAY_S:
-            raise TokenExpired
-        return principal
+        return principal, claims.exp
 
     def _now(self) -> int:
         return int(self._clock().timestamp())

@@ -59,5 +59,11 @@ RULES = (
         since="created_at",
         why="a client that has not come back within a week asks anew",
     ),
+    for_a_time(
+        "held_forms",
+        timedelta(days=1),
+        since="held_at",
+        why="whoever was logged out while they filled in a form goes on with it the same day",
+    ),
     with_the_release("alembic_version", "one row"),
 )

@@ -47,5 +47,6 @@ def schema_v1(schema: str) -> str:
             ("inbox", ("id",), ("sealed",)),
             ("undecodable", ("sha256",), ("sealed", "sealed_properties")),
             ("idempotency_keys", ("principal", "key"), ("sealed",)),
+            ("held_forms", ("id",), ("sealed",)),
         )
     )

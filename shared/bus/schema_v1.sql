@@ -188,6 +188,16 @@ CREATE TABLE {schema}.idempotency_keys (
     PRIMARY KEY (principal, key)
 );
 CREATE INDEX idempotency_keys_created ON {schema}.idempotency_keys (created_at);
+-- What somebody had filled in when their session ended: they find it again after they have logged in.
+CREATE TABLE {schema}.held_forms (
+    id uuid PRIMARY KEY,
+    holder varchar(180) NOT NULL,
+    session uuid NOT NULL,
+    sealed bytea NOT NULL,
+    held_at timestamptz NOT NULL
+);
+CREATE INDEX held_forms_session ON {schema}.held_forms (session);
+CREATE INDEX held_forms_held ON {schema}.held_forms (held_at);
 
 -- What the witness outside the database holds too (`shared/bus/witness.py`): where this is behind it, the
 -- database is an older copy. `reserved`: how far each serial may be given out; `seen`: where the sequences stood

@@ -6,4 +6,5 @@ SEALED = (
     SealedTable("inbox", ("id",), ("sealed",)),
     SealedTable("undecodable", ("sha256",), ("sealed", "sealed_properties")),
     SealedTable("idempotency_keys", ("principal", "key"), ("sealed",)),
+    SealedTable("held_forms", ("id",), ("sealed",)),
 )

@@ -15,10 +15,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from shared.auth.deps import Condition, admission, conditions_among
-from shared.errors import AppError
+from shared.auth.deps import COOKIE, Condition, admission, conditions_among
+from shared.errors import AppError, Unauthenticated
 from shared.http.again import runs_again
 from shared.http.body_limit import SMALL, incoming_of
+from shared.http.held import comes_back_of
 from shared.http.request_body import CheckedRequest, check_media_type, check_path
 
 _STORING = anyio.CapacityLimiter(2)
@@ -86,6 +87,7 @@ class Door(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         self.takes: Takes = getattr(endpoint, _TAKES, Takes())
         self.raises: tuple[type[AppError], ...] = getattr(endpoint, _RAISES, ())
+        self.comes_back = comes_back_of(endpoint)
         super().__init__(path, runs_again(endpoint), **options)
 
     @property
@@ -100,7 +102,13 @@ class Door(APIRoute):
 
         async def handle_in_order(request: Request) -> Response:
             check_path(request)
-            await admit(request)
+            try:
+                await admit(request)
+            except Unauthenticated:
+                led_back = await self._lead_back(request)
+                if led_back is None:
+                    raise
+                return led_back
             if takes.admission is not None:
                 await takes.admission(request)
             check_media_type(request, field)
@@ -113,6 +121,17 @@ class Door(APIRoute):
                 await checked.close()
 
         return handle_in_order
+
+    async def _lead_back(self, request: Request) -> Response | None:
+        """A form whose session is over is kept, and its sender led through log-in back to it."""
+        if self.comes_back is None or COOKIE not in request.cookies or "authorization" in request.headers:
+            return None
+        incoming_of(request.scope).take_up_to(self.takes.size)
+        checked = CheckedRequest(request, files=self.takes.files)
+        try:
+            return await self.comes_back.leads_back(request, await checked.form())
+        finally:
+            await checked.close()
 
 
 def _calls(dependant: Dependant) -> Iterator[Callable[..., Any]]:

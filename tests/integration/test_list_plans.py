@@ -274,6 +274,7 @@ NO_LISTS = {
     "shared/bus/witness.py": "calls a function that reads one row and a few sequences",
     "shared/clock.py": "one row",
     "shared/bus/rotation.py": "bites and counts: planned here by table",
+    "shared/bus/held_forms.py": "one form, and those of one session",
     "shared/db/sealing.py": "the keys of a service",
     "shared/privacy/sealed.py": "asks whether there is a row",
     "shared/retention.py": "rows that are to go, a bite at a time: planned here by rule",

@@ -27,6 +27,7 @@ from shared.auth.deps import authenticator
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import Unit, unit_of
 from shared.http.context import WebContext
+from shared.http.held import BACK_COOKIE, back_from_log_in
 from shared.settings import Section, Settings, read_sections
 
 PARTS = frozenset(
@@ -58,7 +59,9 @@ class LogInDesk:
 
     def let_in(self, request: Request, principal: Principal) -> Response:
         """To where their work is, with the cookie."""
-        response = RedirectResponse("/desk" if principal.kind is PrincipalKind.OFFICER else "/cases", 303)
+        usual = "/desk" if principal.kind is PrincipalKind.OFFICER else "/cases"
+        response = RedirectResponse(back_from_log_in(request.cookies) or usual, 303)
+        response.delete_cookie(BACK_COOKIE)
         authenticator(request).log_in(response, principal, int(LASTS.total_seconds()))
         return response
 

@@ -47,6 +47,7 @@ _BUS = frozenset(
         "trouble_acts",
         "data_keys",
         "idempotency_keys",
+        "held_forms",
     }
 )
 

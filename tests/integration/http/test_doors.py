@@ -10,10 +10,13 @@ from tests.support.hall import NOWHERE, Hall, Headers, app_of, as_named, doors, 
 
 OPEN_DOORS = {
     ("POST", "/api/v1/cases/lookup"),
+    ("POST", "/api/v1/notices/stop"),
     ("GET", "/api/v1/matters/{code}"),
     ("GET", "/"),
     ("GET", "/lookup"),
     ("POST", "/lookup"),
+    ("GET", "/stop"),
+    ("POST", "/stop"),
     ("GET", "/login"),
     ("POST", "/logout"),
     ("POST", "/preferences"),

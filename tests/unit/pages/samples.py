@@ -14,6 +14,7 @@ from services.intake.models import TimelineEntry
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.stages import Standing, stages_of
 from shared.auth.principal import Assurance, Principal, PrincipalKind
+from shared.bus.held_forms import HeldForm, KeptFile
 from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
 from shared.errors import error_classes
@@ -86,6 +87,7 @@ WAITS = Standing(
 )
 """A case in its first step."""
 ENDED = replace(WAITS, decided_at=WAITS.received_at, closed_at=WAITS.received_at, stage=None)
+KEPT = HeldForm("/cases/1/supply", {}, {"file.residence_proof": KeptFile("1", "lease.pdf")})
 CERTIFICATE = {
     "identifier": "1.2.156.3005.2.11330106MB0A000108001.11330106MB0A000108.20261124000001.001.X",
     "state": "normal",
@@ -327,6 +329,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "matter": found,
         "today": TODAY,
         "can_supply": True,
+        "kept": None,
         "supplied": False,
         "most_mb": 10,
         "messages": None,
@@ -343,6 +346,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "supervises": False,
         "works_here": True,
         "assignment": None,
+        "held": False,
     }
     queue = [
         {**task(), "light": "red"},
@@ -355,6 +359,12 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
     return {
         "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
         "case-asked": ("case.html", {**citizen, "case": asked_case()}, CITIZEN),
+        "case-asked-held": ("case.html", {**citizen, "case": asked_case(), "kept": KEPT}, CITIZEN),
+        "task-held": (
+            "task.html",
+            {**desk, "task": task(), "held": True, "reason": "居住未满半年。"},
+            OFFICER,
+        ),
         "case-asked-by-code": ("case.html", {**citizen, "case": asked_case(), "can_supply": False}, None),
         "case-asked-wrong": ("case.html", {**citizen, "case": asked_case(), "problem": WRONG_FILE}, CITIZEN),
         "case-supplied": ("case.html", {**citizen, "case": asked_case(), "supplied": True}, CITIZEN),

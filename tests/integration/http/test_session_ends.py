@@ -1,0 +1,161 @@
+"""A session that ends while a form is open leads through log-in back to it, with what was filled in."""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.hall import A_PDF, WITHOUT_LEASE, Hall, Headers, as_named, hidden_field, session, untouched
+from tests.support.hall import application as complete
+from tests.support.installation import Citizen
+
+REASON = "实地核查时未见申请人在此居住。\n请补充说明。"
+BACK = "onestop_back"
+
+
+@pytest.fixture
+def task(hall: Hall) -> tuple[str, Headers]:
+    """A task that the development log-in's first officer has claimed, and their session."""
+    who, headers = hall.citizen()
+    number = hall.apply(headers, complete(who)).json()["number"]
+    hall.installation.pump()
+    found = str(hall.installation.value("SELECT id FROM approval.tasks WHERE case_no = :n", n=number))
+    officer = hall.officer("officer-1")
+    assert hall.client.post(f"/api/v1/tasks/{found}/claim", headers=officer).status_code == 200
+    return found, session(officer)
+
+
+def end(hall: Hall, cookie: Headers) -> None:
+    """Somebody ends the session, from elsewhere."""
+    left = hall.client.post("/logout", headers=cookie, follow_redirects=False)
+    assert left.status_code == 303
+    hall.client.cookies.clear()
+
+
+def back_of(answer: Any) -> str:
+    """Where log-in will lead to."""
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    found = re.search(rf'{BACK}="?([^";]+)', answer.headers["set-cookie"])
+    assert found is not None
+    return found[1]
+
+
+def log_in_again(hall: Hall, path: str, back: str, **form: str) -> tuple[str, Headers]:
+    answer = hall.client.post(path, data=form, headers={"Cookie": f"{BACK}={back}"}, follow_redirects=False)
+    assert answer.status_code == 303, answer.text
+    token = re.search(r"onestop_session=([^;]+)", answer.headers["set-cookie"])
+    assert token is not None
+    hall.client.cookies.clear()
+    return answer.headers["location"], {"Cookie": f"onestop_session={token[1]}"}
+
+
+def decision(hall: Hall, task: str, cookie: Headers, csrf: str | None = None) -> Any:
+    token = csrf if csrf is not None else hidden_field(hall, f"/desk/tasks/{task}", cookie)
+    form = {"csrf_token": token, "if_match": "2", "outcome": "passed", "reason": REASON}
+    return lambda: hall.client.post(
+        f"/desk/tasks/{task}/decision", headers=cookie, data=form, follow_redirects=False
+    )
+
+
+def test_what_an_officer_wrote_is_there_after_log_in(hall: Hall, task: tuple[str, Headers]) -> None:
+    which, cookie = task
+    send = decision(hall, which, cookie)
+    end(hall, cookie)
+    back = back_of(send())
+    assert hall.installation.value("SELECT state FROM approval.tasks WHERE id = :i", i=which) == "claimed"
+    where, again = log_in_again(hall, "/dev/login", back, person="officer-1")
+    assert where == back
+    page = hall.client.get(where, headers=again).text
+    assert REASON in page
+    assert 'role="status"' in page
+    form = {
+        "csrf_token": hidden_field(hall, where, again),
+        "if_match": re.findall(r'name="if_match" value="(\d+)"', page)[0],
+        "outcome": "passed",
+        "reason": REASON,
+    }
+    done = hall.client.post(f"/desk/tasks/{which}/decision", headers=again, data=form, follow_redirects=False)
+    assert (done.status_code, done.headers["location"]) == (303, "/desk")
+
+
+def test_nobody_else_sees_it(hall: Hall, task: tuple[str, Headers]) -> None:
+    which, cookie = task
+    send = decision(hall, which, cookie)
+    end(hall, cookie)
+    back = back_of(send())
+    other = session(hall.officer("officer-2"))
+    page = hall.client.get(back, headers=other)
+    assert (page.status_code, REASON in page.text) == (200, False)
+    row = hall.installation.rows("SELECT sealed FROM approval.held_forms ORDER BY held_at DESC LIMIT 1")[0]
+    assert REASON.encode() not in bytes(row.sealed)
+
+
+def test_only_a_page_of_that_session_is_kept(hall: Hall, task: tuple[str, Headers]) -> None:
+    which, cookie = task
+    own = decision(hall, which, cookie)
+    sends = [
+        decision(hall, which, cookie, "0" * 64),
+        decision(hall, which, {**cookie, "Origin": "https://x.test"}),
+    ]
+    end(hall, cookie)
+    with untouched(hall):
+        assert [send().status_code for send in sends] == [401, 403]
+        bare = hall.client.post(f"/desk/tasks/{which}/decision", data={"reason": REASON})
+        assert bare.status_code == 401
+    assert [own().status_code for _ in range(5)] == [303, 303, 303, 401, 401]
+
+
+def test_files_are_kept_too(hall: Hall) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, complete(who)).json()["number"]
+    hall.installation.pump()
+    cookie, path = session(headers), f"/cases/{number}"
+    fields = {"csrf_token": hidden_field(hall, path, cookie), "idempotency_key": "k" * 36}
+    chosen = {**fields, "as.residence_proof": "lease_contract"}
+    file = {"file.residence_proof": ("租赁合同.pdf", A_PDF, "application/pdf")}
+    end(hall, cookie)
+    sent = hall.client.post(f"{path}/supply", headers=cookie, data=chosen, files=file, follow_redirects=False)
+    back = back_of(sent)
+    where, again = log_in_again(hall, "/dev/login/citizen", back, **only(who))
+    assert where == back
+    page = hall.client.get(where, headers=again).text
+    assert "租赁合同.pdf" in page
+    (upload,) = re.findall(r'name="kept.residence_proof" value="([^"]+)"', page)
+    form = {
+        **chosen,
+        "csrf_token": hidden_field(hall, where, again),
+        "kept.residence_proof": upload,
+    }
+    done = hall.client.post(
+        f"{path}/supply", headers=again, data=form, files={"none": ("", b"")}, follow_redirects=False
+    )
+    assert (done.status_code, urlsplit(done.headers["location"]).path) == (303, path)
+    hall.installation.pump()
+    assert hall.case(hall.log_in_as(who), number)["state"] == "under_review"
+
+
+def only(who: Citizen) -> dict[str, str]:
+    named = as_named(who)
+    return {"name": named["name"], "id_number": named["id_number"]}
+
+
+def test_somebody_else_s_kept_file_is_not_taken(hall: Hall) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    other, others = hall.citizen(WITHOUT_LEASE)
+    numbers = [hall.apply(h, complete(w)).json()["number"] for w, h in ((who, headers), (other, others))]
+    hall.installation.pump()
+    sent = hall.client.post(
+        "/api/v1/uploads",
+        headers={**others, "Idempotency-Key": "a" * 20},
+        files={"file": ("f.pdf", A_PDF)},
+    )
+    cookie, path = session(headers), f"/cases/{numbers[0]}"
+    form = {
+        "csrf_token": hidden_field(hall, path, cookie),
+        "idempotency_key": "k" * 36,
+        "as.residence_proof": "lease_contract",
+        "kept.residence_proof": sent.json()["id"],
+    }
+    answer = hall.client.post(f"{path}/supply", headers=cookie, data=form, files={"none": ("", b"")})
+    assert answer.status_code == 422
