@@ -9,6 +9,11 @@ from deploy.commands.context import DataDir, Services, broker_of, choose_service
 from deploy.output import FAILED, USAGE, Json, emit_json, emit_rows, say
 from deploy.settings import check_witness, data_dir_of, load_settings, running_data_dir
 
+Renew = Annotated[
+    list[str] | None,
+    typer.Option(help="make this queue anew, of which the broker has only the name (may be given again)"),
+]
+
 config = typer.Typer(no_args_is_help=True, help="The settings in force.", rich_markup_mode=None)
 secrets = typer.Typer(no_args_is_help=True, help="The secret files.", rich_markup_mode=None)
 topology = typer.Typer(
@@ -117,16 +122,18 @@ def turn(
 
 
 @topology.command("apply")
-def apply(data_dir: DataDir = None) -> int:
+def apply(data_dir: DataDir = None, renew: Renew = None) -> int:
     """Declare exchange, queues and the bindings of those that hear somebody already. Safe to run again; part
     of `onestop migrate`, which alone lets a service begin to hear another one."""
     from deploy.migrate import admin_engine
     from deploy.public_subscribers import public_bindings
     from deploy.services import SERVICES
     from deploy.subscribing import subscribed
-    from shared.bus.topology import apply_topology
+    from shared.bus.topology import apply_topology, forget_hollow
 
     url, admin = broker_of(data_dir), admin_engine(load_settings(data_dir))
+    for name in renew or ():
+        forget_hollow(url, name)
     apply_topology(url, SERVICES, subscribed(admin), public_bindings(admin))
     say("onestop: exchange and queues are as they should be")
     return 0

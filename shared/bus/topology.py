@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pika
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
-from shared.errors import Unavailable
+from shared.errors import Conflict, Unavailable
 from shared.privacy.secret_files import BROKER_PASSWORD, load_password
 from shared.settings import Settings
 
@@ -33,11 +33,22 @@ DELIVERY_LIMIT = 1000
 """A back-stop only: attempts are counted in the inbox. One death adds 1 to all that was prefetched, so a low
 limit would throw out healthy messages."""
 
+_INTERNAL_ERROR = 541
+"""AMQP 0-9-1, section 1.2: reply code of a broker that failed itself."""
+
 
 class BrokerUnavailable(Unavailable):
     code = "broker.unavailable"
     title_zh = "消息服务暂时不可用"
     title_en = "The message broker cannot be reached"
+
+
+class NotHollow(Conflict):
+    """Nothing is taken away that may hold messages."""
+
+    code = "broker.queue-not-hollow"
+    title_zh = "该队列可正常读取，不能重建"
+    title_en = "The queue can be read; it is not made anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,15 @@ def apply_topology(
             _declare_public(channel, foreign, keys)
 
 
+def forget_hollow(url: str, name: str) -> None:
+    """Take away a queue that is only a name any more, to be declared anew; what was in it is missed and said
+    again. Raises NotHollow for any other, BrokerUnavailable."""
+    if name not in hollow_queues(url, [name]):
+        raise NotHollow(detail_en=f"{name} is read like any other, or is not there")
+    with _channel(url) as channel:
+        channel.queue_delete(name)
+
+
 def declare_public_queue(url: str, subscriber: str, keys: Sequence[str]) -> None:
     """The queue of a foreign subscriber, bound by these keys, and the exchange. Raises BrokerUnavailable."""
     with _channel(url) as channel:
@@ -169,7 +189,36 @@ def deviations(url: str, services: Iterable[str], public: Iterable[str] = ()) ->
             _deviation(connection, f"queue {name}", partial(_declare_queue, name, arguments))
             for name, arguments in sorted(queues.items())
         ]
-    return [line for line in found if line is not None]
+    return [line for line in found if line is not None] + [
+        f"queue {name}: the broker has its name and not the queue; run: onestop topology apply --renew {name}"
+        for name in hollow_queues(url, sorted(queues))
+    ]
+
+
+def hollow_queues(url: str, names: Iterable[str]) -> list[str]:
+    """Those that the broker has the names of and nothing else: it was killed soon after they were made (seen
+    with RabbitMQ 3.10). Nobody can consume from them, and what is routed to them is not kept.
+
+    Only queues that seem empty and idle are asked for a message; one that has come just now goes back. Raises
+    BrokerUnavailable.
+    """
+    found = []
+    for name in names:
+        with _connection(url) as connection:
+            try:
+                queue = connection.channel().queue_declare(name, passive=True).method
+                if queue.message_count == 0 and queue.consumer_count == 0:
+                    channel = connection.channel()
+                    got, _, _ = channel.basic_get(name)
+                    if got is not None:
+                        channel.basic_nack(got.delivery_tag, requeue=True)
+            except ChannelClosedByBroker:
+                continue  # There is none.
+            except ConnectionClosedByBroker as error:
+                if error.reply_code != _INTERNAL_ERROR or "noproc" not in error.reply_text:
+                    raise BrokerUnavailable(detail_en=f"queue {name}: {error.reply_text}") from None
+                found.append(name)
+    return found
 
 
 def _deviation(connection: Any, what: str, declare: Callable[[Any, bool], None]) -> str | None:

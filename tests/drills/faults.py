@@ -15,7 +15,14 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from deploy.services import SERVICES, subscriptions
-from shared.bus.topology import EXCHANGE, apply_topology, queue_name, routing_pattern
+from shared.bus.topology import (
+    EXCHANGE,
+    apply_topology,
+    forget_hollow,
+    hollow_queues,
+    queue_name,
+    routing_pattern,
+)
 from shared.db.engine import database_url
 from tests.drills.installation import ROOT, Installation, Process
 from tests.support.copies import bring_back, take_copy
@@ -41,6 +48,13 @@ def _restart_broker(h: Installation, _: random.Random) -> None:
     assert h.rabbitmq is not None
     h.rabbitmq.kill()
     h.rabbitmq.start()
+    # A queue that was made just before may be left as a name only: operators are told, and make it anew.
+    url = h.rabbitmq.admin_url
+    for name in hollow_queues(url, map(queue_name, SERVICES)):
+        h.hollow.append(name)
+        h.hostile.forget(name.rpartition(".")[2])
+        forget_hollow(url, name)
+    apply_topology(url, SERVICES, subscriptions())
 
 
 def _restart_database(h: Installation, _: random.Random) -> None:

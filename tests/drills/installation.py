@@ -86,6 +86,8 @@ class Installation:
     hostile: Hostile = field(default_factory=Hostile)
     brought_back: set[str] = field(default_factory=set)
     """Services whose database was brought back from an older copy."""
+    hollow: list[str] = field(default_factory=list)
+    """Queues of which the broker's death left only the name."""
 
     def keep_up(self) -> None:
         """Start again what ended by itself, as a supervisor does."""

@@ -50,6 +50,7 @@ def soak(
         verdict.notes["answers"] = drivers.errors[:5]
         verdict.notes["ended_by_themselves"] = h.ended
         verdict.notes["deadlocks"] = h.deadlocks()
+        verdict.notes["hollow"] = h.hollow
         verdict.notes["stopped_badly"] = {name: code for name, code in codes.items() if code != 0}
     return verdict, killed
 

@@ -7,8 +7,17 @@ from typing import Any
 import pika
 import pytest
 
+from deploy.rabbitmq import RabbitNode
 from deploy.services import SERVICES
-from shared.bus.topology import EXCHANGE, deviations, queue_arguments, queue_name
+from shared.bus.topology import (
+    EXCHANGE,
+    NotHollow,
+    apply_topology,
+    deviations,
+    forget_hollow,
+    queue_arguments,
+    queue_name,
+)
 from tests.support.installation import Installation, empty_broker
 
 pytestmark = pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
@@ -73,3 +82,33 @@ def test_what_differs_is_named_with_the_reason_and_left_alone(broker: str, what:
     assert name in line
     assert reason in line
     assert deviations(broker, SERVICES) == [line], "looking mends nothing"
+
+
+HOLLOW_OUT = f"""
+    {{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{QUEUE}">>)),
+    {{Log, Node}} = amqqueue:get_pid(Queue),
+    ra:force_delete_server(quorum_queues, {{Log, Node}}).
+"""
+"""What is left of a quorum queue when the broker is killed soon after it was made: its name."""
+
+
+@pytest.mark.parametrize("name", [QUEUE, "onestop.nobody"])
+def test_a_queue_that_may_hold_messages_is_not_made_anew(broker: str, name: str) -> None:
+    with pytest.raises(NotHollow):
+        forget_hollow(broker, name)
+
+
+def test_a_queue_that_is_only_a_name_is_told_and_made_anew(broker: str, rabbitmq: RabbitNode) -> None:
+    rabbitmq.ctl("eval", HOLLOW_OUT)
+
+    [line] = deviations(broker, SERVICES)
+    assert QUEUE in line
+    forget_hollow(broker, QUEUE)
+    apply_topology(broker, SERVICES, {"notify": ["intake"]})
+
+    assert deviations(broker, SERVICES) == []
+    with closing(pika.BlockingConnection(pika.URLParameters(broker))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish(EXCHANGE, "onestop.intake.case-submitted.v1", b"{}", mandatory=True)
+        assert channel.basic_get(QUEUE, auto_ack=True)[2] == b"{}"
