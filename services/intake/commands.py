@@ -15,12 +15,13 @@ from services.intake import queries
 from services.intake.errors import (
     ConsentNotNeeded,
     IdenticalApplicationOpen,
+    NameDiffers,
     NotAskedFor,
     NothingAsked,
     NotYourApplication,
     TooManyApplications,
 )
-from services.intake.identity.persons import meet_named
+from services.intake.identity.persons import meet_named, name_of
 from services.intake.models import (
     CASE_SERIAL,
     Case,
@@ -35,8 +36,9 @@ from services.intake.rules.consent import WAITS_FOR_CONSENT
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.filing import may_file
 from services.intake.rules.limits import counts_of
+from services.intake.rules.names import same_name
 from services.intake.rules.query_code import new_query_code, query_digest
-from services.intake.rules.submission import NamedPerson, check_submission, named_people
+from services.intake.rules.submission import APPLICANT, NamedPerson, check_submission, named_people
 from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
@@ -47,6 +49,12 @@ from shared.events.fact import Event, Fact
 from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, MaterialsSupplied
 from shared.events.view import CaseState
 from shared.legal_time import legal_day, until_next_day
+
+_WHO_IT_IS_FOR = (
+    "申请表中的申请人和代办人都不是登录人。为本人申请的，请核对身份证件号码；为他人申请的，请把自己填为代办人。",
+    "Whoever has logged in is neither the applicant nor the agent in this form. If you apply for yourself, "
+    "check the ID number; if for somebody else, name yourself as the agent.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,8 @@ class Submission:
     """Who sends it in: a citizen, an operator for whom they serve, or a client program."""
     another: bool = False
     """They know of an open application like this one, and mean a second."""
+    name_as_written: bool = False
+    """They know that the form calls them otherwise than their log-in does, and mean it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +94,8 @@ def _consenting(submitter: Principal) -> UUID | None:
 def submit_case(unit: Unit, submission: Submission) -> Receipt:
     """Take an application: number, query code and receipt at once; everything after is events.
 
-    Raises Invalid with every field that is wrong, NotYourApplication, AgentNotAllowed, TooManyApplications,
-    IdenticalApplicationOpen.
+    Raises Invalid with every field that is wrong, NotYourApplication, NameDiffers, AgentNotAllowed,
+    TooManyApplications, IdenticalApplicationOpen.
     """
     matter, form = submission.matter, submission.matter.cleaned(submission.form)
     fields = [
@@ -101,7 +111,8 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     refs = meet_named(unit, people)
     agent = refs.get(matter.agent.role) if matter.agent is not None else None
     if not may_file(submission.submitter, submission.channel, refs["applicant"], agent):
-        raise NotYourApplication
+        raise NotYourApplication(*_WHO_IT_IS_FOR, fields=_named_otherwise(submission, refs))
+    _check_name(unit, submission, people, refs)
     counts = counts_of(unit.context.settings.limits, submission.submitter, matter.code, people, refs)
     if not count_for_day(unit, counts):
         # The same answer whichever it was.
@@ -187,6 +198,56 @@ def _keep_contacts(
             ),
             own=submitter.party == person,
         )
+
+
+def _named_otherwise(submission: Submission, refs: Mapping[str, UUID]) -> list[FieldError]:
+    """Where the form names people who are not the one that sends it."""
+    if submission.submitter.party is None:
+        return []
+    matter = submission.matter
+    roles = [APPLICANT, *([matter.agent.role] if matter.agent is not None else [])]
+    return [
+        FieldError(
+            f"{matter.holders[role].person}/id_number",
+            "id-number.not-yours",
+            "这不是登录人的身份证件号码。",
+            "This is not the ID number of whoever has logged in.",
+        )
+        for role in roles
+        if role in refs
+    ]
+
+
+def _check_name(
+    unit: Unit, submission: Submission, people: Mapping[str, NamedPerson], refs: Mapping[str, UUID]
+) -> None:
+    """Raises NameDiffers where the form calls its sender otherwise than they were verified, unless they mean
+    it. What others were verified as is told to nobody."""
+    verified = "" if submission.name_as_written else _verified_name(unit, submission.submitter)
+    differing = [
+        FieldError(
+            f"{submission.matter.holders[role].person}/name",
+            "name.differs-from-log-in",
+            "与登录时核验的姓名不一致，请核对。",
+            "This is not the name that was verified at your log-in; please check it.",
+        )
+        for role, who in people.items()
+        if verified and refs[role] == submission.submitter.party and not same_name(who.name, verified)
+    ]
+    if differing:
+        raise NameDiffers(
+            "请改为核验过的姓名；确实以表中的姓名申请的，请注明按所填姓名（name_as_written）。",
+            "Use the name that was verified; if you do mean the one in the form, say so (`name_as_written`).",
+            fields=differing,
+        )
+
+
+def _verified_name(unit: Unit, submitter: Principal) -> str:
+    """What whoever sends an application, or whom an operator serves, was verified as; "" when nobody was."""
+    if submitter.kind is PrincipalKind.CITIZEN:
+        return submitter.name if submitter.assurance.covers(Assurance.VERIFIED) else ""
+    known = name_of(unit, submitter.party) if submitter.party is not None else None
+    return known[0] if known is not None and known[1].covers(Assurance.VERIFIED) else ""
 
 
 def count_for_day(unit: Unit, counts: Mapping[str, int]) -> bool:

@@ -15,6 +15,14 @@ class NotYourApplication(Forbidden):
     title_en = "You can apply only for yourself or for somebody you may act for"
 
 
+class NameDiffers(Conflict):
+    """Whoever sends an application is called otherwise in it than where they were verified."""
+
+    code = "case.name-differs"
+    title_zh = "申请表中的姓名与登录人的姓名不一致"
+    title_en = "The form calls you otherwise than your log-in does"
+
+
 class AgentNotAllowed(Invalid):
     code = "case.agent-not-allowed"
     title_zh = "该事项不能由他人代办"

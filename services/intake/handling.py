@@ -48,7 +48,8 @@ class CaseForm(Body):
     """An application. `form` follows the matter's JSON Schema; `uploads` maps material codes to upload ids.
 
     `channel` is one of the matter's; `client` names the program that sends, without digits: it is kept plain.
-    `another` says that a second application is meant while one like it is open, where the matter allows it.
+    `another` says that a second application is meant while one like it is open, where the matter allows it;
+    `name_as_written` that the sender's name in the form is meant although they were verified by another one.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
@@ -61,6 +62,7 @@ class CaseForm(Body):
     client: Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z._-]*$")] = "onestop-web"
     locale: Annotated[str, Field(pattern="^(zh-CN|en)$")] = "zh-CN"
     another: bool = False
+    name_as_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def submit(context: WebContext, filer: Principal, key: str, body: CaseForm) -> S
         locale=body.locale,
         submitter=filer,
         another=body.another,
+        name_as_written=body.name_as_written,
     )
     with unit_of(context.service, "case.submit") as unit:
 

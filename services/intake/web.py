@@ -14,6 +14,7 @@ from services.intake.errors import (
     CaseNotFound,
     ConsentNotNeeded,
     IdenticalApplicationOpen,
+    NameDiffers,
     NotAskedFor,
     NothingAsked,
     NotYourApplication,
@@ -98,6 +99,7 @@ def router(context: WebContext) -> APIRouter:
     @raises(
         NotYourApplication,
         AgentNotAllowed,
+        NameDiffers,
         IdenticalApplicationOpen,
         TooManyApplications,
         UploadNotYours,
