@@ -62,7 +62,10 @@ class At(Section):
     )
     client_id: str = Field(description="what the provider calls this hall")
     client_secret: SecretStr = Field(description="the client secret; give it as a file, …_FILE")
-    scope: str = Field(default="openid profile", description="scopes to ask for")
+    scope: str = Field(
+        default="openid profile",
+        description="scopes to ask for; citizens: with `email` and `phone`, verified contacts come along",
+    )
     subject_claim: str = Field(default="sub", description="officers: the claim with the account's subject")
     name_claim: str = Field(default="name", description="the claim with the name")
     id_number_claim: str = Field(default="id_number", description="citizens: the claim with the ID number")

@@ -8,6 +8,7 @@ any of them gets is compared with the OpenAPI document.
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from deploy.catalogue import publish_matters
@@ -29,6 +30,9 @@ from tests.support.installation import (
 
 __all__ = ["db_installation", "secrets_dir", "template_settings"]
 
+CODES = {"one_time_code": {"kinds": SecretStr("phone,email")}}
+"""With every door of the OpenAPI document."""
+
 
 @pytest.fixture(scope="session")
 def hall(
@@ -39,7 +43,7 @@ def hall(
     with make_installation(postgres, template_settings, scratch, None) as made:
         made.keep_witnesses()
         publish_matters(made.settings, more_matters(scratch))
-        settings = made.settings.model_copy(update={"dev_identity": True})
+        settings = made.settings.model_copy(update={"dev_identity": True, "identity": CODES})
         apps = build(settings, SERVICES)
         with TestClient(apps.public, "https://hall.test", raise_server_exceptions=False) as client:
             client.event_hooks = {"response": [check_answer]}
@@ -79,7 +83,9 @@ def fresh_lookups(hall: Hall) -> Iterator[None]:
 def fresh_hall(db_installation: Installation) -> Iterator[Hall]:
     """An installation of a test's own, over plain HTTP."""
     web = db_installation.settings.web.model_copy(update={"cookie_secure": False})
-    settings = db_installation.settings.model_copy(update={"dev_identity": True, "web": web})
+    settings = db_installation.settings.model_copy(
+        update={"dev_identity": True, "identity": CODES, "web": web}
+    )
     apps = build(settings, SERVICES)
     with TestClient(apps.public, raise_server_exceptions=False) as client:
         client.event_hooks = {"response": [check_answer]}

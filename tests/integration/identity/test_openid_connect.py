@@ -5,6 +5,7 @@ import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -31,6 +32,7 @@ PATH = "/log-in/openid-connect"
 FLOW = "onestop_log_in"
 """The cookie of a log-in under way."""
 WHO = {"name": "林小满", "id_number": id_number(77)}
+SERIALS = count(910_001)
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Foreign:
         found: dict[str, str] = made.json()
         return found
 
-    def user(self, sub: str, **claims: str) -> None:
+    def user(self, sub: str, **claims: str | bool) -> None:
         assert self.http.put(f"/users/{sub}", json=claims).status_code == 204
 
     def new_key(self) -> None:
@@ -134,6 +136,7 @@ def one_hall(made: Installation, foreign: Foreign) -> Iterator[Hall]:
         clients[people] = client["client_id"]
         secrets[people] = client["client_secret"]
         given |= {
+            f"{people}__scope": SecretStr("openid profile email phone"),
             f"{people}__issuer": SecretStr(foreign.issuer),
             f"{people}__client_id": SecretStr(client["client_id"]),
             f"{people}__client_secret": SecretStr(client["client_secret"]),
@@ -171,6 +174,30 @@ def test_a_citizen_comes_in_verified_and_known_again(hall: Hall) -> None:
         "citizen",
     )
     assert row(hall.installation, "intake.persons", person_ref=person).name_assurance == "verified"
+
+
+@pytest.mark.parametrize(
+    ("claims", "kinds"),
+    [
+        ({"phone_number": "+86 138 0013 8077", "phone_number_verified": True}, ["phone"]),
+        ({"phone_number": "13800138077", "phone_number_verified": False}, []),
+        ({"phone_number": "13800138077", "phone_number_verified": "true"}, []),
+        ({"phone_number": "13800138077"}, []),
+        ({"phone_number": "0571 8765 4321", "phone_number_verified": True}, []),
+        ({"email": "lin@mail.example.org", "email_verified": True}, ["email"]),
+    ],
+)
+def test_a_contact_comes_with_the_log_in_where_the_provider_verified_it(
+    hall: Hall, claims: dict[str, str | bool], kinds: list[str]
+) -> None:
+    number = id_number(next(SERIALS))
+    hall.foreign.user(number, name="林大满", id_number=number, **claims)
+    hall.log_in(number)
+    known = hall.installation.rows(
+        "SELECT c.kind, c.source, c.assurance FROM intake.contact_points AS c JOIN intake.sessions AS s "
+        "ON s.person_ref = c.person_ref AND s.began_at = (SELECT max(began_at) FROM intake.sessions)"
+    )
+    assert [tuple(point) for point in known] == [(kind, "openid_connect", "verified") for kind in kinds]
 
 
 def test_an_officer_comes_in_by_their_account_only(hall: Hall) -> None:
