@@ -195,7 +195,7 @@ class Walk:
         return sorted(
             f"{service} {PROVIDER.sub('sent', MOMENT.sub('a moment', line))}"
             for service in SERVICES
-            for line in outcome_of(self.installation, service, number)
+            for line in outcome_of(self.installation, service, number, side_by_side=True)
             # Each ask reads the phone anew, and each reading is noted.
             if not line.startswith('["person_reads"')
         )

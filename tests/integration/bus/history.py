@@ -149,8 +149,12 @@ def make_stage(installation: Installation, service: str, history: History) -> St
     return Stage(installation, service, history, who, applicant)
 
 
-def outcome_of(installation: Installation, service: str, number: str) -> list[str]:
-    """All rows of a service about a case, what it said and the jobs it left, in an order of their own."""
+def outcome_of(
+    installation: Installation, service: str, number: str, *, side_by_side: bool = False
+) -> list[str]:
+    """All rows of a service about a case, what it said and the jobs it left, in an order of their own.
+
+    `side_by_side`: the services ran beside one another, so that chance says which of two spoke first."""
     found = []
     for table in part(service, "models").Base.metadata.sorted_tables:
         columns = [column for column in table.columns if _tells(column)]
@@ -167,13 +171,13 @@ def outcome_of(installation: Installation, service: str, number: str) -> list[st
         json.dumps(["said", row.event["type"], _timeless(row.event["data"])], sort_keys=True) for row in said
     ]
     if service == "intake":
-        found.append(json.dumps(["people see", _seen(installation, number)]))
+        found.append(json.dumps(["people see", _seen(installation, number, side_by_side)]))
     jobs = installation.rows(f"SELECT kind FROM {service}.jobs WHERE case_no = :n", n=number)
     found += [f"job {row.kind}" for row in jobs]
     return sorted(line.replace(number, "the case") for line in found)
 
 
-def _seen(installation: Installation, number: str) -> list[Any]:
+def _seen(installation: Installation, number: str, side_by_side: bool) -> list[Any]:
     """The view of a case as its applicant reads it, the timeline in its order."""
     with unit_of(installation.context("intake"), "test.look") as unit:
         case = intake_queries.case(unit.session, number)
@@ -181,6 +185,8 @@ def _seen(installation: Installation, number: str) -> list[Any]:
         seen = case_view(unit, case, "applicant")
     heard = [line for line in seen.pop("timeline") if line["service"] != "intake"]
     assert heard == sorted(heard, key=lambda line: str(line["at"]))
+    if side_by_side:
+        heard.sort(key=lambda line: str(line["service"]))
     stages = [{**stage, "at": None} for stage in seen.pop("stages")]
     return [heard, stages, {**seen, "received_at": None}]
 
