@@ -14,6 +14,8 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         envvar="ONESTOP_DATA_DIR",
+        # Processes inherit the variable and may be users who can only pass through the folder.
+        readable=False,
         help="where the local installation keeps its data",
         show_default=False,
     ),

@@ -1,6 +1,7 @@
 """The command: light to start, data on standard output only, exit codes that mean something."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,13 @@ def test_nothing_running_is_not_found(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "onestop up" in printed.err
+
+
+def test_a_folder_that_one_may_only_pass_through_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert run(["ps", "--data-dir", str(tmp_path)]) == 3
 
 
 def test_missing_settings_end_with_2_and_say_what_to_set(tmp_path: Path) -> None:
