@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.intake import queries, unasked, view
-from services.intake.errors import CaseNotFound, TooManyLookups
+from services.intake.errors import CaseNotFound, ConsentNotNeeded, NotAtACounter, TooManyLookups
 from services.intake.identity.contacts import note_reading, value_of
 from services.intake.models import Case, ConsentRequest, LookupMiss
 from services.intake.rules.contacts import ContactKind
@@ -21,6 +21,8 @@ from shared.paging import moment, page_of, plain, read_cursor
 from shared.typed import clean_code
 
 WINDOW = timedelta(minutes=10)
+COUNTER = "counter"
+"""The channel of operators who see papers."""
 MISSES = 20
 """Look-ups of one asker that may find nothing within the window."""
 
@@ -74,6 +76,36 @@ def lock_for_consent(unit: Unit, number: str, citizen: Principal) -> tuple[Case,
     if case is None or request is None:
         raise CaseNotFound
     return case, request
+
+
+def lock_for_proxy(unit: Unit, number: str, role: str, operator: Principal) -> tuple[Case, ConsentRequest]:
+    """A case of whom an operator serves, and what it asks of the holder of this role, both locked.
+
+    Raises NotAtACounter, CaseNotFound for cases of others, and ConsentNotNeeded where nothing is asked.
+    """
+    if COUNTER not in operator.channels:
+        raise NotAtACounter
+    case = lock_own_case(unit, number, operator)
+    for request in queries.lock_consent_requests(unit.session, number):
+        if role in request.roles:
+            return case, request
+    raise ConsentNotNeeded
+
+
+def given_consents(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of what this holder, or somebody for them, has agreed to. Raises CursorInvalid."""
+    assert citizen.person_ref is not None
+    before = read_cursor(cursor, moment, plain) if cursor else None
+    found = queries.given_consents(unit.session, citizen.person_ref, before=before, limit=limit)
+    page = page_of(found, limit, _given_place)
+    matters = unit.context.matters.get_all({(line.matter, line.matter_version) for line in page.lines})
+    lines = [view.given_line(line, matters[line.matter, line.matter_version]) for line in page.lines]
+    return {"consents": lines, "next": page.next}
+
+
+def _given_place(request: ConsentRequest) -> tuple[datetime, str]:
+    assert request.given_at is not None
+    return request.given_at, request.case_no
 
 
 def open_consents(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
@@ -142,6 +174,8 @@ class Message:
     number: str
     purpose: str
     sent: bool = False
+    only_verified: bool = False
+    """What somebody else wrote into the form is no place for it."""
 
 
 def read_contact(unit: Unit, person: UUID, message: Message, reader: str) -> Reach:
@@ -154,7 +188,7 @@ def read_contact(unit: Unit, person: UUID, message: Message, reader: str) -> Rea
     if message.kind not in set(ContactKind):
         raise BadRequest(detail_en=f"contacts are {', '.join(ContactKind)}")
     kind = ContactKind(message.kind)
-    contact = _contact(unit, person, kind, message.number)
+    contact = _contact(unit, person, kind, message.number, only_verified=message.only_verified)
     if contact is None:
         return Reach(None)
     leave = Leave()
@@ -166,8 +200,8 @@ def read_contact(unit: Unit, person: UUID, message: Message, reader: str) -> Rea
     return Reach(contact, leave.stop)
 
 
-def _contact(unit: Unit, person: UUID, kind: ContactKind, number: str) -> str | None:
-    claimed = queries.case_contact(unit.session, number, person, kind)
+def _contact(unit: Unit, person: UUID, kind: ContactKind, number: str, *, only_verified: bool) -> str | None:
+    claimed = None if only_verified else queries.case_contact(unit.session, number, person, kind)
     verified = None if claimed and claimed.own else queries.verified_contact(unit.session, person, kind)
     if verified is not None:
         return value_of(unit, verified)

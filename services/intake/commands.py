@@ -32,7 +32,7 @@ from services.intake.models import (
 )
 from services.intake.rules.case_number import SERIALS, compose_case_number
 from services.intake.rules.changes import ADDED, changed
-from services.intake.rules.consent import WAITS_FOR_CONSENT
+from services.intake.rules.consent import WAITS_FOR_CONSENT, ProxyDocument
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.filing import may_file
 from services.intake.rules.limits import counts_of
@@ -337,6 +337,41 @@ def give_consent(
         case.acted = sorted({*case.acted, str(request.holder)})
     given = ConsentGiven(holder=request.holder, roles=request.roles, basis=basis, given_at=unit.legal)
     _say(unit, case, given)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenProxy:
+    """What a counter has seen: which paper, and its number or where its copy is filed."""
+
+    document: ProxyDocument
+    reference: str
+
+
+def record_proxy_consent(
+    unit: Unit, case: Case, request: ConsentRequest, seen: SeenProxy, operator: Principal
+) -> None:
+    """Whoever an operator serves agrees for a holder, by a paper that the operator has seen. Once somebody
+    has agreed, nothing changes any more.
+
+    Case and request are locked. Raises Invalid where they would be their own proxy, and ConsentNotNeeded.
+    """
+    if operator.acting_for == request.holder:
+        own = "本人的同意由本人登录后作出。"
+        raise Invalid(
+            fields=[
+                FieldError("/holder_role", "own", own, "Holders agree for themselves, by their own log-in.")
+            ]
+        )
+    if request.given_at is not None:
+        return
+    give_consent(unit, case, request, ConsentBasis.PROXY, operator.subject)
+    request.proxy, request.document = operator.acting_for, seen.document
+    request.sealed_reference = unit.context.vault.seal(
+        seen.reference,
+        table="consent_requests",
+        row=f"{request.case_no}/{request.holder}",
+        column="sealed_reference",
+    )
 
 
 def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> None:

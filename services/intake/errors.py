@@ -51,6 +51,14 @@ class ConsentNotNeeded(Conflict):
     title_en = "This case does not need your consent now"
 
 
+class NotAtACounter(Forbidden):
+    """A paper is seen at a counter, by an operator whose channel that is."""
+
+    code = "consent.not-at-a-counter"
+    title_zh = "只有窗口可以登记代理授权"
+    title_en = "Only a counter records what somebody may agree to for another"
+
+
 class NothingAsked(Conflict):
     code = "case.nothing-asked"
     title_zh = "当前没有需要补正的材料"

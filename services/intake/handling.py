@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import ConfigDict, Field, JsonValue
 
 from services.intake import access, commands, view
-from services.intake.commands import Submission
+from services.intake.commands import SeenProxy, Submission
 from services.intake.errors import (
     CaseNotFound,
     NothingAsked,
@@ -172,6 +172,28 @@ def give_consent(context: WebContext, citizen: Principal, number: str) -> dict[s
         commands.give_consent(unit, case, request, ConsentBasis.OWN, citizen.subject)
         assert request.given_at is not None
         return {"number": number, "given_at": request.given_at.isoformat()}
+
+
+def record_proxy_consent(
+    context: WebContext, operator: Principal, number: str, role: str, seen: SeenProxy
+) -> dict[str, Any]:
+    """Somebody agrees for the holder of this role, by a paper that the operator has seen.
+
+    Raises as `access.lock_for_proxy` and the command do.
+    """
+    with unit_of(context.service, "case.proxy-consent") as unit:
+        case, request = access.lock_for_proxy(unit, number, role, operator)
+        commands.record_proxy_consent(unit, case, request, seen, operator)
+        assert request.given_at is not None
+        return {"number": number, "given_at": request.given_at.isoformat()}
+
+
+def given_consents(
+    context: WebContext, citizen: Principal, *, cursor: str | None, limit: int
+) -> dict[str, Any]:
+    """A page of what one, or somebody for one, has agreed to, the newest first. Raises CursorInvalid."""
+    with unit_of(context.service, "consents.given") as unit:
+        return access.given_consents(unit, citizen, cursor=cursor, limit=limit)
 
 
 def read_case(context: WebContext, number: str, party: Principal, *, cursor: str | None = None) -> Shown:

@@ -262,6 +262,12 @@ class ConsentRequest(Base):
     basis: Mapped[str | None] = mapped_column(String(20))
     recorded_by: Mapped[str | None] = mapped_column(String(100))
     """Subject of whoever gave it, or of the counter that saw the authority."""
+    proxy: Mapped[UUID | None] = mapped_column(Uuid)
+    """Who agreed for the holder, if it was not the holder."""
+    document: Mapped[str | None] = mapped_column(String(40))
+    """What the counter has seen: see `rules.consent.ProxyDocument`."""
+    sealed_reference: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Its number, or where its copy is filed."""
 
     __table_args__ = (
         Index(
@@ -270,6 +276,13 @@ class ConsentRequest(Base):
             "asked_at",
             "case_no",
             postgresql_where=text("given_at IS NULL"),
+        ),
+        Index(
+            "consent_requests_given",
+            "holder",
+            "given_at",
+            "case_no",
+            postgresql_where=text("given_at IS NOT NULL"),
         ),
     )
 

@@ -210,6 +210,26 @@ def lock_consent_request(session: Session, number: str, holder: UUID) -> Consent
     return session.get(ConsentRequest, (number, holder), with_for_update=True)
 
 
+def lock_consent_requests(session: Session, number: str) -> list[ConsentRequest]:
+    """All that a case asks of its holders, locked in order."""
+    asked = select(ConsentRequest).where(ConsentRequest.case_no == number).order_by(ConsentRequest.holder)
+    return list(session.scalars(asked.with_for_update()))
+
+
+def given_consents(
+    session: Session, holder: UUID, *, before: tuple[datetime, str] | None, limit: int
+) -> list[ConsentRequest]:
+    """What this holder, or somebody for them, agreed to after an application, the newest first, a page and
+    one."""
+    key = (ConsentRequest.given_at, ConsentRequest.case_no)
+    found = select(ConsentRequest).where(
+        ConsentRequest.holder == holder, ConsentRequest.given_at.is_not(None)
+    )
+    if before is not None:
+        found = found.where(tuple_(*key) < before)
+    return list(session.scalars(found.order_by(*(part.desc() for part in key)).limit(limit + 1)))
+
+
 def open_consent_requests(
     session: Session, holder: UUID, *, after: tuple[datetime, str] | None, limit: int
 ) -> list[ConsentRequest]:

@@ -24,6 +24,26 @@ class Supplied(Answer):
     """Codes of materials."""
 
 
+class GivenConsentLine(Answer):
+    """A case for which one's own certificates may be read, and by what that was agreed."""
+
+    number: CaseNumber
+    matter: str
+    matter_zh: str
+    matter_en: str
+    given_at: Moment
+    basis: Literal["own", "proxy"]
+    document: Literal["guardianship", "power_of_attorney"] | None
+    """What a counter has seen of whoever agreed for one."""
+
+
+class GivenConsentList(Answer):
+    """A page of what one has agreed to, the newest first."""
+
+    consents: list[GivenConsentLine]
+    next: Next
+
+
 class NoticesStopped(Answer):
     """Whoever got the code is told nothing more of it."""
 

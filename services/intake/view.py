@@ -131,6 +131,19 @@ def consent_line(request: ConsentRequest, matter: Matter) -> dict[str, Any]:
     }
 
 
+def given_line(request: ConsentRequest, matter: Matter) -> dict[str, Any]:
+    """What somebody has agreed to, or who has for them, by what."""
+    return {
+        "number": request.case_no,
+        "matter": request.matter,
+        "matter_zh": matter.names.zh,
+        "matter_en": matter.names.en,
+        "given_at": _iso(request.given_at),
+        "basis": request.basis,
+        "document": request.document,
+    }
+
+
 def timeline_page(
     unit: Unit, case: Case, role: str | None, cursor: str | None, limit: int
 ) -> Page[TimelineEntry]:

@@ -4,11 +4,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import Field
+from pydantic import BeforeValidator, Field, Strict
 from starlette.responses import JSONResponse
 
 from services.intake import access, handling, schemas
 from services.intake.access import Message
+from services.intake.commands import SeenProxy
 from services.intake.errors import (
     AgentNotAllowed,
     CaseNotFound,
@@ -16,6 +17,7 @@ from services.intake.errors import (
     IdenticalApplicationOpen,
     NameDiffers,
     NotAskedFor,
+    NotAtACounter,
     NothingAsked,
     NotYourApplication,
     StopCodeUnknown,
@@ -26,14 +28,15 @@ from services.intake.errors import (
 )
 from services.intake.handling import CaseForm
 from services.intake.identity.web import identity_answers, identity_router
+from services.intake.rules.consent import ProxyDocument
 from services.intake.web_pages import page_router
 from shared.ask import Params, PeerUnavailable, QuestionHandler
-from shared.auth.deps import Citizen, Filer, Party
+from shared.auth.deps import Citizen, Filer, Operator, Party
 from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.catalogue.matter import Matter
 from shared.catalogue.published import UnknownMatter, UnknownMatterVersion
-from shared.http.body import Body, Uuid
+from shared.http.body import Body, Uuid, cleaned
 from shared.http.context import WebContext
 from shared.http.doors import doors, raises
 from shared.http.idempotency import require_key
@@ -56,6 +59,17 @@ class StopNotices(Body):
     everything: bool = False
 
 
+class ProxyConsent(Body):
+    """What a counter has seen of somebody who agrees for a holder: which paper, and its number or where its
+    copy is filed."""
+
+    holder_role: Annotated[str, Field(min_length=1, max_length=60, examples=["applicant"])]
+    document: Annotated[ProxyDocument, Strict(False)]
+    reference: Annotated[
+        str, BeforeValidator(cleaned), Field(min_length=1, max_length=100, examples=["2026-0412"])
+    ]
+
+
 class Supply(Body):
     """What a correction notice asked for: material code -> upload id."""
 
@@ -76,7 +90,12 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
         """How to reach a person about a case, by `kind`: phone or email; null when we do not know. `stop` is
         the code that a message must name, `withheld` why none may go."""
         message = Message(
-            UUID(params["delivery"]), params["kind"], params["case"], params["purpose"], params["sent"]
+            UUID(params["delivery"]),
+            params["kind"],
+            params["case"],
+            params["purpose"],
+            params["sent"],
+            params.get("only_verified", False),
         )
         with unit_of(context, "intake.contact") as unit:
             found = access.read_contact(unit, UUID(params["person"]), message, "notify")
@@ -163,6 +182,7 @@ def router(context: WebContext) -> APIRouter:
         return context.service.matters.latest(code)
 
     root.include_router(_without_a_log_in(context))
+    root.include_router(_by_proxy(context))
     root.include_router(api)
     root.include_router(identity_router(context))
     root.include_router(page_router(context))
@@ -186,5 +206,26 @@ def _without_a_log_in(context: WebContext) -> APIRouter:
         cases: by the code in any such message, without a log-in. Stopping again changes nothing."""
         handling.stop_notices(context, request, body.code, everything=body.everything)
         return {"stopped": "everything" if body.everything else "case"}
+
+    return api
+
+
+def _by_proxy(context: WebContext) -> APIRouter:
+    """What somebody agrees to for a holder, and where the holder sees it."""
+    api = doors("/api/v1")
+
+    @api.post("/cases/{number}/proxy-consents", response_model=schemas.ConsentGiven)
+    @raises(CaseNotFound, ConsentNotNeeded, NotAtACounter)
+    def record_proxy_consent(number: str, operator: Operator, body: ProxyConsent) -> dict[str, Any]:
+        """At a counter: whom the operator serves agrees for a holder, by a paper that was seen. The holder is
+        told. Recording it again changes nothing, so no Idempotency-Key is needed."""
+        seen = SeenProxy(body.document, body.reference)
+        return handling.record_proxy_consent(context, operator, number, body.holder_role, seen)
+
+    @api.get("/consents/given", response_model=schemas.GivenConsentList)
+    def list_given_consents(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+        """Cases for which one's own certificates may be read because one agreed after the application, or
+        somebody did by proxy, the newest first."""
+        return handling.given_consents(context, citizen, cursor=cursor, limit=limit)
 
     return api

@@ -153,7 +153,13 @@ def _case_pages(context: WebContext) -> APIRouter:
         found = handling.my_cases(context, party, cursor=cursor, limit=_CASES)
         own = party.kind is PrincipalKind.CITIZEN and not cursor
         waiting = handling.open_consents(context, party, cursor=None, limit=_CASES) if own else {}
-        values = {**found, "cursor": cursor, "consents": waiting.get("consents", [])}
+        given = handling.given_consents(context, party, cursor=None, limit=_CASES) if own else {}
+        values = {
+            **found,
+            "cursor": cursor,
+            "consents": waiting.get("consents", []),
+            "given": given.get("consents", []),
+        }
         return page(context.pages, request, "my_cases.html", values)
 
     secure = context.service.settings.web.cookie_secure

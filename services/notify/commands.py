@@ -10,15 +10,16 @@ from services.notify import queries
 from services.notify.channels import set_up_channels
 from services.notify.models import Case, Delivery, InboxMessage
 from services.notify.rules.delivery import RESTORED, SETTLED, UNSAID, DeliveryState, Next
-from services.notify.rules.notices import NoticePlan, plan_notices
+from services.notify.rules.notices import CONSENT_TEMPLATE, NoticePlan, plan_notices
 from services.notify.templates import render_notice
 from shared import metrics
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
+from shared.catalogue.matter import Notice
 from shared.events.approval import CaseAccepted
 from shared.events.fact import Event
 from shared.events.ids import said_at
-from shared.events.intake import CaseSubmitted, known_cases
+from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, known_cases
 from shared.events.notify import IN_APP, NoticeSent
 from shared.legal_time import legal_day
 
@@ -66,6 +67,23 @@ def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
     notice = matter.notice_for(_fact_name(event), event.fact.model_dump(mode="json"))
     if notice is None:
         return
+    _deliver_all(unit, event, case, notice)
+
+
+def tell_consent(unit: Unit, event: Event, loaded: Addressees) -> None:
+    """Tell a holder that somebody agreed for them; whoever agreed themselves knows."""
+    fact = event.fact
+    assert isinstance(fact, ConsentGiven)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet(CaseSubmitted)
+    if fact.basis is ConsentBasis.PROXY:
+        notice = Notice(fact=_fact_name(event), template=CONSENT_TEMPLATE, to=tuple(fact.roles))
+        _deliver_all(unit, event, case, notice)
+
+
+def _deliver_all(unit: Unit, event: Event, case: Case, notice: Notice) -> None:
+    matter = unit.context.matters.get(case.matter, case.matter_version)
     params = {
         "number": case.number,
         "matter": matter.names.within(case.locale),

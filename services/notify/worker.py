@@ -46,6 +46,11 @@ class Worker(ServiceWorker):
         """Know whom to tell, and tell that the application was received."""
         commands.remember_case(unit, event, loaded)
 
+    @hears(intake.ConsentGiven, load=commands.load_addressees)
+    def tell_consent(self, unit: Unit, event: Event, loaded: Addressees) -> None:
+        """Tell a holder that somebody agreed for them."""
+        commands.tell_consent(unit, event, loaded)
+
     @hears(approval.CorrectionRequired, load=commands.load_addressees)
     def tell_correction(self, unit: Unit, event: Event, loaded: Addressees) -> None:
         """Tell everything that is missing, once."""

@@ -172,12 +172,17 @@ async def require_party(principal: Asking) -> Principal:
     return _one_of(principal, PrincipalKind.CITIZEN, PrincipalKind.OPERATOR)
 
 
+async def require_operator(principal: Asking) -> Principal:
+    """A hall operator or hotline agent, who has said whom they serve."""
+    return _one_of(principal, PrincipalKind.OPERATOR)
+
+
 async def require_officer(principal: Asking) -> Principal:
     """An officer who has logged in."""
     return _one_of(principal, PrincipalKind.OFFICER)
 
 
-_CONDITIONS = (require_citizen, require_filer, require_party, require_officer)
+_CONDITIONS = (require_citizen, require_filer, require_party, require_operator, require_officer)
 """Every dependency that says who may ask. They need nothing of the body."""
 
 
@@ -191,7 +196,7 @@ def conditions_among(dependencies: Collection[Callable[..., Any]]) -> list[Condi
 
 def serves_operators(condition: Condition) -> bool:
     """Whether operators may ask, once they have said for whom."""
-    return condition in (require_filer, require_party)
+    return condition in (require_filer, require_party, require_operator)
 
 
 def admission(conditions: Collection[Condition]) -> Callable[[Request], Awaitable[None]]:
@@ -207,6 +212,7 @@ def admission(conditions: Collection[Condition]) -> Callable[[Request], Awaitabl
 Citizen = Annotated[Principal, Depends(require_citizen)]
 Filer = Annotated[Principal, Depends(require_filer)]
 Party = Annotated[Principal, Depends(require_party)]
+Operator = Annotated[Principal, Depends(require_operator)]
 Officer = Annotated[Principal, Depends(require_officer)]
 
 

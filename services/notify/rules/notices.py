@@ -7,6 +7,10 @@ from uuid import UUID
 from shared.catalogue.matter import Notice
 from shared.events.notify import IN_APP
 
+CONSENT_TEMPLATE = "consent-recorded"
+"""Tells a holder that somebody agreed for them. No matter has a say in it, and it goes where the holder is
+known to be reached, not where whoever acted wrote."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoticePlan:

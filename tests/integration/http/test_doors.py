@@ -38,6 +38,7 @@ CITIZENS_OWN = {
     ("GET", "/api/v1/messages"),
     ("GET", "/api/v1/uploads/{upload_id}"),
     ("GET", "/api/v1/consents"),
+    ("GET", "/api/v1/consents/given"),
     ("POST", "/api/v1/cases/{number}/consent"),
     ("POST", "/cases/{number}/consent"),
 }
@@ -50,6 +51,8 @@ def who_may(method: str, path: str) -> set[str]:
         return {"officer"}
     if (method, path) == ("POST", "/api/v1/cases"):
         return {"citizen", "operator", "client"}
+    if path.endswith("/proxy-consents"):
+        return {"operator"}
     if (method, path) in CITIZENS_OWN:
         return {"citizen"}
     return {"citizen", "operator"}

@@ -258,6 +258,13 @@ def denied_case() -> dict[str, Any]:
     )
 
 
+def given(basis: str, document: str | None) -> dict[str, Any]:
+    """What somebody, or somebody else for them, has agreed to."""
+    found = consent()
+    named = {name: found[name] for name in ("number", "matter", "matter_zh", "matter_en")}
+    return {**named, "given_at": "2026-11-23T02:00:00+00:00", "basis": basis, "document": document}
+
+
 def consent() -> dict[str, Any]:
     """What a case asks of somebody who did not file it."""
     return {
@@ -355,7 +362,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
     ]
     contacts: dict[str, Any] = {"verifiable": ["phone", "email"], "problem": None, "kind": None, "value": ""}
     code: dict[str, Any] = {"contact": CONTACTS[0], "digits": 6, "minutes": 10}
-    no_cases: dict[str, Any] = {"cases": [], "next": None, "consents": []}
+    no_cases: dict[str, Any] = {"cases": [], "next": None, "consents": [], "given": []}
     return {
         "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
         "case-asked": ("case.html", {**citizen, "case": asked_case()}, CITIZEN),
@@ -409,6 +416,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
                 "next": "abc=",
                 "cursor": None,
                 "consents": [consent()],
+                "given": [given("own", None), given("proxy", "guardianship")],
             },
             CITIZEN,
         ),

@@ -15,6 +15,7 @@ from services.approval.rules.limits import GREEN, RED, YELLOW
 from services.approval.rules.transitions import State
 from services.intake.identity.contacts import BY_PERSON
 from services.intake.identity.provider import provider_names
+from services.intake.rules.consent import ProxyDocument
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.stages import Progress, stages_of
 from services.materials.rules.matching import TOLD, CertificateState, MatchOutcome
@@ -24,6 +25,7 @@ from services.notify.sending import CODE_TEMPLATE
 from services.notify.templates import template_codes
 from shared.auth.principal import Principal
 from shared.events.fact import speakers
+from shared.events.intake import ConsentBasis
 from shared.events.notify import IN_APP
 from shared.events.view import CaseState
 from shared.http.locale import Locale
@@ -288,6 +290,8 @@ CODES = {
     "stage": {stage.code for stage in stages_of(matter(), {}, WAITS)} - {"step"},
     "progress": set(Progress),
     "certificate_state": set(CertificateState),
+    "consent_basis": set(ConsentBasis),
+    "proxy_document": set(ProxyDocument),
     "contact_kind": set(ContactKind),
     "contact_source": {BY_PERSON.name, *provider_names()},
 }

@@ -192,8 +192,13 @@ def upgrade() -> None:
             given_at timestamptz,
             basis varchar(20),
             recorded_by varchar(100),
+            proxy uuid,
+            document varchar(40),
+            sealed_reference bytea,
             PRIMARY KEY (case_no, holder)
         );
+        CREATE INDEX consent_requests_given ON intake.consent_requests (holder, given_at, case_no)
+            WHERE given_at IS NOT NULL;
         CREATE INDEX consent_requests_open ON intake.consent_requests (holder, asked_at, case_no)
             WHERE given_at IS NULL;
         CREATE TABLE intake.timeline (
@@ -221,6 +226,7 @@ def upgrade() -> None:
         ("one_time_codes", ("id",), ("value_lookup", "network", "code")),
         ("case_contacts", ("case_no", "person_ref", "kind"), ("sealed_value",)),
         ("cases", ("number",), ("sealed_form",)),
+        ("consent_requests", ("case_no", "holder"), ("sealed_reference",)),
         ("provider_sessions", ("session",), ("sub", "sid")),
         ("lookup_misses", ("id",), ("asker",)),
         ("day_counts", ("id",), ("who",)),
