@@ -230,6 +230,6 @@ def upgrade() -> None:
         ("provider_sessions", ("session",), ("sub", "sid")),
         ("lookup_misses", ("id",), ("asker",)),
         ("day_counts", ("id",), ("who",)),
-        ("unasked_contacts", ("id",), ("sealed_value", "value_lookup", "sealed_code")),
+        ("unasked_contacts", ("id",), ("sealed_value", "sealed_code", "value_lookup")),
     ):
         op.execute(guard_v1("intake", table, row, columns))
