@@ -33,7 +33,8 @@ def check_answer(answer: httpx.Response) -> None:
     """
     operation = _operation_of(answer.request.method, answer.request.url.path)
     kind = answer.headers.get("content-type", "").split(";")[0]
-    if operation is None or kind == "text/html":
+    if operation is None or kind == "text/html" or answer.status_code == 405:
+        # A door of a provider that is off has no method here.
         return
     said = operation["responses"].get(str(answer.status_code))
     _must(said is not None, answer, f"status {answer.status_code} is not in the document")

@@ -62,6 +62,7 @@ def numbers_told(hall: Hall) -> Iterator[Numbers]:
         sent, gateway.sent = gateway.sent, []
         return set(sent)
 
+    told()
     yield told
     runner.close()
     context.settings = before
