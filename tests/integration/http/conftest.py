@@ -74,7 +74,8 @@ def no_cookies(hall: Hall) -> Iterator[None]:
 
 @pytest.fixture
 def fresh_lookups(hall: Hall) -> Iterator[None]:
-    """Misses of one test do not count in the next: all of them come from one address."""
+    """Misses of one test do not count in another: all of them come from one address."""
+    hall.installation.change("DELETE FROM intake.lookup_misses")
     yield
     hall.installation.change("DELETE FROM intake.lookup_misses")
 
