@@ -276,7 +276,7 @@ def _verified(desk: LogInDesk, party: Principal, contact: UUID, typed: str) -> C
         point = own_point(unit, party.party, contact)
         note_operator(unit, party)
         tried = try_code(unit, point, typed)
-        shown = contact_of(unit, point)
+        shown = contact_of(unit, point, used=tried is Tried.RIGHT)
     # After the try was committed, not inside its transaction.
     match tried:
         case Tried.WRONG:
