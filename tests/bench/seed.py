@@ -31,8 +31,11 @@ def fill_template(servers: Servers, cases: int) -> None:
     settings = servers.settings(TEMPLATE)
     migrate(settings)
     publish_built_in(settings)
-    intake = build_context(settings, "intake")
-    materials = build_context(settings, "materials")
+    intake = build_context(settings, "intake", guarded=True)
+    materials = build_context(settings, "materials", guarded=True)
+    for context in (intake, materials):
+        assert context.guard is not None
+        context.guard.look()
     # Nobody listens yet, and the template can be copied only while nobody is connected.
     intake.hints.close()
     matter = intake.matters.latest(MATTER)

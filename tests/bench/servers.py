@@ -56,6 +56,8 @@ class Servers:
         """A fresh copy of the template and a fresh virtual host, gone afterwards."""
         database = f"bench_{name}"
         self.postgres.psql(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
+        # Else the copy would be taken for one of an older day.
+        shutil.copytree(self._witness(TEMPLATE), self._witness(database))
         address = None
         if delivery == "rabbitmq":
             self._add_vhost(database)
@@ -90,7 +92,7 @@ class Servers:
             "ONESTOP_DB__PORT": str(self.postgres.port),
             "ONESTOP_DB__NAME": database,
             "ONESTOP_SECRETS_DIR": str(self.folder / "secrets"),
-            "ONESTOP_WITNESS_DIR": str(self.folder / "witness" / database),
+            "ONESTOP_WITNESS_DIR": str(self._witness(database)),
             "ONESTOP_LOG_LEVEL": "WARNING",
         }
         return {**found, "ONESTOP_BROKER_URL": broker} if broker else found
@@ -99,8 +101,16 @@ class Servers:
         """The same for this process."""
         db = DbSettings(host=self.postgres.host, port=self.postgres.port, name=database)
         return Settings(
-            environment="test", db=db, broker_url=broker, secrets_dir=self.folder / "secrets", fault_plan=""
+            environment="test",
+            db=db,
+            broker_url=broker,
+            secrets_dir=self.folder / "secrets",
+            witness_dir=self._witness(database),
+            fault_plan="",
         )
+
+    def _witness(self, database: str) -> Path:
+        return self.folder / "witness" / database
 
 
 @dataclass(slots=True)
