@@ -30,6 +30,7 @@ MODULES = {
         "identity.codes",
         "identity.accounts",
         "identity.sessions",
+        "unasked",
     ),
     "materials": ("commands", "uploads"),
 }
