@@ -155,6 +155,7 @@ ASIDE = {
     "public.sent.commit.*": "test_public_subscribers: a death before it publishes once more",
     "ready.commit.*": "a probe",
     "comparison.*.commit.*": "repeated every minute from where it stood; test_lost_facts",
+    "form.*.commit.*": "test_session_ends: a form is kept for whoever logs in again, or it is not",
     "jobs.set_back.commit.*": "test_jobs: a job whose own code fails is set back",
     "keeping.commit.*": "the ring of days, repeated every ten minutes",
     "keeping.forget.commit.*": "a small bite, repeated until nothing is old; test_keeping",

@@ -184,6 +184,8 @@ def test_without_one_everything_works_over_the_pooler(pooled: Pooled) -> None:
     workers = [made.worker("intake", "materials"), made.worker("approval", "notify")]
     numbers = [made.submit(made.citizen()).number for _ in range(3)]
     wait_for(lambda: all(map(made.has_heard_all, numbers)), "all is heard", 60, of=made)
+    # What is counted by the day keeps an old key until the day is over.
+    made.change("DELETE FROM intake.day_counts")
     context = build_context(made.settings, "intake")
     begin_rotation(context, "tester")
     assert finish_rotation(context, sealed_tables("intake")).retired == [1]

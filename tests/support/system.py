@@ -33,8 +33,9 @@ HOST = "db.onestop.test"
 """The database as processes know it that have a table of names of their own."""
 
 
-_NOBODY_LISTENS, _NOBODY_ANSWERS = "127.9.9.8", "127.9.9.9"
-"""Name servers: where none is, which is known at once, and where one is that says nothing."""
+_NOBODY_LISTENS = "127.9.9.8"
+_NOBODY_ANSWERS = f"127.10.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+"""Name servers: where none is, which is known at once, and this process's own, which says nothing."""
 
 
 class Names:

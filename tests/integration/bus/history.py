@@ -154,7 +154,8 @@ def outcome_of(
 ) -> list[str]:
     """All rows of a service about a case, what it said and the jobs it left, in an order of their own.
 
-    `side_by_side`: the services ran beside one another, so that chance says which of two spoke first."""
+    `side_by_side`: the services ran beside one another, and messages to people went beside one another, so
+    that chance says which of two came first."""
     found = []
     for table in part(service, "models").Base.metadata.sorted_tables:
         columns = [column for column in table.columns if _tells(column)]
@@ -186,7 +187,8 @@ def _seen(installation: Installation, number: str, side_by_side: bool) -> list[A
     heard = [line for line in seen.pop("timeline") if line["service"] != "intake"]
     assert heard == sorted(heard, key=lambda line: str(line["at"]))
     if side_by_side:
-        heard.sort(key=lambda line: str(line["service"]))
+        heard.sort(key=lambda line: (str(line["service"]), str(line["details"].get("template", ""))))
+        seen["notified"] = sorted(seen["notified"], key=str)
     stages = [{**stage, "at": None} for stage in seen.pop("stages")]
     return [heard, stages, {**seen, "received_at": None}]
 

@@ -26,13 +26,13 @@ FROM generate_series(1, 120) AS n
 CASES = """
 INSERT INTO intake.cases (number, sequence, matter, matter_version, region, applicant, agent, filed_by_kind,
     filed_by, channel, client,
-    sealed_form, query_digest, facts, consents, state, asked, supplied, materials, visits, provisional,
-    received_at)
+    sealed_form, query_digest, facts, consents, acted, state, asked, supplied, materials, visits,
+    provisional, received_at)
 SELECT 'case-' || lpad(n::text, 3, '0'), 0, 'residence_permit.apply', 1, '330106',
     CASE WHEN n % 3 < 2 THEN CAST(:me AS uuid) ELSE md5(n::text)::uuid END,
     CASE n % 6 WHEN 2 THEN CAST(:me AS uuid) WHEN 1 THEN md5(n::text)::uuid END,
-    'citizen', 'somebody', 'web', 'test', '', decode(md5(n::text), 'hex'), '{}', '{}', 'submitted', '[]',
-    '[]', '[]', 0, false,
+    'citizen', 'somebody', 'web', 'test', '', decode(md5(n::text), 'hex'), '{}', '{}', '[]', 'submitted',
+    '[]', '[]', '[]', 0, false,
     timestamptz '2026-11-01' + n / 4 * interval '1 hour'
 FROM generate_series(1, 90) AS n
 """
