@@ -51,6 +51,7 @@ class Proxy:
     def close(self) -> None:
         """For good."""
         self._do(self._close())
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -63,6 +64,11 @@ class Proxy:
 
     async def _close(self) -> None:
         assert self._server is not None
+        # A connection that is taken at the moment of `close` loses its transport half-made (Python 3.11).
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening)
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._server.close()
         await self._abort()
         await self._server.wait_closed()
@@ -71,10 +77,17 @@ class Proxy:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
+    async def _end(self) -> None:
+        """Also of those that came about just now."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         both = {writer, back}
