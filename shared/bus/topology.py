@@ -2,8 +2,7 @@
 exchange for foreign subscribers, each with a queue of its own.
 
 Declared by one idempotent tool (`onestop topology apply`, also part of `onestop migrate`), never by a
-consumer
-that happens to start. Only features that RabbitMQ 3.10 and 4.x share are used.
+consumer that happens to start. Only features that RabbitMQ 3.10 and 4.x share are used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
