@@ -1,8 +1,8 @@
-"""Use cases of intake: take an application, take what was asked for, keep the view current. Who is who is
-`identity`'s."""
+"""Use cases of intake: take an application, a consent, what was asked for. Who is who is `identity`'s; what
+is shown of a case is `hearing`'s."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from math import ceil
@@ -21,6 +21,7 @@ from services.intake.errors import (
     NotYourApplication,
     TooManyApplications,
 )
+from services.intake.hearing import show
 from services.intake.identity.persons import meet_named, name_of
 from services.intake.models import (
     CASE_SERIAL,
@@ -28,10 +29,8 @@ from services.intake.models import (
     CaseContact,
     ConsentRequest,
     DayCount,
-    TimelineEntry,
 )
 from services.intake.rules.case_number import SERIALS, compose_case_number
-from services.intake.rules.changes import ADDED, changed
 from services.intake.rules.consent import WAITS_FOR_CONSENT, ProxyDocument
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.filing import may_file
@@ -40,12 +39,11 @@ from services.intake.rules.names import same_name
 from services.intake.rules.query_code import new_query_code, query_digest
 from services.intake.rules.submission import APPLICANT, NamedPerson, check_submission, named_people
 from shared.auth.principal import Assurance, Principal, PrincipalKind
-from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
 from shared.catalogue.terms import AnotherWhileOpen
 from shared.errors import FieldError, Invalid
-from shared.events.fact import Event, Fact
+from shared.events.fact import Fact
 from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, MaterialsSupplied
 from shared.events.view import CaseState
 from shared.legal_time import legal_day, until_next_day
@@ -398,47 +396,9 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
     _say(unit, case, MaterialsSupplied(uploads=dict(uploads), supplied_at=unit.legal))
 
 
-@dataclass(slots=True)
-class Views:
-    """The cases of a batch, locked."""
-
-    cases: dict[str, Case]
-
-
-def load_views(unit: Unit, events: Sequence[Event]) -> Views:
-    """Lock the cases that the batch's facts are about."""
-    return Views(queries.lock_cases(unit.session, {event.case for event in events}))
-
-
-def note_fact(unit: Unit, event: Event, loaded: Views) -> None:
-    """Bring the citizen's view up to date with what another service said, and add it to the timeline."""
-    case = loaded.cases.get(event.case)
-    if case is None:
-        raise NotYet(CaseSubmitted)
-    _show(unit, case, event)
-
-
 def _say(unit: Unit, case: Case, fact: Fact) -> None:
     """Say a fact of one's own, and show it as those of others are shown."""
-    _show(unit, case, unit.emit(case, fact))
-
-
-def _show(unit: Unit, case: Case, event: Event) -> None:
-    change = event.fact.changes()
-    before = {part: getattr(case, part) for part in change.keys() & ADDED.keys()}
-    for part, value in changed(before, change).items():
-        setattr(case, part, value)
-    if event.fact.seen is not None:
-        unit.append(
-            TimelineEntry,
-            case_no=case.number,
-            at=event.time,
-            service=event.speaker,
-            sequence=event.sequence,
-            fact=event.fact.called,
-            details=event.fact.details(),
-            only_for=event.fact.only_for(),
-        )
+    show(unit, case, unit.emit(case, fact))
 
 
 def _unknown_uploads(matter: Matter, uploads: Mapping[str, UUID]) -> list[FieldError]:

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.intake import commands, restored, retention, sealed
-from services.intake.commands import Views
+from services.intake import hearing, restored, retention, sealed
+from services.intake.hearing import Views
 from shared.bus.handlers import hears_all
 from shared.bus.host import ServiceWorker
 from shared.bus.unit import Unit
@@ -32,7 +32,7 @@ class Worker(ServiceWorker):
         return {}
 
     # Only eyes wait for a timeline, and every case says several facts at a time.
-    @hears_all(_seen_of_others, load=commands.load_views, lingers=True)
+    @hears_all(_seen_of_others, load=hearing.load_views, lingers=True)
     def note_fact(self, unit: Unit, event: Event, loaded: Views) -> None:
         """Show what people may see of it, and what it changes for them."""
-        commands.note_fact(unit, event, loaded)
+        hearing.note_fact(unit, event, loaded)

@@ -20,11 +20,13 @@ NO_COMMANDS = {
     "contacts_of": "a read",
     "own_point": "a condition of others, which try it",
     "note_reading": "what others do besides, and are tried for",
+    "show": "what `note_fact` and whoever says a fact do",
     "prove": "what `keep_vouched` and `try_code` do",
 }
 MODULES = {
     "intake": (
         "commands",
+        "hearing",
         "identity.persons",
         "identity.contacts",
         "identity.codes",

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.intake.commands import load_views, note_fact
+from services.intake.hearing import load_views, note_fact
 from shared.bus.inbox import NotYet
 from shared.events import approval, materials, notify
 from shared.events.fact import Fact

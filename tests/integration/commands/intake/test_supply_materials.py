@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.intake import commands, queries
+from services.intake import hearing, queries
 from services.intake.commands import supply_materials
 from services.intake.errors import NotAskedFor, NothingAsked
 from shared.bus.unit import unit_of
@@ -20,7 +20,7 @@ def asked(made: Installation) -> str:
     """A case of which a photo and the proof of residence are asked."""
     number = made.submit(made.citizen(GAP)).number
     fact = CorrectionRequired(materials=["photo", "residence_proof"], required_at=RECEIVED)
-    handle(made, "intake", commands.load_views, commands.note_fact, event_of(fact, number))
+    handle(made, "intake", hearing.load_views, hearing.note_fact, event_of(fact, number))
     return number
 
 
