@@ -5,7 +5,9 @@
 
 import hmac
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,12 +16,16 @@ from fastapi import Depends, Request, Response
 from shared.auth.csrf import SAFE_METHODS, check_csrf, check_same_origin, csrf_token_for
 from shared.auth.principal import ANONYMOUS, Principal, PrincipalKind
 from shared.auth.revocations import Revocations
-from shared.auth.tokens import TokenInvalid, TokenReader, Tokens
+from shared.auth.tokens import FormerSession, TokenInvalid, TokenReader, Tokens
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 
 COOKIE = "onestop_session"
+FORMER_COOKIE = "onestop_former"
+"""The sessions that a browser had before the one it has: pages of theirs may still be open."""
 KNOWN_AFTER_S = 4 * 3600
-"""How long a browser keeps the cookie of a session that is over: by it we know whose form was open."""
+"""How long a browser keeps what it knows of a session that is over: by it we know whose form was open."""
+_FORMER_SESSIONS = 3
+_BETWEEN = "~"
 
 
 class NobodyServed(Forbidden):
@@ -88,17 +94,14 @@ class Authenticator:
             return None
 
     def came_with(self, request: Request, csrf_field: str) -> Principal | None:
-        """Whose form this was, by a session that may be over; None unless a page of that session made it.
+        """Whose form this was, by a session of this browser that may be over; None unless a page of that
+        session made it.
 
         Nothing may be done in their name because of it.
         """
-        session = request.cookies.get(COOKIE)
-        if not session or not hmac.compare_digest(csrf_token_for(session).encode(), csrf_field.encode()):
-            return None
-        try:
-            return self.tokens.ended(session)
-        except Unauthenticated:
-            return None
+        proof, has = _proof(csrf_field), self._session_of(request)
+        had = [*([has] if has else []), *(former for _, former in self._former_of(request))]
+        return next((one.principal for one in had if hmac.compare_digest(one.pages, proof)), None)
 
     def end(self, session: UUID, expires_at: datetime) -> None:
         """A session ended, and this process knows at once."""
@@ -110,8 +113,9 @@ class Authenticator:
             raise RuntimeError("only intake issues session tokens")
         return self.tokens.issue(principal, ttl_s)
 
-    def log_in(self, response: Response, principal: Principal, ttl_s: int) -> None:
+    def log_in(self, request: Request, response: Response, principal: Principal, ttl_s: int) -> None:
         """Set the session cookie."""
+        self._remember(request, response)
         response.set_cookie(
             COOKIE,
             self.issue(principal, ttl_s),
@@ -121,9 +125,45 @@ class Authenticator:
             secure=self._cookie_secure,
         )
 
-    def log_out(self, response: Response) -> None:
+    def log_out(self, request: Request, response: Response) -> None:
         """Remove the session cookie."""
+        self._remember(request, response)
         response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self._cookie_secure)
+
+    def _remember(self, request: Request, response: Response) -> None:
+        """The session that a browser leaves is known in it for a while."""
+        if COOKIE not in request.cookies or not isinstance(self.tokens, Tokens):
+            return
+        left = self._session_of(request)
+        known = [text for text, _ in self._former_of(request)]
+        if left is not None:
+            known.insert(0, self.tokens.issue_former(left, KNOWN_AFTER_S))
+        response.set_cookie(
+            FORMER_COOKIE,
+            _BETWEEN.join(known[:_FORMER_SESSIONS]),
+            max_age=KNOWN_AFTER_S,
+            httponly=True,
+            samesite="lax",
+            secure=self._cookie_secure,
+        )
+
+    def _session_of(self, request: Request) -> FormerSession | None:
+        """The one that a browser has, which may be over."""
+        session = request.cookies.get(COOKIE)
+        if not session:
+            return None
+        try:
+            return FormerSession(self.tokens.ended(session), _proof(csrf_token_for(session)))
+        except Unauthenticated:
+            return None
+
+    def _former_of(self, request: Request) -> list[tuple[str, FormerSession]]:
+        """Those that a browser had before, the newest first, each with what the cookie says of it."""
+        found = []
+        for text in request.cookies.get(FORMER_COOKIE, "").split(_BETWEEN)[:_FORMER_SESSIONS]:
+            with suppress(Unauthenticated):
+                found.append((text, self.tokens.former(text)))
+        return found
 
 
 def authenticator(request: Request) -> Authenticator:
@@ -224,6 +264,11 @@ def _one_of(principal: Principal, *kinds: PrincipalKind) -> Principal:
     if principal.kind is PrincipalKind.OPERATOR and principal.acting_for is None:
         raise NobodyServed
     return principal
+
+
+def _proof(csrf_field: str) -> str:
+    """What is kept of the field that a session's pages carry: enough to know it again."""
+    return sha256(csrf_field.encode()).hexdigest()
 
 
 def _bearer(request: Request) -> str | None:

@@ -1,6 +1,7 @@
 """Session tokens: JWTs that intake signs and every service checks by itself, without asking anybody."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
@@ -15,6 +16,7 @@ LONGEST_SESSION = timedelta(hours=12)
 """No token lasts longer, whatever it says of itself: after that, nothing need be remembered of it."""
 
 _PURPOSE = "session+jwt"
+_FORMER = "former-session+jwt"
 # Clocks of several web hosts differ by this much at most.
 _LEEWAY_S = 5
 # A token of a session is under 1 KB; longer ones are not worth a verification.
@@ -64,6 +66,31 @@ class _Claims(BaseModel):
     exp: int
 
 
+class _FormerClaims(BaseModel):
+    """What a browser keeps of a session that it had before; see FormerSession."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    iss: Literal["onestop"]
+    aud: Literal["onestop"]
+    sid: UUID
+    sub: Annotated[str, Field(min_length=1, max_length=100)]
+    kind: PrincipalKind
+    person_ref: UUID | None
+    acting_for: UUID | None
+    organisation: Code | None
+    pages: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    exp: int
+
+
+@dataclass(frozen=True, slots=True)
+class FormerSession:
+    """A session that a browser had before. `pages` is a digest of what the forms of its pages carry."""
+
+    principal: Principal
+    pages: str
+
+
 class TokenReader:
     """Checks session tokens by the public keys. `clock` gives the present moment, aware."""
 
@@ -87,6 +114,26 @@ class TokenReader:
         if expires <= self._now() - LONGEST_SESSION.total_seconds():
             raise TokenInvalid
         return principal
+
+    def former(self, token: str) -> FormerSession:
+        """What a browser remembers of a session it had. Raises TokenExpired or TokenInvalid."""
+        if len(token) > _LONGEST_TOKEN:
+            raise TokenInvalid
+        try:
+            claims = _FormerClaims.model_validate_json(self._keys.open(token, _FORMER))
+            principal = Principal(
+                claims.kind,
+                claims.sub,
+                person_ref=claims.person_ref,
+                organisation=claims.organisation,
+                acting_for=claims.acting_for,
+                session=claims.sid,
+            )
+        except (NotSigned, ValueError):
+            raise TokenInvalid from None
+        if claims.exp <= self._now():
+            raise TokenExpired
+        return FormerSession(principal, claims.pages)
 
     def _read(self, token: str) -> tuple[Principal, int]:
         if len(token) > _LONGEST_TOKEN:
@@ -142,6 +189,26 @@ class Tokens(TokenReader):
             exp=now + ttl_s,
         )
         return self._key.sign(claims.model_dump_json().encode(), _PURPOSE)
+
+    def issue_former(self, former: FormerSession, ttl_s: int) -> str:
+        """What a browser keeps of a session that it leaves: without name and rights, and good to let nobody
+        in."""
+        principal = former.principal
+        if principal.session is None:
+            raise ValueError(f"no session of this {principal.kind}")
+        claims = _FormerClaims(
+            iss="onestop",
+            aud="onestop",
+            sid=principal.session,
+            sub=principal.subject,
+            kind=principal.kind,
+            person_ref=principal.person_ref,
+            acting_for=principal.acting_for,
+            organisation=principal.organisation,
+            pages=former.pages,
+            exp=self._now() + ttl_s,
+        )
+        return self._key.sign(claims.model_dump_json().encode(), _FORMER)
 
 
 def _principal(claims: _Claims) -> Principal:

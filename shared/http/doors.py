@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from shared.auth.deps import COOKIE, Condition, admission, conditions_among
+from shared.auth.deps import COOKIE, FORMER_COOKIE, Condition, admission, conditions_among
 from shared.errors import AppError, Unauthenticated
 from shared.http.again import runs_again
 from shared.http.body_limit import SMALL, incoming_of
@@ -116,7 +116,7 @@ class Door(APIRoute):
             checked = CheckedRequest(request, files=takes.files)
             try:
                 await checked.check(field)
-                return await handle(checked)
+                return await self._lead_on(checked) or await handle(checked)
             finally:
                 await checked.close()
 
@@ -124,7 +124,7 @@ class Door(APIRoute):
 
     async def _lead_back(self, request: Request) -> Response | None:
         """A form whose session is over is kept, and its sender led through log-in back to it."""
-        if self.comes_back is None or COOKIE not in request.cookies or "authorization" in request.headers:
+        if self.comes_back is None or not _from_page(request):
             return None
         incoming_of(request.scope).take_up_to(self.takes.size)
         checked = CheckedRequest(request, files=self.takes.files)
@@ -132,6 +132,18 @@ class Door(APIRoute):
             return await self.comes_back.leads_back(request, await checked.form())
         finally:
             await checked.close()
+
+    async def _lead_on(self, request: CheckedRequest) -> Response | None:
+        """A form that an earlier session of the same person made is kept, and shown to them again."""
+        if self.comes_back is None or not _from_page(request):
+            return None
+        return await self.comes_back.leads_on(request, await request.form())
+
+
+def _from_page(request: Request) -> bool:
+    """Whether this may be a form that a browser sends which has or had a session."""
+    known = COOKIE in request.cookies or FORMER_COOKIE in request.cookies
+    return known and "authorization" not in request.headers
 
 
 def _calls(dependant: Dependant) -> Iterator[Callable[..., Any]]:

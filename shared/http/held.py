@@ -1,4 +1,5 @@
-"""A form whose session ended while it was open leads through log-in back to it, with what was filled in.
+"""A form whose session ended while it was open leads back to it, with what was filled in: through log-in, or
+straight on where its person has logged in again meanwhile.
 
 Who sends it is told by what the session was, and the page's own field proves that a page of that session made
 it. Nothing is done in anybody's name: what was filled in is kept, and shown to that person alone once they
@@ -17,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse
 
-from shared.auth.csrf import FIELD
+from shared.auth.csrf import FIELD, check_same_origin
 from shared.auth.deps import authenticator
 from shared.auth.principal import Principal
 from shared.bus.context import ServiceContext
@@ -49,24 +50,47 @@ class ComesBack:
     secure: bool
 
     async def leads_back(self, request: Request, form: FormData) -> Response | None:
-        """To the log-in, what was filled in being kept; None where it is nobody's that we know."""
+        """To the log-in, what was filled in being kept; None where it is nobody's that we know.
+
+        Raises CsrfFailed where the browser says that another site sent this.
+        """
+        check_same_origin(request)
         who = authenticator(request).came_with(request, str(form.get(FIELD, "")))
-        if who is None or who.session is None:
-            return None
-        kept = await run_in_threadpool(self._keep, who, who.session, request.url.path, form)
+        kept = await self._kept(request, form, who) if who else None
         if kept is None:
             return None
         response = RedirectResponse("/login", 303)
-        names = {name: quote(str(value), safe="") for name, value in request.path_params.items()}
         response.set_cookie(
             BACK_COOKIE,
-            f"{self.page.format_map(names)}?held={kept}",
+            kept,
             max_age=_BACK_FOR_S,
             httponly=True,
             samesite="lax",
             secure=self.secure,
         )
         return response
+
+    async def leads_on(self, request: Request, form: FormData) -> Response | None:
+        """To the page of a form that an earlier session of the very person who is logged in made, what was
+        filled in being kept; None for any other form.
+
+        Raises CsrfFailed where the browser says that another site sent this.
+        """
+        check_same_origin(request)
+        now = authenticator(request).sender_of(request)
+        who = authenticator(request).came_with(request, str(form.get(FIELD, "")))
+        if who is None or who.session == now.session or _holder(who) != _holder(now):
+            return None
+        kept = await self._kept(request, form, who)
+        return RedirectResponse(kept, 303) if kept else None
+
+    async def _kept(self, request: Request, form: FormData, who: Principal) -> str | None:
+        """The path to the page with what was filled in; None when no more of this session is kept."""
+        if who.session is None:
+            return None
+        kept = await run_in_threadpool(self._keep, who, who.session, request.url.path, form)
+        names = {name: quote(str(value), safe="") for name, value in request.path_params.items()}
+        return f"{self.page.format_map(names)}?held={kept}" if kept else None
 
     def _keep(self, who: Principal, session: UUID, path: str, form: FormData) -> UUID | None:
         with unit_of(self.service, "form.room") as unit:

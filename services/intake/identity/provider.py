@@ -62,7 +62,7 @@ class LogInDesk:
         usual = "/desk" if principal.kind is PrincipalKind.OFFICER else "/cases"
         response = RedirectResponse(back_from_log_in(request.cookies) or usual, 303)
         response.delete_cookie(BACK_COOKIE)
-        authenticator(request).log_in(response, principal, int(LASTS.total_seconds()))
+        authenticator(request).log_in(request, response, principal, int(LASTS.total_seconds()))
         return response
 
     def token(self, request: Request, principal: Principal) -> Response:

@@ -87,7 +87,7 @@ def identity_router(context: WebContext) -> APIRouter:
                 ended = sessions.end_session(unit, leaving.session, leaving.subject, sessions.Why.LOGGED_OUT)
             forget_here(request, ended)
         response = RedirectResponse("/", 303)
-        authenticator(request).log_out(response)
+        authenticator(request).log_out(request, response)
         return response
 
     for file, settings in on.values():

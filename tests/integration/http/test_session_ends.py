@@ -135,6 +135,104 @@ def test_files_are_kept_too(hall: Hall) -> None:
     assert hall.case(hall.log_in_as(who), number)["state"] == "under_review"
 
 
+def browse(hall: Hall, path: str, **form: str) -> Any:
+    """A form of our pages, sent with all cookies of this test's browser."""
+    return hall.client.post(path, data=form, follow_redirects=False)
+
+
+def be_officer(hall: Hall, person: str = "officer-1") -> None:
+    assert browse(hall, "/dev/login", person=person).status_code == 303
+
+
+def written(hall: Hall, task: str) -> dict[str, str]:
+    """The form of a task, open in a tab, with what an officer has typed into it."""
+    field = hidden_field(hall, f"/desk/tasks/{task}", {})
+    return {"csrf_token": field, "if_match": "2", "outcome": "passed", "reason": REASON}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_who_logs_out_and_in_again_in_another_tab_finds_what_they_wrote(
+    hall: Hall, task: tuple[str, Headers], times: int
+) -> None:
+    which, _ = task
+    be_officer(hall)
+    form = written(hall, which)
+    for _ in range(times):
+        browse(hall, "/logout")
+        be_officer(hall)
+    sent = browse(hall, f"/desk/tasks/{which}/decision", **form)
+    where = sent.headers["location"]
+    assert (sent.status_code, where.partition("?held=")[0]) == (303, f"/desk/tasks/{which}")
+    assert hall.installation.value("SELECT state FROM approval.tasks WHERE id = :i", i=which) == "claimed"
+    page = hall.client.get(where).text
+    assert REASON in page
+    assert 'role="status"' in page
+    form = {**form, "csrf_token": hidden_field(hall, where, {})}
+    assert browse(hall, f"/desk/tasks/{which}/decision", **form).headers["location"] == "/desk"
+
+
+def test_who_only_logged_out_in_another_tab_is_led_through_log_in(
+    hall: Hall, task: tuple[str, Headers]
+) -> None:
+    which, _ = task
+    be_officer(hall)
+    form = written(hall, which)
+    browse(hall, "/logout")
+    sent = browse(hall, f"/desk/tasks/{which}/decision", **form)
+    back = back_of(sent)
+    assert browse(hall, "/dev/login", person="officer-1").headers["location"] == back
+    assert REASON in hall.client.get(back).text
+
+
+def test_who_logged_in_after_somebody_else_sees_nothing_of_theirs(
+    hall: Hall, task: tuple[str, Headers]
+) -> None:
+    which, _ = task
+    be_officer(hall)
+    form = written(hall, which)
+    browse(hall, "/logout")
+    be_officer(hall, "officer-2")
+    with untouched(hall):
+        sent = browse(hall, f"/desk/tasks/{which}/decision", **form)
+    assert sent.status_code == 403
+    assert REASON not in sent.text
+
+
+def test_another_site_has_nothing_kept_for_anybody(hall: Hall, task: tuple[str, Headers]) -> None:
+    which, _ = task
+    be_officer(hall)
+    form = written(hall, which)
+    browse(hall, "/logout")
+    path, evil = f"/desk/tasks/{which}/decision", {"Origin": "https://evil.example"}
+    with untouched(hall):
+        out = hall.client.post(path, data=form, headers=evil, follow_redirects=False)
+    be_officer(hall)
+    with untouched(hall):
+        again = hall.client.post(path, data=form, headers=evil, follow_redirects=False)
+    assert (out.status_code, again.status_code) == (403, 403)
+
+
+def test_files_are_kept_for_who_has_logged_in_again(hall: Hall) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, complete(who)).json()["number"]
+    hall.installation.pump()
+    path = f"/cases/{number}"
+    browse(hall, "/dev/login/citizen", **only(who))
+    form = {"csrf_token": hidden_field(hall, path, {}), "as.residence_proof": "lease_contract"}
+    browse(hall, "/logout")
+    browse(hall, "/dev/login/citizen", **only(who))
+    sent = hall.client.post(
+        f"{path}/supply",
+        data={**form, "idempotency_key": "k" * 36},
+        files={"file.residence_proof": ("租赁合同.pdf", A_PDF, "application/pdf")},
+        follow_redirects=False,
+    )
+    assert sent.status_code == 303
+    page = hall.client.get(sent.headers["location"]).text
+    assert "租赁合同.pdf" in page
+    assert hall.case(headers, number)["state"] == "correction_required"
+
+
 def only(who: Citizen) -> dict[str, str]:
     named = as_named(who)
     return {"name": named["name"], "id_number": named["id_number"]}

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import (
     COOKIE,
+    FORMER_COOKIE,
     Asking,
     Authenticator,
     Citizen,
@@ -97,13 +98,17 @@ def client() -> TestClient:
 def _add_sessions(app: FastAPI) -> None:
     @app.post("/log-in")
     async def log_in(request: Request, response: Response) -> str:
-        authenticator(request).log_in(response, CITIZEN, 60)
+        authenticator(request).log_in(request, response, CITIZEN, 60)
         return "ok"
 
     @app.post("/log-out")
     async def log_out(request: Request, response: Response) -> str:
-        authenticator(request).log_out(response)
+        authenticator(request).log_out(request, response)
         return "ok"
+
+
+def _request() -> Request:
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": []})
 
 
 def bearer(principal: Principal) -> dict[str, str]:
@@ -173,12 +178,12 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client: TestClient) -> 
 def test_a_service_that_only_reads_log_ins_makes_none() -> None:
     reader = Authenticator(TokenReader(PublicKeys([public_key_of(KEY)]), now), revocations_of(KEY, now))
     with pytest.raises(RuntimeError, match="only intake"):
-        reader.log_in(Response(), CITIZEN, 60)
+        reader.log_in(_request(), Response(), CITIZEN, 60)
 
 
 def test_the_cookie_is_secure_unless_a_setting_says_otherwise() -> None:
     response = Response()
-    authenticator_of(KEY, now).log_in(response, CITIZEN, 60)
+    authenticator_of(KEY, now).log_in(_request(), response, CITIZEN, 60)
     assert "secure" in response.headers["set-cookie"].lower()
 
 
@@ -206,6 +211,29 @@ def test_another_sessions_field_is_worth_nothing(client: TestClient) -> None:
     foreign = client.get("/page").json()
     client.cookies.set(COOKIE, TOKENS.issue(CITIZEN, 60))
     assert client.post("/change", data={"text": "x", "csrf_token": foreign}).status_code == 403
+
+
+def test_what_a_browser_keeps_of_earlier_sessions_lets_nobody_in(client: TestClient) -> None:
+    client.post("/log-in")
+    token = client.get("/page").json()
+    client.post("/log-out", headers={"X-CSRF-Token": token})
+    former = client.cookies[FORMER_COOKIE]
+    assert TokenReader(PublicKeys([public_key_of(KEY)]), now).former(former).principal == replace(
+        CITIZEN, session=CITIZEN.session, name=""
+    )
+    client.cookies.set(COOKIE, former)
+    assert client.get("/citizen").status_code == 401
+    assert client.get("/citizen", headers={"Authorization": f"Bearer {former}"}).status_code == 401
+    assert client.post("/change", data={"text": "x", "csrf_token": token}).status_code == 401
+
+
+def test_a_browser_remembers_three_sessions_and_no_forged_ones(client: TestClient) -> None:
+    reader = TokenReader(PublicKeys([public_key_of(KEY)]), now)
+    client.post("/log-in", headers={"Cookie": f"{FORMER_COOKIE}={TOKENS.issue(OFFICER, 60)}"})
+    for _ in range(5):
+        client.post("/log-in")
+    kept = client.cookies[FORMER_COOKIE].split("~")
+    assert [reader.former(one).principal.subject for one in kept] == [CITIZEN.subject] * 3
 
 
 def test_a_bearer_needs_no_field(client: TestClient) -> None:
