@@ -148,7 +148,7 @@ def _case_pages(context: WebContext) -> APIRouter:
     router = doors()
 
     @router.get("/cases")
-    def my_cases(request: Request, party: Party, cursor: Cursor = None) -> Response:
+    def my_cases(request: Request, party: Party, cursor: Cursor = None, held: UUID | None = None) -> Response:
         """One's own cases."""
         found = handling.my_cases(context, party, cursor=cursor, limit=_CASES)
         own = party.kind is PrincipalKind.CITIZEN and not cursor
@@ -159,6 +159,7 @@ def _case_pages(context: WebContext) -> APIRouter:
             "cursor": cursor,
             "consents": waiting.get("consents", []),
             "given": given.get("consents", []),
+            "held": filled_in(context.service, party, held) is not None,
         }
         return page(context.pages, request, "my_cases.html", values)
 

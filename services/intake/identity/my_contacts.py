@@ -10,6 +10,7 @@ from starlette.responses import Response
 from services.intake.identity.contacts import Contact, contacts_of, note_reading, own_point, remove_contact
 from services.intake.rules.contacts import ContactKind
 from shared.auth.principal import Principal, PrincipalKind
+from shared.bus.held_forms import HeldForm
 from shared.bus.unit import Unit, unit_of
 from shared.errors import AppError
 from shared.http.answers import Answer
@@ -56,14 +57,18 @@ def contacts_page(
     party: Principal,
     verifiable: Collection[ContactKind],
     refused: Refused | None = None,
+    kept: HeldForm | None = None,
 ) -> Response:
-    """The page; with what was refused typed in again."""
+    """The page; with what was refused, or kept when the session ended, typed in again."""
+    fields = kept.fields if kept else {}
+    kind = refused.kind if refused else fields.get("kind")
     values = {
         "contacts": read_contacts(context, party).contacts,
         "verifiable": sorted(verifiable, reverse=True),
         "problem": problem_of(request, refused.error) if refused else None,
-        "kind": refused.kind if refused else None,
-        "value": refused.value if refused else "",
+        "kind": kind if kind in verifiable else None,
+        "value": refused.value if refused else fields.get("value", ""),
+        "held": kept is not None,
     }
     status = refused.error.status if refused else 200
     return page(context.pages, request, "contacts.html", values, status=status, back="/contacts")

@@ -4,6 +4,7 @@ A code proves a phone and no more: numbers are given to others after a year, and
 lets nobody in, gives no consent and opens no certificate; it says where notices may go.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -42,6 +43,7 @@ from shared.errors import AppError, FieldError
 from shared.http.answers import Answer, Id
 from shared.http.body import Body
 from shared.http.doors import doors, raises
+from shared.http.held import Endpoint, comes_back, filled_in
 from shared.http.idempotency import FIELD, fingerprint, require_key
 from shared.http.locale import locale_of
 from shared.http.networks import network_of
@@ -155,6 +157,7 @@ def _page_to_add(desk: LogInDesk) -> APIRouter:
     router = doors("/contacts", include_in_schema=False)
 
     @router.post("")
+    @_comes_back(desk, "/contacts")
     def add(
         request: Request,
         party: Party,
@@ -180,12 +183,18 @@ def _pages_of_the_code(desk: LogInDesk) -> APIRouter:
     show = partial(page, desk.context.pages)
 
     @router.get("/{contact}")
-    def ask_for_code_page(request: Request, party: Party, contact: UUID) -> Response:
-        """The form for the code."""
-        values = _code_values(desk, party, contact)
+    def ask_for_code_page(
+        request: Request, party: Party, contact: UUID, held: UUID | None = None
+    ) -> Response:
+        """The form for the code, and what was typed before the session ended."""
+        kept = filled_in(desk.context.service, party, held)
+        typed = kept.fields.get("code", "") if kept else ""
+        values = {**_code_values(desk, party, contact), "typed": typed, "held": kept is not None}
         return show(request, "contact_code.html", {**values, "problem": None})
 
     @router.post("/{contact}/code")
+    # There stands a button for it whether a code was sent before or not.
+    @_comes_back(desk, "/contacts")
     def send_code(
         request: Request, party: Party, contact: UUID, key: Annotated[str | None, Form(alias=FIELD)] = None
     ) -> Response:
@@ -199,6 +208,7 @@ def _pages_of_the_code(desk: LogInDesk) -> APIRouter:
         return RedirectResponse(f"/contacts/{contact}", 303)
 
     @router.post("/{contact}/verification")
+    @_comes_back(desk, "/contacts/{contact}")
     def verify(
         request: Request, party: Party, contact: UUID, code: Annotated[str, Form(max_length=40)] = ""
     ) -> Response:
@@ -210,11 +220,18 @@ def _pages_of_the_code(desk: LogInDesk) -> APIRouter:
         return RedirectResponse("/contacts", 303)
 
     def _again(request: Request, party: Principal, contact: UUID, error: AppError) -> Response:
-        values = {**_code_values(desk, party, contact), "problem": problem_of(request, error)}
+        problem = problem_of(request, error)
+        values = {**_code_values(desk, party, contact), "typed": "", "held": False, "problem": problem}
         back = f"/contacts/{contact}"
         return show(request, "contact_code.html", values, status=error.status, back=back)
 
     return router
+
+
+def _comes_back(desk: LogInDesk, where: str) -> Callable[[Endpoint], Endpoint]:
+    """The form stands on this page, where it is filled in again after its session has ended."""
+    service = desk.context.service
+    return comes_back(service, where, secure=service.settings.web.cookie_secure)
 
 
 def _added(desk: LogInDesk, request: Request, party: Principal, key: str, body: NewContact) -> StoredResponse:

@@ -24,6 +24,7 @@ from shared.bus.context import ServiceContext
 from shared.bus.unit import unit_of
 from shared.http.context import WebContext
 from shared.http.doors import doors, raises
+from shared.http.held import comes_back, filled_in
 from shared.http.rendering import page
 from shared.paging import moment
 from shared.privacy.secret_files import SESSION_KEY, load_secret
@@ -111,11 +112,13 @@ def _contacts(context: WebContext, verifiable: Collection[ContactKind]) -> APIRo
         return forget_contact(context, party, contact)
 
     @router.get("/contacts", include_in_schema=False)
-    def show(request: Request, party: Party) -> Response:
-        """The page."""
-        return contacts_page(context, request, party, verifiable)
+    def show(request: Request, party: Party, held: UUID | None = None) -> Response:
+        """The page, and what was typed before the session ended."""
+        kept = filled_in(context.service, party, held)
+        return contacts_page(context, request, party, verifiable, kept=kept)
 
     @router.post("/contacts/{contact}/removal", include_in_schema=False)
+    @comes_back(context.service, "/contacts", secure=context.service.settings.web.cookie_secure)
     def remove_on_page(party: Party, contact: UUID) -> Response:
         """Removed."""
         forget_contact(context, party, contact)

@@ -360,9 +360,15 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         {**task(state="open", officer=None, claimed_at=None, step="verify"), "light": "green"},
         {**task(due_at=None), "light": None},
     ]
-    contacts: dict[str, Any] = {"verifiable": ["phone", "email"], "problem": None, "kind": None, "value": ""}
-    code: dict[str, Any] = {"contact": CONTACTS[0], "digits": 6, "minutes": 10}
-    no_cases: dict[str, Any] = {"cases": [], "next": None, "consents": [], "given": []}
+    contacts: dict[str, Any] = {
+        "verifiable": ["phone", "email"],
+        "problem": None,
+        "kind": None,
+        "value": "",
+        "held": False,
+    }
+    code: dict[str, Any] = {"contact": CONTACTS[0], "digits": 6, "minutes": 10, "typed": "", "held": False}
+    no_cases: dict[str, Any] = {"cases": [], "next": None, "consents": [], "given": [], "held": False}
     return {
         "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
         "case-asked": ("case.html", {**citizen, "case": asked_case()}, CITIZEN),
@@ -417,6 +423,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
                 "cursor": None,
                 "consents": [consent()],
                 "given": [given("own", None), given("proxy", "guardianship")],
+                "held": False,
             },
             CITIZEN,
         ),
@@ -428,6 +435,16 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "contacts-wrong": (
             "contacts.html",
             {**contacts, "contacts": CONTACTS, "problem": WRONG_VALUE, "kind": "email", "value": "a@b"},
+            CITIZEN,
+        ),
+        "contacts-held": (
+            "contacts.html",
+            {**contacts, "contacts": CONTACTS, "kind": "email", "value": "a@example.org", "held": True},
+            CITIZEN,
+        ),
+        "contact-code-held": (
+            "contact_code.html",
+            {**code, "problem": None, "typed": "271828", "held": True},
             CITIZEN,
         ),
         "contact-code": ("contact_code.html", {**code, "problem": None}, CITIZEN),
