@@ -22,12 +22,13 @@ from shared.bus.consumer import QueueConsumer
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
-from shared.bus.housekeeping import forget, keep_tables, read_again
-from shared.bus.inbox import Inbox, speakers_in
+from shared.bus.housekeeping import forget, keep_tables
+from shared.bus.inbox import Inbox
 from shared.bus.jobs import JobHandler, JobRunner, TogetherHandler
 from shared.bus.measuring import Measure, measure
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, PublicRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
+from shared.bus.readable import read_again, speakers_in
 from shared.bus.rotation import go_on
 from shared.bus.topology import PUBLIC_EXCHANGE, broker_url
 from shared.bus.trouble import Source

@@ -1,20 +1,16 @@
-"""Housekeeping of the delivery tables: the outbox turns, and what could not be read is tried again."""
+"""Housekeeping of the delivery tables: the outbox turns, and what has stayed for its time goes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import text
 
 from shared import metrics
 from shared.bus.context import ServiceContext
-from shared.bus.hints import inbox_hint
-from shared.bus.inbox import release, speakers_in
-from shared.bus.store import InboxStore
 from shared.bus.unit import unit_of
 from shared.db.outages import DatabaseAway
 from shared.db.transaction import call
 from shared.describe import kind_of
-from shared.events.fact import fact_classes
 from shared.retention import Rule, forgotten
 
 _log = structlog.get_logger()
@@ -67,14 +63,3 @@ def forget(context: ServiceContext, rules: Sequence[Rule]) -> None:
         metrics.ROWS_FORGOTTEN.labels(context.service, table).inc(rows)
     if gone:
         _log.info("rows_forgotten", service=context.service, **gone)
-
-
-def read_again(context: ServiceContext, handlers: Iterable[str]) -> None:
-    """Let facts be handled that an older release could not read, or did not hear, and this one can."""
-    speakers = speakers_in(handlers)
-    types = [cls.type for cls in fact_classes() if cls.speaker in speakers]
-    try:
-        if types and InboxStore(context.service).read_again(context, types, release(speakers)):
-            context.hints.ring(inbox_hint(context.service))
-    except DatabaseAway as error:
-        _log.warning("reading_again_repeats", service=context.service, error=kind_of(error))

@@ -5,13 +5,10 @@ once. The rules that keep the final state independent of order and repetition st
 when a batch fails stands here.
 """
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -20,17 +17,19 @@ from sqlalchemy.exc import DBAPIError
 
 from shared import metrics
 from shared.bus.boundary import Undecoded
+from shared.bus.changes import Changes
 from shared.bus.context import ServiceContext
 from shared.bus.gate import CONFLICT, FORK, NOTHING_HEARD, Gate, Plan, plan_batch
 from shared.bus.hints import inbox_hint
-from shared.bus.store import AHEAD, Changes, Claim, InboxStore, NotMine, Taken, Usurping, envelope_of
+from shared.bus.readable import release, speakers_in
+from shared.bus.store import AHEAD, Claim, InboxStore, NotMine, Taken, Usurping, envelope_of
 from shared.bus.undecodable import Undecodables
 from shared.bus.unit import Cause, Unit, unit_of
 from shared.bus.wire import Unreadable, to_json
 from shared.db.outages import DatabaseAway, Outage
 from shared.db.writable import check_writable
 from shared.describe import describe
-from shared.events.fact import Event, Fact, fact_classes
+from shared.events.fact import Event, Fact
 from shared.events.ids import said_at
 
 _log = structlog.get_logger()
@@ -484,19 +483,6 @@ class _Failed:
             changes.not_yet(event, self.awaited)
         else:
             changes.failed(event, self.reason)
-
-
-def speakers_in(handlers: Iterable[str]) -> frozenset[str]:
-    """The services that say facts of these types."""
-    return frozenset(type_.split(".")[1] for type_ in handlers)
-
-
-@cache
-def release(speakers: frozenset[str]) -> str:
-    """What this release of a service can read, as one short word: it changes with the class of any fact, and
-    with whom the service hears."""
-    schemas = [[cls.type, cls.model_json_schema()] for cls in fact_classes()]
-    return sha256(json.dumps([sorted(speakers), schemas], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _is_next(event: Event, moved: Mapping[str, Gate]) -> bool:

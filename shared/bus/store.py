@@ -1,12 +1,10 @@
 """The SQL of inbox and gates: a fixed number of statements for any number of facts."""
 
-import base64
 import json
-import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,18 +16,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from shared.bus.boundary import Undecoded, read_stored
 from shared.bus.context import ServiceContext
 from shared.bus.gate import Dropped, Gate, gate_of
-from shared.bus.unit import InboxChanges, Unit, unit_of
-from shared.bus.wire import Undecodable, Unreadable, from_json, to_json
+from shared.bus.unit import Unit
+from shared.bus.wire import Unreadable, to_json
 from shared.clock import moment
 from shared.db.transaction import call
 from shared.db.types import AwareDateTime
 from shared.events.fact import Event
 
 _log = structlog.get_logger()
-
-MAX_ATTEMPTS = 5
-"""A consumer does database work only, so what fails five times is a bug and waits for people, not for
-time."""
 
 LEASE = timedelta(seconds=10)
 """How long a claim lasts without a word of its holder."""
@@ -42,10 +36,6 @@ AHEAD = 200
 """How far beyond its gate a case's waiting facts are read: a case with a hundred thousand of them costs no
 more than one with two hundred."""
 
-_RETRY_BASE_S = 0.25
-_RETRY_CAP_S = 30.0
-_NOT_YET_BASE_S = 0.05
-_NOT_YET_CAP_S = 300.0
 _SET_ASIDE_S = 2.0
 _SET_ASIDE_CAP_S = 30.0
 
@@ -189,17 +179,6 @@ class InboxStore:
             f"UPDATE {schema}.inbox SET state = 'parked', reason = :reason, holder = NULL, due_at = NULL "
             "WHERE id = :id AND holder = :by"
         )
-        self._unreadable = text(
-            f"SELECT id, sealed FROM {schema}.inbox WHERE state = 'unreadable' AND type = ANY(:types) "
-            "AND NOT read_by @> ARRAY[:me] ORDER BY received_at, id LIMIT :most FOR UPDATE SKIP LOCKED"
-        )
-        self._readable = text(
-            f"UPDATE {schema}.inbox SET state = 'retry', event = CAST(:event AS jsonb), sealed = NULL, "
-            "reason = NULL, due_at = :at WHERE id = :id"
-        )
-        self._still_unreadable = text(
-            f"UPDATE {schema}.inbox SET read_by = read_by || CAST(:me AS text) WHERE id = :id"
-        )
 
     def take(
         self, unit: Unit, events: Sequence[Event], unreadable: Sequence[Unreadable], claim: Claim | None
@@ -208,7 +187,8 @@ class InboxStore:
 
         Raises NotMine when the claim's messages have been taken over, and Usurping.
         """
-        places = [*map(_envelope, events), *(envelope_of(one) for one in unreadable)]
+        facts: list[Event | Unreadable] = [*events, *unreadable]
+        places = [envelope_of(one) for one in facts]
         row = unit.connection.execute(
             self._take,
             {
@@ -321,7 +301,7 @@ class InboxStore:
 
     def split(self, unit: Unit, claim: Claim) -> None:
         """Turn claimed messages into claimed rows of the inbox: their facts no longer go together."""
-        rows = [{**_envelope(event), "event": to_json(event)} for event in claim.events]
+        rows = [{**envelope_of(event), "event": to_json(event)} for event in claim.events]
         unit.connection.execute(
             self._split,
             {"held": claim.messages, "by": claim.holder, "lease": LEASE, "facts": json.dumps(rows)},
@@ -338,7 +318,7 @@ class InboxStore:
         unit.connection.execute(
             self._set_aside,
             {
-                "rows": json.dumps([{**_envelope(event), "event": to_json(event)}]),
+                "rows": json.dumps([{**envelope_of(event), "event": to_json(event)}]),
                 "reason": reason,
                 "at": unit.wall,
                 "due_at": unit.wall + timedelta(seconds=_SET_ASIDE_S),
@@ -356,121 +336,6 @@ class InboxStore:
         )
         _log.error("event_parked", event_id=fact["id"], reason=reason)
 
-    def read_again(self, context: ServiceContext, types: Sequence[str], me: str, most: int = 100) -> int:
-        """Let facts that an older release could not read be handled, where this one can; how many were tried.
-
-        `me` tells releases apart, so that each tries a fact once.
-        """
-        with unit_of(context, "inbox.read_again") as unit:
-            values = {"types": list(types), "me": me, "most": most}
-            found = unit.connection.execute(self._unreadable, values).all()
-            for row in found:
-                stored = json.loads(
-                    context.vault.open(row.sealed, table="inbox", row=row.id, column="sealed")
-                )
-                try:
-                    from_json(stored)
-                except (Unreadable, Undecodable):
-                    unit.connection.execute(self._still_unreadable, {"id": row.id, "me": me})
-                else:
-                    values = {"id": row.id, "event": json.dumps(stored), "at": unit.wall}
-                    unit.connection.execute(self._readable, values)
-        return len(found)
-
-
-class Changes:
-    """Collects what a batch leaves behind, as the table takes it."""
-
-    def __init__(self, unit: Unit, lying: Mapping[UUID, Lying]) -> None:
-        self._unit = unit
-        self._lying = lying
-        self.told: list[tuple[str, str, str | None]] = []
-        """type, state and reason of what was put into the inbox."""
-        self.result = InboxChanges()
-
-    def failed(self, event: Event, reason: str) -> None:
-        """Its command raised; tried again until MAX_ATTEMPTS, then parked."""
-        attempts = self._found(event.id).attempts
-        if attempts + 1 >= MAX_ATTEMPTS:
-            self._put(event, InboxState.PARKED, reason, attempts=attempts + 1)
-            return
-        due_s = (0.5 + random.random()) * min(_RETRY_CAP_S, _RETRY_BASE_S * 2**attempts)
-        self._put(event, InboxState.RETRY, reason, attempts=attempts + 1, due_s=due_s)
-
-    def not_yet(self, event: Event, awaited: str) -> None:
-        """A fact of this type, which another speaker says, must come first."""
-        waits = self._found(event.id).waits
-        due_s = min(_NOT_YET_CAP_S, _NOT_YET_BASE_S * 2 ** min(waits, 20))
-        reason = f"{awaited} must come first"
-        self._put(event, InboxState.NOT_YET, reason, waits=waits + 1, due_s=due_s)
-
-    def waiting(self, event: Event) -> None:
-        """An earlier fact of the same speaker and case is missing, failed or parked."""
-        reason = "an earlier fact of this speaker about the case is not handled yet"
-        self._put(event, InboxState.WAITING, reason)
-
-    def parked(self, event: Event, reason: str) -> None:
-        """People must look."""
-        self._put(event, InboxState.PARKED, reason)
-
-    def suspect(self, event: Event) -> None:
-        """Its process died; it is handled among a few, then alone."""
-        self._put(event, InboxState.RETRY, "the process handling it died", deaths=1, due_s=0.0)
-
-    def open_again(self, event: Event) -> None:
-        """Lies waiting, and is to be looked at now."""
-        self._put(event, InboxState.RETRY, None, due_s=0.0)
-
-    def unreadable(self, one: Unreadable, me: str) -> None:
-        """This release cannot read it: the payload is kept sealed until one can."""
-        place = envelope_of(one)
-        sealed = self._unit.context.vault.seal(
-            json.dumps(one.event), table="inbox", row=place["id"], column="sealed"
-        )
-        self._row(
-            place,
-            InboxState.UNREADABLE,
-            one.reason[:300],
-            sealed=base64.b64encode(sealed).decode(),
-            read_by=[me],
-        )
-        _log.warning("event_unreadable", event_id=place["id"], reason=one.reason)
-
-    def gone(self, ids: Iterable[UUID]) -> None:
-        """These rows have nothing to lie there for any more; ids without a row are let be."""
-        self.result.gone.extend(one for one in ids if one in self._lying)
-
-    def seen(self, speaker_and_id: Iterable[tuple[str, UUID]]) -> None:
-        """Count what was never seen before, for the comparison with what the speaker said."""
-        counts: dict[tuple[str, int], list[int]] = {}
-        for speaker, fact_id in speaker_and_id:
-            minute = (fact_id.int >> 80) // 60_000
-            count = counts.setdefault((speaker, minute), [0, 0])
-            count[0] += 1
-            count[1] ^= fact_id.int & (2**64 - 1)
-        for (speaker, minute), (facts, tails) in sorted(counts.items()):
-            self.result.seen.append(
-                {
-                    "speaker": speaker,
-                    "minute": datetime.fromtimestamp(minute * 60, UTC).isoformat(),
-                    "facts": facts,
-                    "tails": tails - 2**64 if tails >= 2**63 else tails,
-                }
-            )
-
-    def _found(self, fact_id: UUID) -> Lying:
-        return self._lying.get(fact_id) or Lying(fact_id, InboxState.RETRY)
-
-    def _put(self, event: Event, state: InboxState, reason: str | None, **counts: float) -> None:
-        lying = self._found(event.id)
-        kept = {"attempts": lying.attempts, "waits": lying.waits, "deaths": lying.deaths}
-        self._row(_envelope(event), state, reason, event=to_json(event), **{**kept, **counts})
-        self.told.append((event.type, state, reason))
-
-    def _row(self, place: Mapping[str, Any], state: InboxState, reason: str | None, **more: Any) -> None:
-        counts = {"attempts": 0, "waits": 0, "deaths": 0, "due_s": None, "event": None, "sealed": None}
-        self.result.put.append({**place, "state": state, "reason": reason, **counts, **more})
-
 
 def read_into(claim: Claim, facts: Iterable[str]) -> None:
     """Sort facts, in JSON text, into those that can be handled and the others."""
@@ -484,9 +349,17 @@ def read_into(claim: Claim, facts: Iterable[str]) -> None:
                 claim.undecodable.append(undecoded)
 
 
-def envelope_of(unreadable: Unreadable) -> dict[str, Any]:
-    """The columns of a fact whose envelope is sound."""
-    stored = unreadable.event
+def envelope_of(one: Event | Unreadable) -> dict[str, Any]:
+    """The columns of a fact whose envelope is sound, whether this release can read the rest or not."""
+    if isinstance(one, Event):
+        return {
+            "id": str(one.id),
+            "speaker": one.speaker,
+            "case_no": one.case,
+            "sequence": one.sequence,
+            "type": one.type,
+        }
+    stored = one.event
     return {
         "id": stored["id"],
         "speaker": stored["source"].rsplit("/", 1)[-1][:40],
@@ -501,10 +374,8 @@ def _check_owners(
 ) -> None:
     """Whose an id is: of the fact that lies there, or that stands first in the batch."""
     owners = {row["id"]: _place_of(row) for row in lying}
-    told: list[tuple[Event | Unreadable, dict[str, Any]]] = [
-        *((event, _envelope(event)) for event in events),
-        *((one, envelope_of(one)) for one in unreadable),
-    ]
+    facts: list[Event | Unreadable] = [*events, *unreadable]
+    told = [(one, envelope_of(one)) for one in facts]
     usurping = [fact for fact, row in told if owners.setdefault(row["id"], _place_of(row)) != _place_of(row)]
     if usurping:
         raise Usurping(usurping)
@@ -521,13 +392,3 @@ def _is_ours(taken: Taken, fact_id: UUID, claim: Claim | None) -> bool:
         # A claimed row that is gone was handled, or given up by people.
         return claim is None or not claim.ids
     return claim is not None and fact_id in claim.ids and lying.holder == claim.holder
-
-
-def _envelope(event: Event) -> dict[str, Any]:
-    return {
-        "id": str(event.id),
-        "speaker": event.speaker,
-        "case_no": event.case,
-        "sequence": event.sequence,
-        "type": event.type,
-    }

@@ -7,9 +7,9 @@ import pytest
 
 from deploy.services import part
 from services.notify.models import InboxMessage
+from shared.bus.changes import MAX_ATTEMPTS
 from shared.bus.handlers import handlers_of
 from shared.bus.inbox import Handler
-from shared.bus.store import MAX_ATTEMPTS
 from shared.bus.trouble import TroubleNotFound
 from shared.bus.unit import Unit
 from shared.events.fact import Event
