@@ -26,11 +26,10 @@ from shared.bus.wire import FORMS
 from shared.bus.witness import (
     BLOCK,
     Mark,
-    NotAsWitnessed,
     Stand,
     Witness,
-    WitnessMissing,
     WitnessUnusable,
+    finding_of,
     read_mark,
     read_stand,
     stand_of,
@@ -136,8 +135,9 @@ def findings(settings: Settings) -> dict[str, str]:
             seen = witness.read()
             witness.rewrite()
             with transaction(admin, "restored.look") as connection:
-                if is_older(_stand(connection, service), seen):
-                    wrong[service] = (NotAsWitnessed if seen is not None else WitnessMissing).code
+                finding = finding_of(_stand(connection, service), seen)
+            if finding is not None:
+                wrong[service] = finding.code
         except WitnessUnusable as error:
             wrong[service] = error.code
     return wrong
@@ -209,14 +209,7 @@ def subscribers_of(service: str) -> list[str]:
 
 def _differs(admin: Engine, service: str, seen: Mark | None) -> bool:
     with transaction(admin, "restored.look") as connection:
-        return is_older(_stand(connection, service), seen)
-
-
-def is_older(stand: Stand, seen: Mark | None) -> bool:
-    """The database is behind its witness, or has none although something was done with it."""
-    if seen is None:
-        return not stand.untouched
-    return stand.mark is None or seen.is_beyond(stand.mark)
+        return finding_of(_stand(connection, service), seen) is not None
 
 
 def _stand(connection: Connection, service: str) -> Stand:
@@ -227,7 +220,7 @@ def _bring_up(
     connection: Connection, service: str, seen: Mark | None, *, heard: bool
 ) -> tuple[Restored, Mark | None]:
     stand = _stand(connection, service)
-    older = is_older(stand, seen)
+    older = finding_of(stand, seen) is not None
     apart = _apart(connection, service)
     believed = older or heard
     newly = _unknown(connection, service)

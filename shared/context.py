@@ -5,8 +5,9 @@ from functools import partial
 from shared.ask import Asker
 from shared.bus.context import ServiceContext
 from shared.bus.exclusion import Exclusion
+from shared.bus.guard import Guard
 from shared.bus.hints import Hints
-from shared.bus.witness import FileWitness, Guard, Witness
+from shared.bus.witness import FileWitness, Witness
 from shared.catalogue.published import Published
 from shared.db.engine import engine_for
 from shared.db.roles import app_role

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Engine, Uuid, text
 
 from shared.ask import Asker
 from shared.bus.exclusion import Exclusion
+from shared.bus.guard import Guard
 from shared.bus.hints import Hints
-from shared.bus.witness import Guard
 from shared.catalogue.published import Published
 from shared.privacy.vault import Vault
 from shared.settings import Settings

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import create_engine
 from structlog.testing import capture_logs
 
-from shared.bus.witness import FileWitness, Guard, Mark, NotAsWitnessed, WitnessMissing, WitnessUnusable
+from shared.bus.guard import Guard
+from shared.bus.witness import FileWitness, Mark, NotAsWitnessed, WitnessMissing, WitnessUnusable
 
 EPOCH, OTHER = UUID(int=1), UUID(int=2)
 
