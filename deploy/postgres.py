@@ -20,6 +20,7 @@ from deploy.places import can_enter, make_private, make_private_file, replace_pr
 from deploy.postgres_binaries import Binaries, Kind, find_binaries, reachable_binaries
 from deploy.processes import (
     Identity,
+    all_pids,
     children_of,
     end,
     is_alive,
@@ -239,6 +240,7 @@ class PostgresServer:
         for pid in (*children_of(self._process.pid), self._process.pid):
             kill_pid(pid)
         self._process.wait()
+        wait_until(lambda: not self._left_here(), STOP_S)
 
     def cleanup(self) -> None:
         """Remove a socket directory that had to lie under /tmp."""
@@ -316,30 +318,43 @@ class PostgresServer:
         )
 
     def _clear_stale_pid(self) -> None:
-        """Wait for a server that is on its way out; forget one whose pid now belongs to something else."""
-        lines = self._pid_file()
-        if not lines or not lines[0].strip().isdecimal():
-            return
-        pid = int(lines[0])
-        if wait_until(lambda: not (is_alive(pid) and self._is_server_here(pid)), STOP_S):
-            # PostgreSQL takes any live process with that pid for its forerunner: wrong after a reboot.
-            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
-            return
-        raise AlreadyRunning(
-            detail_en=f"PostgreSQL already runs on {self.data_dir} as process {pid}; stop that one first"
-        )
+        """Wait for a server that is on its way out, its last child too: each holds the shared memory, and a
+        new server refuses to start beside it. Forget one whose pid now belongs to something else."""
+        if not wait_until(lambda: not self._left_here(), STOP_S):
+            pids = ", ".join(map(str, self._left_here()))
+            raise AlreadyRunning(
+                detail_en=f"PostgreSQL already runs on {self.data_dir} as process {pids}; stop that one first"
+            )
+        # PostgreSQL takes any live process with that pid for its forerunner: wrong after a reboot.
+        (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+        (Path(self.host) / f".s.PGSQL.{self._port}.lock").unlink(missing_ok=True)
 
-    def _is_server_here(self, pid: int) -> bool:
-        try:
-            return Path(f"/proc/{pid}/cwd").resolve() == self.data_dir.resolve()
-        except OSError:
-            return not Path("/proc/self").exists()
+    def _left_here(self) -> list[int]:
+        """The processes that work on this data directory: a server and its children stand in it."""
+        if not Path("/proc/self").exists():
+            pid = self._written_pid()
+            return [pid] if pid is not None and is_alive(pid) else []
+        here = self.data_dir.resolve()
+        return [pid for pid in all_pids() if is_alive(pid) and _stands_in(pid, here)]
+
+    def _written_pid(self) -> int | None:
+        lines = self._pid_file()
+        return int(lines[0]) if lines and lines[0].strip().isdecimal() else None
 
     def _pid_file(self) -> list[str]:
         try:
             return (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
+
+
+def _stands_in(pid: int, folder: Path) -> bool:
+    about = Path(f"/proc/{pid}")
+    try:
+        is_server = (about / "comm").read_text(encoding="utf-8", errors="replace").strip() == "postgres"
+        return is_server and (about / "cwd").resolve() == folder
+    except OSError:
+        return False  # ended meanwhile, or somebody else's
 
 
 def _new_password() -> str:

@@ -121,10 +121,14 @@ def kill_pid(pid: int) -> None:
         return
 
 
+def all_pids() -> list[int]:
+    """Every process that we can see (Linux)."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
 def children_of(pid: int) -> list[int]:
     """The direct children of a process, whatever session they lead (Linux)."""
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return [other for other in pids if _parent_of(other) == pid]
+    return [other for other in all_pids() if _parent_of(other) == pid]
 
 
 def _parent_of(pid: int) -> int | None:

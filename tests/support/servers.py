@@ -58,6 +58,14 @@ def fill(ballast: Path) -> None:
             return
 
 
+def keep_declared(node: RabbitNode) -> None:
+    """Have on disk what was declared so far, as a minute later it would be by itself.
+
+    RabbitMQ confirms a declaration before its own database (mnesia) has written it, which it does within two
+    seconds: a node killed meanwhile knows the queue no more. A test that kills one is about later deaths."""
+    node.ctl("eval", "mnesia:sync_log().")
+
+
 @pytest.fixture(scope="session")
 def server_secrets() -> Iterator[Path]:
     """The secrets of every installation of the session: they share servers, and with them roles and users."""

@@ -13,7 +13,7 @@ from deploy.rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.support.installation import Delivery, make_installation, secrets_dir, template_settings
 from tests.support.proxy import Proxy
-from tests.support.servers import scratch_folder
+from tests.support.servers import keep_declared, scratch_folder
 from tests.support.system import HOST, Names, ProxiedSystem, System, open_system
 
 __all__ = ["secrets_dir", "template_settings"]
@@ -112,6 +112,7 @@ def brokered(
 ) -> Iterator[System]:
     """A system of its own over the broker."""
     with open_proxied(postgres, template_settings, tmp_path, node.url) as opened:
+        keep_declared(node)
         yield opened.system
 
 

@@ -1,8 +1,10 @@
 """The private PostgreSQL: durable, recovers from a kill, refuses foreign data, ends with its parent."""
 
 import os
+import signal
 import stat
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import psycopg2
 import pytest
 
 from deploy.errors import AlreadyRunning, OtherVersion
-from deploy.postgres import PostgresServer
-from deploy.processes import free_port
+from deploy.postgres import START_S, PostgresServer
+from deploy.processes import children_of, end, free_port, kill_pid, spawn, wait_until
+from deploy.users import DATABASE, system_user
 from tests.unit.deploy.orphans import pids_left_by
 
 _START_AND_DIE = """
@@ -49,6 +52,11 @@ def ask(server: PostgresServer, statement: str, **over: Any) -> list[tuple[Any, 
         with connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+
+def title_of(pid: int) -> str:
+    """What a child of the server calls itself."""
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def test_a_new_server_is_durable_and_speaks_utf8(server: PostgresServer) -> None:
@@ -92,12 +100,53 @@ def test_what_was_committed_outlives_a_kill(server: PostgresServer) -> None:
     assert ask(server, "SELECT n FROM kept") == [(7,)]
 
 
-def test_a_stale_pid_file_that_names_a_stranger_is_no_obstacle(server: PostgresServer) -> None:
-    server.kill()
-    file = server.data_dir / "postmaster.pid"
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A process that is no server, of the user whose process PostgreSQL would take for its forerunner."""
+    process = spawn(["sleep", "600"], output=subprocess.DEVNULL, run_as=system_user(DATABASE))
+    yield process.pid
+    end(process, signal.SIGKILL, 0)
+
+
+def name_instead(file: Path, pid: int) -> None:
+    """Write another process into a lock file that a killed server left."""
     lines = file.read_text().splitlines()
-    file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    file.write_text("\n".join([str(pid), *lines[1:]]) + "\n")
+
+
+def test_a_stale_pid_file_that_names_a_stranger_is_no_obstacle(server: PostgresServer, stranger: int) -> None:
+    server.kill()
+    name_instead(server.data_dir / "postmaster.pid", stranger)
     server.start()
+    assert ask(server, "SELECT 1") == [(1,)]
+
+
+def test_a_stale_lock_of_its_socket_that_names_a_stranger_is_no_obstacle(
+    server: PostgresServer, stranger: int
+) -> None:
+    server.kill()
+    name_instead(Path(server.host) / f".s.PGSQL.{server.port}.lock", stranger)
+    server.start()
+    assert ask(server, "SELECT 1") == [(1,)]
+
+
+def test_a_start_waits_for_the_last_child_of_a_killed_server(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pid] = [child for child in children_of(server.pid or 0) if "checkpointer" in title_of(child)]
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(server.pid or 0, signal.SIGKILL)
+    assert wait_until(lambda: server.pid is None, START_S)
+
+    def wait_until_killed(condition: Callable[[], bool], timeout_s: float) -> bool:
+        assert not condition(), "a child is left, and it would start"
+        kill_pid(pid)
+        return wait_until(condition, timeout_s)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("deploy.postgres.wait_until", wait_until_killed)
+        server.launch(subprocess.DEVNULL)
+    assert wait_until(server.is_ready, START_S)
     assert ask(server, "SELECT 1") == [(1,)]
 
 

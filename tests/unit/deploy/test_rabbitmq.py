@@ -11,7 +11,7 @@ from deploy import rabbitmq
 from deploy.errors import AlreadyRunning, NotInstalled, NotStarted
 from deploy.processes import is_alive, wait_until
 from deploy.rabbitmq import RabbitNode
-from tests.support.servers import scratch_folder
+from tests.support.servers import keep_declared, scratch_folder
 from tests.unit.deploy.orphans import pids_left_by
 
 needs_rabbitmq = pytest.mark.skipif(
@@ -96,6 +96,7 @@ class TestNode:
             channel.queue_declare("kept", durable=True, auto_delete=False)
             # The bus is not under test here, so its publisher is not used.
             channel.basic_publish_confirm(amqp.Message("hello", delivery_mode=2), routing_key="kept")
+        keep_declared(node)
         node.kill()
         node.start()
         assert node.url == url
