@@ -11,7 +11,8 @@ from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
 from deploy.web import TITLE, build
 from shared.http.openapi import openapi_of
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 VERSION = "1.0.0"
 """Of the contract, not of the product (semver.org): a test compares with the last release that was kept."""

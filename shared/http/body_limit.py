@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import TooLarge
-from shared.settings import MIB
+from shared.sections import MIB
 
 SMALL = 64 * 1024
 """What a door takes that says nothing else: any form or JSON of ours without files is far smaller."""

@@ -15,7 +15,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.http.networks import is_among, network_of
-from shared.settings import Network
+from shared.sections import Network
 
 _log = structlog.get_logger()
 _TOO_MANY = (

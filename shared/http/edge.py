@@ -23,7 +23,7 @@ from shared.http.security_headers import SecurityHeadersMiddleware
 from shared.http.trace import TraceMiddleware
 from shared.http.validation import error_of_validation
 from shared.peers import MayNotAsk
-from shared.settings import WebSettings
+from shared.sections import WebSettings
 
 
 def install_edge(

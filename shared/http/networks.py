@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.settings import ForwardedBy, Network
+from shared.sections import ForwardedBy, Network
 
 Address = IPv4Address | IPv6Address
 _A_LINE = 64

@@ -24,7 +24,8 @@ from deploy.secret_files import init_secrets
 from services.approval import queries
 from shared.db.engine import database_url, engine_for
 from shared.db.roles import app_role
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 from tests.support.output import log_to_stderr
 from tests.support.plans import plans_of
 

@@ -24,7 +24,8 @@ from deploy.services import SERVICES
 from shared.bus.topology import broker_url
 from shared.db.engine import database_url
 from shared.privacy.secret_files import MIGRATE
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "bench_template"

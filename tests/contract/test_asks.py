@@ -12,7 +12,8 @@ from deploy.services import SERVICES, part
 from shared.auth import revocations
 from shared.bus import comparison
 from shared.context import build_context
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 WAYS = ("ask", "hand_over", "fetch")
 

@@ -14,7 +14,8 @@ from deploy.registry import INTERNAL_PORT, WEB_PORT, processes
 from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
 from deploy.web import build
-from shared.settings import Settings, WorkerSettings
+from shared.sections import WorkerSettings
+from shared.settings import Settings
 
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 PROCESSES = [process.name for process in processes()]

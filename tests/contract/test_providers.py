@@ -22,7 +22,8 @@ from services.intake.identity.provider import (
 )
 from shared.context import build_context
 from shared.http.context import WebContext
-from shared.settings import DbSettings, Section, Settings, SettingsError
+from shared.sections import DbSettings, Section
+from shared.settings import Settings, SettingsError
 
 FOLDER = ROOT / "services" / "intake" / "identity"
 GIVEN: dict[str, dict[str, str]] = {

@@ -24,7 +24,8 @@ from deploy.secret_files import init_secrets
 from deploy.services import SERVICES
 from deploy.standins.launch import SmsStandin
 from shared.catalogue.loader import BUILT_IN
-from shared.settings import LimitSettings, Settings
+from shared.sections import LimitSettings
+from shared.settings import Settings
 from tests.drills.hostile import Hostile
 
 Delivery = Literal["database", "rabbitmq"]

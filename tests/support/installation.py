@@ -55,7 +55,8 @@ from shared.catalogue.loader import BUILT_IN
 from shared.context import build_context
 from shared.db.engine import database_url
 from shared.privacy.secret_files import MIGRATE
-from shared.settings import DbSettings, LimitSettings, Settings, WebSettings, WorkerSettings
+from shared.sections import DbSettings, LimitSettings, WebSettings, WorkerSettings
+from shared.settings import Settings
 from tests.support.principals import PROGRAM, VERIFIED, citizen, officer
 
 Delivery = Literal["database", "rabbitmq"]

@@ -26,7 +26,8 @@ from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
 from shared.http.validation import field_errors
 from shared.legal_time import legal_day
-from shared.settings import Section, Settings
+from shared.sections import Section
+from shared.settings import Settings
 
 NAME = "development"
 SETTINGS = Section

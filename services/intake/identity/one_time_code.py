@@ -49,7 +49,8 @@ from shared.http.locale import locale_of
 from shared.http.networks import network_of
 from shared.http.problems import problem_of
 from shared.http.rendering import page
-from shared.settings import Section, Settings
+from shared.sections import Section
+from shared.settings import Settings
 
 NAME = "one_time_code"
 _ROUTE = "/api/v1/contacts"

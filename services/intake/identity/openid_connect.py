@@ -37,7 +37,8 @@ from shared.bus.unit import Unit, unit_of
 from shared.errors import BadRequest, FieldError, Forbidden
 from shared.http.doors import doors
 from shared.legal_time import legal_day
-from shared.settings import Section, Settings, SettingsError
+from shared.sections import Section
+from shared.settings import Settings, SettingsError
 
 NAME = "openid_connect"
 

@@ -28,7 +28,8 @@ from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import Unit, unit_of
 from shared.http.context import WebContext
 from shared.http.held import BACK_COOKIE, back_from_log_in
-from shared.settings import Section, Settings, read_sections
+from shared.sections import Section
+from shared.settings import Settings, read_sections
 
 PARTS = frozenset(
     ("accounts", "attributes", "codes", "contacts", "my_contacts", "persons", "provider", "sessions", "web")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.intake.rules.submission import NamedPerson
 from shared.auth.principal import Principal, PrincipalKind
-from shared.settings import LimitSettings
+from shared.sections import LimitSettings
 
 
 def counts_of(

@@ -14,7 +14,8 @@ from typing import Protocol
 from uuid import UUID
 
 from services.notify.rules.delivery import SendResult
-from shared.settings import Section, Settings, read_sections
+from shared.sections import Section
+from shared.settings import Settings, read_sections
 
 
 @dataclass(frozen=True, slots=True)

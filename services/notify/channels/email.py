@@ -27,7 +27,7 @@ from services.notify.channels import OutsideMessage, Told
 from services.notify.rules.delivery import SendResult
 from services.notify.templates import render_notice
 from shared.faults import fault_point
-from shared.settings import Section
+from shared.sections import Section
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))

@@ -20,7 +20,7 @@ from services.notify.templates import sms_params
 from shared.faults import fault_point
 from shared.legal_time import legal_day
 from shared.privacy.masks import mask_text
-from shared.settings import Section
+from shared.sections import Section
 
 _WAITING, _FAILED, _DELIVERED = 1, 2, 3
 _RECEIPTS_A_PAGE = 50

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.settings import MIB
+from shared.sections import MIB
 from tests.support.installation import Installation, wait_for
 from tests.support.web import Web, start_web
 

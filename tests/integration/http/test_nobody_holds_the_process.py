@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from deploy.postgres import PostgresServer
-from shared.settings import MIB, Settings
+from shared.sections import MIB
+from shared.settings import Settings
 from tests.support.hall import A_PDF, FORM, JSON
 from tests.support.installation import make_installation, wait_for
 from tests.support.web import Others, Web, others_at, start_web

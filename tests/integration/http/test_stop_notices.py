@@ -15,7 +15,7 @@ from services.notify.commands import SEND_JOB
 from services.notify.rules.delivery import SendResult
 from services.notify.sending import SendNotice
 from shared.bus.jobs import JobRunner
-from shared.settings import LimitSettings, Section
+from shared.sections import LimitSettings, Section
 from tests.support.agents import acted_for, born
 from tests.support.hall import Hall, Headers, app_of, application, problem, session
 from tests.support.installation import NO_LIMITS, Citizen

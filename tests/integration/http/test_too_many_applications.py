@@ -14,7 +14,7 @@ import yaml
 from deploy.catalogue import publish_matters
 from shared.bus.context import ServiceContext
 from shared.catalogue.loader import BUILT_IN
-from shared.settings import LimitSettings, Section
+from shared.sections import LimitSettings, Section
 from tests.support.agents import acted_for, born
 from tests.support.hall import Hall, Headers, app_of, application, as_named, problem, untouched
 from tests.support.installation import MATTER, NO_LIMITS, Citizen

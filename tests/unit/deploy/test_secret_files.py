@@ -37,7 +37,8 @@ from shared.privacy.secret_files import (
     load_json,
     load_secret,
 )
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 OF_EVERY_SERVICE = {DB_PASSWORD, BROKER_PASSWORD, MASTER_KEY, SERVICE_TOKEN, SESSION_PUBLIC_KEY, ASKERS}
 SECRET = (DB_PASSWORD, BROKER_PASSWORD, MASTER_KEY, SERVICE_TOKEN, SESSION_KEY, ADMIN_PASSWORD)

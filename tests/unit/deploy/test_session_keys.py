@@ -21,7 +21,8 @@ from shared.privacy.secret_files import (
     load_public_keys,
     load_secret,
 )
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 WHO = Principal(PrincipalKind.OFFICER, "officer-1", session=UUID(int=1))

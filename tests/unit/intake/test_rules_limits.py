@@ -7,7 +7,7 @@ import pytest
 from services.intake.rules.limits import counts_of
 from services.intake.rules.submission import NamedPerson
 from shared.auth.principal import Principal
-from shared.settings import LimitSettings
+from shared.sections import LimitSettings
 from tests.support.principals import PROGRAM, citizen, operator
 
 LIMITS = LimitSettings()

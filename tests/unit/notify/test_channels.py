@@ -32,7 +32,7 @@ CHANNELS = {"sms": SMS, "email": EMAIL}
 PIGEON = """
 from services.notify.channels import Told
 from services.notify.rules.delivery import SendResult
-from shared.settings import Section
+from shared.sections import Section
 
 
 class PigeonSettings(Section):

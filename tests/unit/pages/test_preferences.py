@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from shared.http.edge import install_internal_edge
 from shared.http.locale import COOKIE
 from shared.http.preferences import MODE_COOKIE, local_path, preferences_router
-from shared.settings import WebSettings
+from shared.sections import WebSettings
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from shared.http.internal import internal_router
 from shared.peers import MayAsk, Peers, peer_token, token_hash
 from shared.privacy.sealed_file import PIECE, SealedFile
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
-from shared.settings import DbSettings, Settings, WebSettings
+from shared.sections import DbSettings, WebSettings
+from shared.settings import Settings
 from shared.tracing import current_traceparent, trace_id_of, tracing
 from tests.support.log_ins import authenticator_of
 

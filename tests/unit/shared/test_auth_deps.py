@@ -26,7 +26,7 @@ from shared.auth.principal import LOG_IN_KINDS, Principal, PrincipalKind
 from shared.auth.signatures import PublicKeys, public_key_of
 from shared.auth.tokens import TokenReader
 from shared.http.edge import install_edge
-from shared.settings import WebSettings
+from shared.sections import WebSettings
 from tests.support.log_ins import authenticator_of, revocations_of, tokens_of
 
 KEY = bytes(range(32))

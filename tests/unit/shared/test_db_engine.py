@@ -15,7 +15,8 @@ from shared.db import engine as engines
 from shared.db.engine import engine_for
 from shared.db.outages import DatabaseAway, Outage
 from shared.db.transaction import transaction
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 Build = Callable[..., Engine]
 

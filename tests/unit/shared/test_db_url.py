@@ -8,7 +8,8 @@ from sqlalchemy import create_engine
 from deploy.secret_files import init_secrets
 from shared.db.engine import database_url
 from shared.privacy.secret_files import SecretUnusable
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from shared.db.engine import engine_for
 from shared.db.outages import DatabaseAway, Outage
 from shared.db.transaction import transaction
 from shared.db.writable import WITHIN_S, check_writable
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 from tests.support.servers import fill, scratch_folder, small_disk
 
 DATABASE = "writable"

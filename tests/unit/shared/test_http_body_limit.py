@@ -22,7 +22,7 @@ from shared.http.body_limit import SMALL, BodyLimitMiddleware
 from shared.http.doors import takes
 from shared.http.edge import install_edge
 from shared.http.request_body import sealed_file_of
-from shared.settings import WebSettings
+from shared.sections import WebSettings
 from tests.support.log_ins import authenticator_of
 
 KEY = bytes(32)

@@ -14,7 +14,7 @@ from shared.errors import BadRequest, PreconditionFailed, PreconditionRequired
 from shared.http.edge import install_edge
 from shared.http.etag import check_if_match, etag_of
 from shared.http.idempotency import KeyMissing, fingerprint, require_key
-from shared.settings import WebSettings
+from shared.sections import WebSettings
 from shared.tracing import continue_trace, current_traceparent, trace_id_of, tracing
 from tests.support.log_ins import authenticator_of
 

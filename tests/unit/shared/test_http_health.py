@@ -16,7 +16,7 @@ from shared.errors import Unavailable
 from shared.http.edge import install_internal_edge
 from shared.http.health import Check, Health, serve_health
 from shared.http.health_routes import health_router
-from shared.settings import WebSettings
+from shared.sections import WebSettings
 
 Get = Callable[[str], httpx.Response]
 

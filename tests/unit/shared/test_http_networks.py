@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from shared.http.networks import ForwardedMiddleware, network_of
-from shared.settings import ForwardedBy, WebSettings
+from shared.sections import ForwardedBy, WebSettings
 
 XFF, FORWARDED = ForwardedBy.X_FORWARDED_FOR, ForwardedBy.FORWARDED
 OURS = ("10.1.0.0/16", "fd00::/8")

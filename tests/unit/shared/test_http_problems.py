@@ -22,7 +22,7 @@ from shared.errors import AppError, Conflict, FieldError, Invalid, TooManyReques
 from shared.http.body import Body
 from shared.http.edge import install_edge
 from shared.http.problems import Problem
-from shared.settings import WebSettings
+from shared.sections import WebSettings
 from tests.support.log_ins import authenticator_of
 
 KEY = bytes(32)

@@ -15,7 +15,8 @@ import pytest
 import structlog
 
 from shared import log
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 ID = "330102199003078515"
 PHONE = "13800138000"

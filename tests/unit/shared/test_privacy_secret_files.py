@@ -6,7 +6,8 @@ import pytest
 
 from deploy.secret_files import init_secrets
 from shared.privacy.secret_files import MASTER_KEY, SecretUnusable, load_secret
-from shared.settings import DbSettings, Settings
+from shared.sections import DbSettings
+from shared.settings import Settings
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from shared.settings import Section, Settings, SettingsError, read_sections
+from shared.sections import Section
+from shared.settings import Settings, SettingsError, read_sections
 
 SMS = {
     "ONESTOP_CHANNELS__SMS__ENDPOINT": "https://sms.example",
