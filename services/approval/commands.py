@@ -24,6 +24,7 @@ from services.approval.errors import (
 from services.approval.models import Case, Task, TaskAct
 from services.approval.rules.calendar import DayRange, WorkCalendar
 from services.approval.rules.limits import days_counted, due_at
+from services.approval.rules.reasons import check_reason
 from services.approval.rules.recusal import check_recusal
 from services.approval.rules.routing import next_step
 from services.approval.rules.transitions import Act, State, check_transition
@@ -33,7 +34,7 @@ from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter, Step
 from shared.catalogue.terms import Limit
-from shared.errors import FieldError, Invalid
+from shared.errors import FieldError
 from shared.events.approval import (
     CaseAccepted,
     CaseClosed,
@@ -49,10 +50,6 @@ from shared.events.fact import Event
 from shared.events.ids import new_id
 from shared.events.intake import CaseSubmitted, known_cases
 from shared.events.materials import CertificateIssued, MaterialsMatched
-from shared.typed import clean_text, shows_nothing, turns_around
-
-LONGEST_REASON = 2000
-"""Characters of what an officer writes for the citizen; the end of a line is one."""
 
 
 class TaskState(StrEnum):
@@ -195,7 +192,7 @@ def assign_task(
         raise NotSupervisor
     _not_finished(task)
     check_own(unit, case, supervisor.person_ref)
-    reason = _checked_reason(reason, missing=AssignmentReasonMissing)
+    reason = check_reason(reason, missing=AssignmentReasonMissing)
     if to is not None:
         _check_colleague(unit, task, case, to)
     elif task.state != TaskState.CLAIMED:
@@ -269,7 +266,7 @@ def decide_task(
     check_own(unit, case, officer.person_ref)
     if task.decides == (outcome is StepResult.PASSED):
         raise DecisionNotAllowed
-    reason = _checked_reason(reason, missing=ReasonMissing if outcome is StepResult.DENIED else None)
+    reason = check_reason(reason, missing=ReasonMissing if outcome is StepResult.DENIED else None)
     if outcome is StepResult.APPROVED and lost:
         raise CertificateLost(members={"materials": list(lost)})
     task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
@@ -290,37 +287,6 @@ def decide_task(
         _route(unit, case, matter, unit.legal, calendar)
     else:
         _decide(unit, case, Decision(outcome))
-
-
-def _checked_reason(text: str, *, missing: type[Invalid] | None) -> str:
-    reason = clean_text(text)
-    if shows_nothing(reason):
-        if missing is not None:
-            raise missing(fields=[FieldError("/reason", "required", "请填写理由。", "Give the reasons.")])
-        return ""
-    if len(reason) > LONGEST_REASON:
-        raise Invalid(
-            fields=[
-                FieldError(
-                    "/reason",
-                    "too-long",
-                    f"理由最多 {LONGEST_REASON} 个字，现有 {len(reason)} 个。",
-                    f"Reasons have at most {LONGEST_REASON} characters; these have {len(reason)}.",
-                )
-            ]
-        )
-    if turns_around(reason):
-        raise Invalid(
-            fields=[
-                FieldError(
-                    "/reason",
-                    "bad-character",
-                    "理由含有改变文字方向的控制字符。",
-                    "The reasons have characters that turn the text around.",
-                )
-            ]
-        )
-    return reason
 
 
 def _act(unit: Unit, case: Case, act: Act) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Response
 from pydantic import BeforeValidator, Field, Strict
 
 from services.approval import handling, schemas, view
-from services.approval.commands import LONGEST_REASON, StepResult
+from services.approval.commands import StepResult
 from services.approval.errors import (
     AssignmentReasonMissing,
     CertificateLost,
@@ -22,6 +22,7 @@ from services.approval.errors import (
     TaskNotClaimed,
     TaskNotFound,
 )
+from services.approval.rules.reasons import LONGEST_REASON
 from services.approval.web_pages import page_router
 from shared.ask import Params, PeerUnavailable, QuestionHandler
 from shared.auth.deps import Officer
@@ -36,12 +37,15 @@ from shared.http.paging import Cursor, Limit
 
 MOST_STANDINGS = 100
 
+Reason = Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)]
+"""For the document and for whoever sends far too much; `rules.reasons` judges what is left."""
+
 
 class Decision(Body):
     """How a step ends. `reason` is required to deny, at most 2,000 characters."""
 
     outcome: Annotated[StepResult, Strict(False), Field(examples=["approved"])]
-    reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)] = ""
+    reason: Reason = ""
 
 
 class Assignment(Body):
@@ -49,7 +53,7 @@ class Assignment(Body):
     most 2,000 characters."""
 
     to: Annotated[str, Field(min_length=1, max_length=100, examples=["officer-2"])] | None = None
-    reason: Annotated[str, Field(max_length=LONGEST_REASON), BeforeValidator(cleaned)]
+    reason: Reason
 
 
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
