@@ -18,7 +18,8 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.db.outages import DatabaseAway, outages_told
+from shared.db.outages import DatabaseAway
+from shared.db.transaction import autocommit
 from shared.describe import kind_of
 
 _log = structlog.get_logger()
@@ -84,8 +85,7 @@ class Hints:
     def _send_forever(self) -> None:
         while not self._stopped.is_set():
             try:
-                with outages_told(), self.engine.connect() as connection:
-                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                with autocommit(self.engine) as connection:
                     while not self._stopped.is_set():
                         self._rung.wait()
                         self._rung.clear()
@@ -114,9 +114,7 @@ class Hearing:
 def try_hints(engine: Engine, within_s: float = 1.0) -> Hearing:
     """Give a hint to ourselves. Raises DatabaseAway."""
     channel = f"onestop_probe_{uuid4().hex}"
-    with outages_told(), engine.connect() as listening, engine.connect() as ringing:
-        for connection in (listening, ringing):
-            connection.execution_options(isolation_level="AUTOCOMMIT")
+    with autocommit(engine) as listening, autocommit(engine) as ringing:
         raw: Any = listening.connection.driver_connection
         pooled = _is_pooled(listening)
         listening.execute(text(f"LISTEN {channel}"))
@@ -150,8 +148,7 @@ class Listener:
         """Listen until `stop`. While the database is away the loops live on their polls."""
         while not self._stopped:
             try:
-                with outages_told(), self._engine.connect() as connection:
-                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                with autocommit(self._engine) as connection:
                     raw: Any = connection.connection.driver_connection
                     for channel in self._wakes:
                         connection.execute(text(f"LISTEN {channel}"))

@@ -27,7 +27,7 @@ def transaction(engine: Engine, label: str) -> Iterator[Connection]:
 
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
-    """Each statement a transaction of its own, for what PostgreSQL does not do inside one.
+    """Each statement a transaction of its own: for what PostgreSQL does not do inside one, and for hints.
 
     Raises DatabaseAway for every outage.
     """
@@ -40,8 +40,7 @@ def call(engine: Engine, label: str, statement: Executable, values: Mapping[str,
 
     Crash points, doubt and errors are those of `transaction`.
     """
-    with outages_told(), engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
+    with autocommit(engine) as connection:
         fault_point(f"{label}.commit.before")
         row = connection.execute(statement, values).one()
         fault_point(f"{label}.commit.after")
