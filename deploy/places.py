@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 from deploy.errors import PlaceUnusable
@@ -29,40 +28,6 @@ def make_private(path: Path, owner: Identity | None = None) -> Path:
     except OSError as error:
         raise PlaceUnusable(detail_en=f"{path}: {error.strerror}. Choose another with --data-dir") from None
     return path
-
-
-def make_private_file(path: Path, content: Callable[[], str], owner: Identity | None = None) -> bool:
-    """A file that only its owner may read (0600), when there is none; whether it was made."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(content())
-        file.flush()
-        os.fsync(file.fileno())
-    if owner is not None:
-        owner.own(path)
-    sync_folder(path.parent)
-    return True
-
-
-def replace_private(path: Path, content: str, owner: Identity | None = None) -> None:
-    """Write a 0600 file so that it is the old one or the new one at every moment, also after a power cut."""
-    half = path.with_name(path.name + ".half")
-    half.unlink(missing_ok=True)
-    make_private_file(half, lambda: content, owner)
-    half.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """What was made, named or renamed in a folder outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def make_passable(path: Path) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from deploy.errors import AlreadyRunning, NotStarted, OtherVersion
-from deploy.places import can_enter, make_private, make_private_file, replace_private
+from deploy.places import can_enter, make_private
 from deploy.postgres_binaries import Binaries, Kind, find_binaries, reachable_binaries
 from deploy.processes import (
     Identity,
@@ -30,6 +30,7 @@ from deploy.processes import (
     wait_until,
 )
 from deploy.users import DATABASE, system_user
+from shared.durable import make_private_file, replace_private
 from shared.privacy.secret_files import ADMIN_PASSWORD, MIGRATE, read_private
 
 ADMIN = "onestop_admin"

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Engine, text
 from deploy.broker_definitions import public_owner
 from deploy.errors import PlaceUnusable, SubscriberExists, SubscriberUnknown
 from deploy.password_hashes import broker_hash
-from deploy.places import make_private_file
 from deploy.secret_files import keep_foreign_hash
 from shared.bus.topology import declare_public_queue, delete_public_queue, routing_pattern, user_name
 from shared.db.transaction import transaction
+from shared.durable import make_private_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@
 Killed anywhere, everything opens: before 2 under the one, after it under the other. The next run goes on.
 """
 
-import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,10 +17,10 @@ import structlog
 from sqlalchemy import text
 
 from deploy.migrate import admin_engine
-from deploy.places import replace_private, sync_folder
 from deploy.processes import Identity
 from shared.db.sealing import lock_keys, read_keys
 from shared.db.transaction import transaction
+from shared.durable import locked, replace_private, sync_folder
 from shared.faults import fault_point
 from shared.privacy.keys import KeyState, Wrapping
 from shared.privacy.secret_files import COMING_MASTER_KEY, MASTER_KEY, load_master_keys, load_secret
@@ -90,12 +88,6 @@ def _name_of(key: bytes) -> str:
     return sha256(b"onestop/master-key-name" + key).hexdigest()[:8]
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[None]:
     """One at a time on this machine; the database holds off those on others."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    return locked(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))

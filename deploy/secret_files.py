@@ -26,11 +26,11 @@ from deploy.password_hashes import (
     scram_matches,
     scram_verifier,
 )
-from deploy.places import make_private_file, replace_private
 from deploy.services import SERVICES
 from shared.auth.signatures import public_key_of
 from shared.bus.topology import user_name
 from shared.db.roles import app_role
+from shared.durable import make_private_file, replace_private
 from shared.peers import peer_token, token_hash
 from shared.privacy.secret_files import (
     ADMIN_PASSWORD,

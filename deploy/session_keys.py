@@ -13,10 +13,10 @@ from pathlib import Path
 
 from deploy.asks import SIGNER
 from deploy.errors import TokensStillGood
-from deploy.places import make_private_file, replace_private
 from deploy.secret_files import init_secrets, new_key
 from shared.auth.signatures import public_key_of
 from shared.auth.tokens import LONGEST_SESSION
+from shared.durable import make_private_file, replace_private
 from shared.privacy.secret_files import (
     COMING_SESSION_KEY,
     LEAVING_SESSION_PUBLIC_KEY,

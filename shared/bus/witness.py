@@ -9,11 +9,10 @@ Neither costs a statement or an fsync a case: serials are reserved in blocks ahe
 moves at most once a second, while something is done.
 """
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from shared.db.outages import DatabaseAway, Outage
 from shared.db.types import AwareDateTime
 from shared.describe import kind_of
+from shared.durable import locked, replace_private
 
 _log = structlog.get_logger()
 
@@ -122,6 +122,7 @@ class FileWitness:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / _FILE
+        self._owner = _WhoseFolder(folder)
 
     def read(self) -> Mark | None:
         """As `Witness` says."""
@@ -140,14 +141,14 @@ class FileWitness:
     def keep(self, mark: Mark, *, new_epoch: bool = False) -> None:
         """As `Witness` says."""
         try:
-            with _locked(self.path.with_suffix(".lock")):
+            with self._alone():
                 before = self.read()
                 if before is not None and not new_epoch:
                     if before.epoch != mark.epoch:
                         raise NotAsWitnessed
                     mark = mark.with_all_of(before)
                 if mark != before:
-                    _replace(self.path, _written(mark))
+                    replace_private(self.path, _written(mark), self._owner)
         except OSError as error:
             raise self._unusable(error) from None
 
@@ -155,12 +156,20 @@ class FileWitness:
         """As `Witness` says. Only who may read it gets so far: a new one would belong to another user."""
         try:
             if self.path.exists():
-                with _locked(self.path.with_suffix(".lock")):
+                with self._alone():
                     before = self.read()
                     if before is not None:
-                        _replace(self.path, _written(before))
+                        replace_private(self.path, _written(before), self._owner)
         except OSError as error:
             raise self._unusable(error) from None
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Between the processes of a machine."""
+        lock = self.path.with_suffix(".lock")
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        self._owner.own(lock)
+        return locked(handle)
 
     def _unusable(self, error: OSError) -> WitnessUnusable:
         reason = error.strerror or kind_of(error)
@@ -242,38 +251,13 @@ def _written(mark: Mark) -> str:
     return json.dumps({"epoch": str(mark.epoch), "mark": mark.number, "reserved": dict(mark.reserved)}) + "\n"
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Between the processes of a machine."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    _give_to_the_owner(handle, path.parent)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+@dataclass(frozen=True, slots=True)
+class _WhoseFolder:
+    """What root writes in a folder belongs to whose folder it is: the service must be able to read it."""
 
+    folder: Path
 
-def _replace(path: Path, content: str) -> None:
-    """The old one or the new one at every moment, also after a power cut."""
-    half = path.with_suffix(".half")
-    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    _give_to_the_owner(handle, path.parent)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _give_to_the_owner(handle: int, folder: Path) -> None:
-    """What root writes here belongs to whose folder it is: the service must be able to read it."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
+    def own(self, path: Path) -> None:
+        if os.geteuid() == 0:
+            owner = self.folder.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)

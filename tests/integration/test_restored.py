@@ -475,7 +475,7 @@ def test_the_doctor_tells_a_witness_that_cannot_be_replaced(
     made.submit(made.citizen())
     assert told() == ("ok", "the databases are what they saw")
     # So that nobody can write there, not even root.
-    (made.settings.witness_dir / "intake" / "witness.half").mkdir()
+    (made.settings.witness_dir / "intake" / "witness.json.half").mkdir()
     assert told() == ("fail", "intake: database.witness-unusable")
 
 

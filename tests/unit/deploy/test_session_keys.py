@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 
 from deploy.errors import TokensStillGood
-from deploy.places import replace_private
 from deploy.secret_files import check_secrets, init_secrets
 from deploy.services import SERVICES
 from deploy.session_keys import Step, turn_session_key
 from shared.auth.principal import Principal, PrincipalKind
 from shared.auth.signatures import PublicKeys, SigningKey
 from shared.auth.tokens import LONGEST_SESSION, TokenInvalid, TokenReader, Tokens
+from shared.durable import replace_private
 from shared.privacy.secret_files import (
     LEAVING_SESSION_PUBLIC_KEY,
     SESSION_KEY,

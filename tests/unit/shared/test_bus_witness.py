@@ -50,7 +50,7 @@ def test_another_epoch_is_begun_on_purpose_only(witness: FileWitness) -> None:
 
 def test_what_a_power_cut_left_half_written_is_no_witness(witness: FileWitness) -> None:
     witness.keep(Mark(EPOCH, 1, {}))
-    witness.path.with_suffix(".half").write_text('{"epo', encoding="ascii")
+    witness.path.with_name("witness.json.half").write_text('{"epo', encoding="ascii")
     assert witness.read() == Mark(EPOCH, 1, {})
     witness.keep(Mark(EPOCH, 2, {}))
     assert witness.read() == Mark(EPOCH, 2, {})
@@ -101,7 +101,7 @@ def test_whether_it_can_be_replaced_is_found_out_and_changes_nothing(witness: Fi
     witness.rewrite()
     assert witness.read() == Mark(EPOCH, 3, {"case_serial": 1000})
     assert witness.path.stat().st_ino != before, "it was replaced indeed"
-    witness.path.with_suffix(".half").mkdir()
+    witness.path.with_name("witness.json.half").mkdir()
     with pytest.raises(WitnessUnusable):
         witness.rewrite()
     assert witness.read() == Mark(EPOCH, 3, {"case_serial": 1000})
