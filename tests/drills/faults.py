@@ -113,10 +113,20 @@ def _bring_back_notify(h: Installation, chance: random.Random) -> None:
         process.start()
 
 
+def _break_off_a_rotation(h: Installation, chance: random.Random) -> None:
+    """Whoever seals everything under a new key is killed: the workers go on."""
+    command = [sys.executable, "-m", "deploy.cli", "keys", "rotate", "--service", chance.choice(SERVICES)]
+    unheard = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, stdout=unheard, stderr=unheard) as rotating:
+        threading.Event().wait(chance.uniform(1.0, 4.0))
+        rotating.kill()
+
+
 FAULTS: dict[str, Fault] = {
     "postgres": _restart_database,
     "hostile messages": _send_hostile_messages,
     "a copy": _bring_back_notify,
+    "a rotation": _break_off_a_rotation,
 }
 OF_THE_BROKER: dict[str, Fault] = {
     "rabbitmq": _restart_broker,

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from deploy.services import SERVICES, subscriptions
+from deploy.services import SERVICES, sealed_tables, subscriptions
 from services.notify.rules.delivery import DeliveryState
 from services.notify.rules.notices import plan_notices
 from shared.bus.topology import read_queues
@@ -77,6 +77,10 @@ class Books:
                     f"SELECT (SELECT count(*) FROM {service}.inbox WHERE state NOT IN ('parked', 'dropped')) "
                     f"+ (SELECT count(*) FROM {service}.messages)",
                 )
+                if all(table.can_be_sealed_again for table in sealed_tables(service)):
+                    found[f"{service}.rotation"] = _count(
+                        c, f"SELECT count(*) FROM {service}.data_keys WHERE state = 'retiring'"
+                    )
             for subscriber, speakers in subscriptions().items():
                 for speaker in speakers:
                     found[f"{speaker} not heard by {subscriber}"] = _unheard(c, speaker, subscriber)
