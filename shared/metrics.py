@@ -103,6 +103,12 @@ FACTS_MISSING = Gauge(
     ("service", "speaker"),
     registry=REGISTRY,
 )
+FACTS_NOT_COMPARED_SECONDS = Gauge(
+    "onestop_facts_not_compared_seconds",
+    "Age of the last moment up to which all that a speaker handed on is known to have come here",
+    ("service", "speaker"),
+    registry=REGISTRY,
+)
 FACTS_NEVER_SAID = Gauge(
     "onestop_facts_never_said",
     "Facts heard here that their speaker does not know: it was restored, or somebody forged them",

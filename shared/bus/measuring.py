@@ -55,11 +55,13 @@ def _measure_outbox(unit: Unit) -> None:
 def _measure_comparisons(unit: Unit) -> None:
     """From the table, not from who compared: that is another process each time."""
     found = unit.connection.execute(
-        text(f"SELECT speaker, missing, above FROM {unit.context.service}.comparisons")
+        text(f"SELECT speaker, compared_to, missing, above FROM {unit.context.service}.comparisons")
     )
     for row in found:
         metrics.FACTS_MISSING.labels(unit.context.service, row.speaker).set(row.missing)
         metrics.FACTS_NEVER_SAID.labels(unit.context.service, row.speaker).set(row.above)
+        age_s = (unit.wall - row.compared_to).total_seconds()
+        metrics.FACTS_NOT_COMPARED_SECONDS.labels(unit.context.service, row.speaker).set(max(0.0, age_s))
 
 
 def _measure_trouble(unit: Unit, sources: Sequence[Source]) -> None:

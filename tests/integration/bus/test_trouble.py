@@ -248,6 +248,20 @@ def test_gauges_of_what_went_missing_follow_the_table(db_installation: Installat
     assert gauge(metrics.FACTS_NEVER_SAID, "notify", "intake") == 0
 
 
+def test_how_long_nobody_could_compare_is_measured(db_installation: Installation) -> None:
+    context = db_installation.context("notify")
+    for minutes in (30, 0):
+        db_installation.change(
+            "INSERT INTO notify.comparisons (speaker, compared_to, checked_at) "
+            "SELECT 'intake', clock_timestamp() - make_interval(mins => :m), clock_timestamp() "
+            "ON CONFLICT (speaker) DO UPDATE SET compared_to = EXCLUDED.compared_to",
+            m=minutes,
+        )
+        measure(context, SOURCES, ())
+        age_s = gauge(metrics.FACTS_NOT_COMPARED_SECONDS, "notify", "intake")
+        assert minutes * 60 <= age_s < minutes * 60 + 60
+
+
 def test_gauges_of_queues_count_what_is_open_and_late(db_installation: Installation) -> None:
     number = db_installation.submit(db_installation.citizen()).number
     measure(db_installation.context("intake"), SOURCES, ())
