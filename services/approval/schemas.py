@@ -1,6 +1,8 @@
 """What the doors of approval answer."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from shared.http.answers import Answer, CaseNumber, Id, Moment, Next
 
@@ -43,11 +45,20 @@ class TaskList(Answer):
     next: Next
 
 
+class NameAsWritten(Answer):
+    """A name of the form that is another one than its person was verified by; the form's was meant."""
+
+    pointer: Annotated[str, Field(examples=["/applicant/name"])]
+    verified: str
+    """What the person is called by whoever verified them."""
+
+
 class Application(Answer):
     """The filled form of a case."""
 
     form: dict[str, Any]
     """By the JSON Schema of its matter."""
+    names_as_written: list[NameAsWritten]
     channel: str
     received_at: Moment
 

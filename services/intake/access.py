@@ -9,10 +9,12 @@ from uuid import UUID
 from services.intake import queries, unasked, view
 from services.intake.errors import CaseNotFound, ConsentNotNeeded, NotAtACounter, TooManyLookups
 from services.intake.identity.contacts import note_reading, value_of
+from services.intake.identity.persons import verified_name
 from services.intake.models import Case, ConsentRequest, LookupMiss
 from services.intake.rules.contacts import ContactKind
+from services.intake.rules.names import same_name
 from services.intake.rules.query_code import query_digest
-from services.intake.rules.submission import APPLICANT
+from services.intake.rules.submission import APPLICANT, named_people
 from services.intake.unasked import Leave
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.unit import Unit
@@ -216,7 +218,8 @@ def _contact(unit: Unit, person: UUID, kind: ContactKind, number: str, *, only_v
 
 
 def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict[str, Any]:
-    """The filled form of a case, for whoever handles it; noted. Raises CaseNotFound."""
+    """The filled form of a case, for whoever handles it, and where it calls people otherwise than they were
+    verified; noted. Raises CaseNotFound."""
     case = queries.case(unit.session, number)
     if case is None:
         raise CaseNotFound
@@ -224,7 +227,19 @@ def read_application(unit: Unit, number: str, reader: str, purpose: str) -> dict
     form = json.loads(
         unit.context.vault.open(case.sealed_form, table="cases", row=number, column="sealed_form")
     )
-    return {"form": form, "channel": case.channel, "received_at": case.received_at.isoformat()}
+    matter = unit.context.matters.get(case.matter, case.matter_version)
+    names = []
+    for role, who in named_people(matter, form).items():
+        verified = verified_name(unit, who.id_number)
+        if verified is not None and not same_name(who.name, verified[1]):
+            note_reading(unit, verified[0], number, "name", reader, purpose)
+            names.append({"pointer": f"{matter.holders[role].person}/name", "verified": verified[1]})
+    return {
+        "form": form,
+        "names_as_written": names,
+        "channel": case.channel,
+        "received_at": case.received_at.isoformat(),
+    }
 
 
 def _note_operator(unit: Unit, number: str | None, what: str, party: Principal) -> None:

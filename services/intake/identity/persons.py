@@ -45,6 +45,16 @@ def name_of(unit: Unit, person_ref: UUID) -> tuple[str, Assurance] | None:
     return name, Assurance(person.name_assurance)
 
 
+def verified_name(unit: Unit, id_number: str) -> tuple[UUID, str] | None:
+    """Who has this ID number and what they were verified as; None when nobody was."""
+    lookups = unit.context.vault.lookups(normalise_id_number(id_number), kind="id-number")
+    person_ref = queries.person_by_lookup(unit.session, lookups)
+    known = name_of(unit, person_ref) if person_ref is not None else None
+    if person_ref is None or known is None or not known[1].covers(Assurance.VERIFIED):
+        return None
+    return person_ref, known[0]
+
+
 def _meet(unit: Unit, who: NamedPerson, source: Source) -> UUID:
     number = normalise_id_number(who.id_number)
     lookups = unit.context.vault.lookups(number, kind="id-number")

@@ -4,11 +4,12 @@ from uuid import UUID
 
 import pytest
 
+from services.intake.access import read_application
 from services.intake.identity.persons import name_of
 from shared.auth.principal import Assurance
 from shared.bus.unit import unit_of
 from tests.support.agents import GRANNY, acted_for, born
-from tests.support.hall import Hall, Headers, application, as_named, bearer, problem, untouched
+from tests.support.hall import Hall, Headers, application, as_named, bearer, problem, session, untouched
 from tests.support.installation import Citizen
 
 OTHERWISE = "张山"
@@ -91,6 +92,42 @@ def test_a_program_files_for_whom_its_form_names(hall: Hall) -> None:
     program = hall.log_in("client", subject="super-app", channels=["app"])
     sent = {**application(calling(who, OTHERWISE)), "channel": "app"}
     assert hall.apply(program, sent).status_code == 201
+
+
+def test_the_officer_sees_the_verified_name_beside_the_one_that_was_meant(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    sent = hall.apply(headers, {**application(calling(who, OTHERWISE)), "name_as_written": True})
+    hall.installation.pump()
+    task = hall.installation.value(
+        "SELECT id FROM approval.tasks WHERE case_no = :n", n=sent.json()["number"]
+    )
+    officer = hall.officer("officer-3")
+    found = hall.client.get(f"/api/v1/tasks/{task}", headers=officer).json()["application"]
+    assert found["form"]["applicant"]["name"] == OTHERWISE
+    assert found["names_as_written"] == [{"pointer": "/applicant/name", "verified": who.name}]
+    page = hall.client.get(f"/desk/tasks/{task}", headers=session(officer)).text
+    assert f"核验姓名：<strong>{who.name}</strong>" in page
+    reads = hall.installation.rows(
+        "SELECT what FROM intake.person_reads WHERE reader = 'officer-3' ORDER BY what"
+    )
+    assert [read.what for read in reads] == ["application", "application", "name", "name"]
+
+
+def test_whom_an_agent_calls_otherwise_is_marked_too_and_one_name_in_two_spellings_is_not(hall: Hall) -> None:
+    known = {"name": "李奶奶", "id_number": born(1949, 318), "phone": "13800000318"}
+    hall.client.post("/dev/tokens/citizen", json=known)
+    agent, headers = hall.citizen()
+    same = Citizen("阿凡提·买买提", born(1980, 319), "13800000319")
+    sent = [
+        hall.apply(headers, acted_for({**known, "name": "李姥姥"}, agent, "elderly")),
+        hall.apply(hall.log_in_as(same), application(calling(same, "阿凡提 • 买买提"))),
+    ]
+    marked = []
+    for number in (answer.json()["number"] for answer in sent):
+        with unit_of(hall.installation.context("intake"), "test.read") as unit:
+            found = read_application(unit, number, "officer-4", "deciding the case")
+        marked.append(found["names_as_written"])
+    assert marked == [[{"pointer": "/applicant/name", "verified": "李奶奶"}], []]
 
 
 def test_another_id_number_says_which_one_is_not_theirs(hall: Hall) -> None:

@@ -306,6 +306,7 @@ def task(**changes: Any) -> dict[str, Any]:
                 "ground": "employment",
                 "fetch_consent": True,
             },
+            "names_as_written": [],
             "channel": "web",
             "received_at": "2026-11-23T01:15:00+00:00",
         },
@@ -327,6 +328,13 @@ def task(**changes: Any) -> dict[str, Any]:
         ],
     }
     return {**base, **changes}
+
+
+NAME_AS_WRITTEN = {
+    **task()["application"],
+    "names_as_written": [{"pointer": "/applicant/name", "verified": "Yan Shijia"}],
+}
+"""A form whose applicant goes by another name than their log-in's."""
 
 
 def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
@@ -480,6 +488,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         ),
         "queue-none": ("queue.html", {"tasks": [], "next": None, "mine": True, "matters": {}}, OFFICER),
         "task": ("task.html", {**desk, "task": task()}, OFFICER),
+        "task-name-as-written": ("task.html", {**desk, "task": task(application=NAME_AS_WRITTEN)}, OFFICER),
         "task-open": (
             "task.html",
             {**desk, "task": task(state="open", officer=None, claimed_at=None)},

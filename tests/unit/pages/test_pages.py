@@ -251,6 +251,15 @@ def test_a_decision_form_carries_version_and_key_only_for_its_holder(environment
     assert [a["value"] for a in step.of("input") if a.get("name") == "outcome"] == ["passed"]
 
 
+def test_a_name_that_is_not_the_verified_one_is_marked_beside_it(environment: Environment) -> None:
+    for locale, word in (("zh-CN", "核验姓名："), ("en", "Verified as: ")):
+        text = render(environment, "task-name-as-written", locale)
+        name = text.index("演示甲")
+        assert 0 < text.index(f"{word}<strong>Yan Shijia</strong>") - name < 300
+        assert text.count(word) == 1
+        assert word not in render(environment, "task", locale)
+
+
 def test_a_problem_page_names_code_and_reference(environment: Environment) -> None:
     request = Request({"type": "http", "method": "GET", "path": "/x", "headers": [], "query_string": b""})
     problem = Problem(
