@@ -27,6 +27,7 @@ _OF_THEIR_OWN: MayAsk = {
         "uploads_owned": ("intake",),
     },
     "notify": {
+        "code_kinds": ("intake",),
         "messages": ("intake",),
         "send_code": ("intake",),
     },

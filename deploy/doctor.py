@@ -203,6 +203,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
         yield _hints(settings)
         yield _witnesses(settings)
         yield _keys(settings)
+        yield _codes(settings)
         yield _trouble(settings)
         yield from _facts(settings)
 
@@ -279,6 +280,32 @@ def _keys(settings: "Settings") -> Finding:
     if late:
         return Finding("keys", None, ", ".join(late), "onestop keys status, then onestop keys rotate")
     return Finding("keys", True, "every data key opens")
+
+
+def _codes(settings: "Settings") -> Finding:
+    """Can the one-time codes that intake would make be sent? Only notify's worker knows, and has said so."""
+    from sqlalchemy import text
+
+    from deploy.errors import CodesWithoutChannel
+    from deploy.migrate import admin_engine
+    from deploy.settings import CODES_NEXT, code_kinds
+    from shared.db.outages import DatabaseAway
+    from shared.db.transaction import transaction
+    from shared.describe import kind_of
+    from shared.settings import SettingsError
+
+    try:
+        wanted = code_kinds(settings)
+        with transaction(admin_engine(settings), "doctor.codes") as connection:
+            sent = set(connection.execute(text("SELECT kind FROM notify.code_channels")).scalars())
+    except SettingsError as error:
+        return Finding("one-time codes", False, error.detail_en, "set what is named")
+    except DatabaseAway as error:
+        return Finding("one-time codes", False, kind_of(error), "onestop up, or mend ONESTOP_DB__HOST")
+    lost = sorted(wanted - sent)
+    if lost:
+        return Finding("one-time codes", False, f"{CodesWithoutChannel.code}: {', '.join(lost)}", CODES_NEXT)
+    return Finding("one-time codes", True, f"sent to: {', '.join(sorted(wanted)) or 'nobody, none are on'}")
 
 
 def _trouble(settings: "Settings") -> Finding:

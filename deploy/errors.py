@@ -53,6 +53,15 @@ class NoWitnessDir(AppError):
     title_en = "ONESTOP_WITNESS_DIR is not set"
 
 
+class CodesWithoutChannel(AppError):
+    """One-time codes are switched on for a kind of contact that no channel of notify reaches."""
+
+    code = "settings.codes-without-channel"
+    status = 500
+    title_zh = "已启用验证码，但没有可发送的渠道"
+    title_en = "One-time codes are on, and no channel sends them"
+
+
 class OtherVersion(Conflict):
     """The data on disk were written by another major version of PostgreSQL."""
 

@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.errors import NoWitnessDir, SeveralRun, SharedProcess
+from deploy.errors import CodesWithoutChannel, NoWitnessDir, SeveralRun, SharedProcess
 
 if TYPE_CHECKING:
     from shared.settings import Settings
+
+CODES_NEXT = (
+    "set up a channel of notify for it (ONESTOP_CHANNELS__…) and start its worker, or take it out of "
+    "ONESTOP_IDENTITY__ONE_TIME_CODE__KINDS"
+)
 
 
 def data_dir_of(given: Path | None) -> Path:
@@ -75,4 +80,25 @@ def check_witness(settings: "Settings") -> None:
         raise NoWitnessDir(
             "请设置 ONESTOP_WITNESS_DIR 为数据库卷及其备份之外的目录",
             "set ONESTOP_WITNESS_DIR to a directory outside the database's volume and its copies",
+        )
+
+
+def code_kinds(settings: "Settings") -> set[str]:
+    """The kinds of contact that intake's providers verify by one-time codes. Raises SettingsError."""
+    from deploy.services import part
+
+    on = part("intake", "identity.provider").providers_on(settings)
+    return {str(kind) for file, own in on.values() for kind in file.verifies(own)}
+
+
+def check_codes(settings: "Settings") -> None:
+    """Raises CodesWithoutChannel where codes are on for a kind of contact that no channel is set up for."""
+    from deploy.services import part
+
+    lost = sorted(code_kinds(settings) - set(part("notify", "channels").code_channels(settings)))
+    if lost:
+        raise CodesWithoutChannel(
+            f"{'、'.join(lost)}：请为 notify 设置相应渠道（ONESTOP_CHANNELS__…），"
+            "或从 ONESTOP_IDENTITY__ONE_TIME_CODE__KINDS 中去掉",
+            f"{', '.join(lost)}: {CODES_NEXT}",
         )

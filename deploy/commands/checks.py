@@ -7,7 +7,7 @@ import typer
 
 from deploy.commands.context import DataDir, Services, broker_of, choose_services
 from deploy.output import FAILED, USAGE, Json, emit_json, emit_rows, say
-from deploy.settings import check_witness, data_dir_of, load_settings, running_data_dir
+from deploy.settings import check_codes, check_witness, data_dir_of, load_settings, running_data_dir
 
 Renew = Annotated[
     list[str] | None,
@@ -58,6 +58,8 @@ def check(service: Services = None, data_dir: DataDir = None, json: Json = False
         part("notify", "channels").channel_settings(settings)
     if "intake" in services:
         part("intake", "identity.provider").providers_on(settings)
+    if {"intake", "notify"} <= set(services):
+        check_codes(settings)
     check_secrets(settings, services, whole=service is None)
     check_witness(settings)
     if json:

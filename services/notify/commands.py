@@ -1,14 +1,17 @@
 """Use cases of notify: remember whom to tell, tell, and note what the outside world answered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
+
 from services.notify import queries
 from services.notify.channels import set_up_channels
-from services.notify.models import Case, Delivery, InboxMessage
+from services.notify.models import Case, CodeChannel, Delivery, InboxMessage
 from services.notify.rules.delivery import RESTORED, SETTLED, UNSAID, DeliveryState, Next
 from services.notify.rules.notices import CONSENT_TEMPLATE, NoticePlan, plan_notices
 from services.notify.templates import render_notice
@@ -176,3 +179,13 @@ def _fact_name(event: Event) -> str:
 def _date_of(event: Event) -> datetime:
     """The date that a notice names: until when, for an acceptance; else when it happened."""
     return event.fact.promised_due_at if isinstance(event.fact, CaseAccepted) else event.time
+
+
+def say_channels(unit: Unit, channels: Mapping[str, str]) -> None:
+    """Keep which kinds of contact get one-time codes by which channel: what this worker has set up."""
+    if queries.code_channels(unit.session) == channels:
+        return
+    unit.session.execute(delete(CodeChannel))
+    for kind, channel in sorted(channels.items()):
+        # Another worker, of the release before or after, may say its own at the same time.
+        unit.session.execute(insert(CodeChannel).values(kind=kind, channel=channel).on_conflict_do_nothing())

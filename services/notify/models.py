@@ -80,3 +80,13 @@ class InboxMessage(Base):
     sent_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
     __table_args__ = (Index("inbox_messages_recipient", "recipient", "sent_at", "id"),)
+
+
+class CodeChannel(Base):
+    """A kind of contact to which one-time codes can be sent, and the channel that does: what the worker has
+    set up, for those who do not know the settings of channels."""
+
+    __tablename__ = "code_channels"
+
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(40))

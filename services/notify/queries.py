@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from services.notify.models import Case, Delivery, InboxMessage
+from services.notify.models import Case, CodeChannel, Delivery, InboxMessage
 from shared.db.locking import lock_rows
 
 
@@ -44,3 +44,9 @@ def messages_of(session: Session, person_ref: UUID, number: str, *, limit: int) 
         .order_by(InboxMessage.sent_at.desc(), InboxMessage.id.desc())
     )
     return list(session.scalars(found.limit(limit)))
+
+
+def code_channels(session: Session) -> dict[str, str]:
+    """Kind of contact -> the channel that sends its one-time codes, as a worker has said."""
+    rows = session.execute(select(CodeChannel.kind, CodeChannel.channel).order_by(CodeChannel.kind))
+    return {row.kind: row.channel for row in rows}

@@ -41,7 +41,12 @@ def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
             unit.later(kind, code_id, {"code_id": code_id, "locale": params["locale"]})
         return {}
 
-    return {"messages": messages, "send_code": send_code}
+    def code_kinds(params: Params) -> Params:
+        """The kinds of contact to which one-time codes can be sent, as the worker has said."""
+        with unit_of(context, "notify.code_kinds") as unit:
+            return {"kinds": list(queries.code_channels(unit.session))}
+
+    return {"messages": messages, "send_code": send_code, "code_kinds": code_kinds}
 
 
 def router(context: WebContext) -> APIRouter:

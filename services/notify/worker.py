@@ -3,19 +3,25 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import structlog
+from nameko.timer import timer
 from sqlalchemy import Connection
 
 from services.notify import commands, restored, retention, sealed, trouble
-from services.notify.channels import open_channels
+from services.notify.channels import code_channels, open_channels
 from services.notify.commands import Addressees
 from services.notify.sending import CODE_JOB, SendCode, SendNotice
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
 from shared.bus.jobs import JobHandler
-from shared.bus.unit import Unit
+from shared.bus.unit import Unit, unit_of
+from shared.db.outages import DatabaseAway
+from shared.describe import kind_of
 from shared.events import approval, intake, materials
 from shared.events.fact import Event
+
+_log = structlog.get_logger()
 
 
 class Worker(ServiceWorker):
@@ -40,6 +46,15 @@ class Worker(ServiceWorker):
             found[f"{commands.SEND_JOB}.{channel.name}"] = SendNotice(channel, context.asker)
             found.setdefault(f"{CODE_JOB}.{channel.address}", SendCode(channel, context.asker))
         return found
+
+    @timer(interval=30, eager=True)  # type: ignore[untyped-decorator]
+    def say_channels(self) -> None:
+        """Say to which kinds of contact one-time codes can be sent: only a worker knows."""
+        try:
+            with self.context.exclusion.aside(), unit_of(self.context, "channels.say") as unit:
+                commands.say_channels(unit, code_channels(self.context.settings))
+        except DatabaseAway as error:
+            _log.warning("saying_channels_repeats", service=self.name, error=kind_of(error))
 
     @hears(intake.CaseSubmitted, load=commands.load_addressees, lingers=True)
     def remember_case(self, unit: Unit, event: Event, loaded: Addressees) -> None:

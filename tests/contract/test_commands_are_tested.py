@@ -16,6 +16,7 @@ NO_COMMANDS = {
     "name_of": "a read",
     "office_of": "a read",
     "value_of": "a read",
+    "verified_name": "a read",
     "contact_of": "a read",
     "contacts_of": "a read",
     "own_point": "a condition of others, which try it",

@@ -234,6 +234,7 @@ QUERIES: list[tuple[str, Query]] = [
     of(notify.messages_of, ME, "case-1", limit=PAGE, most=2 * PAGE),
     of(notify.inbox_of, ME, after=None, limit=PAGE, most=PAGE + 1),
     of(notify.inbox_of, ME, after=(AT, UUID(int=0)), limit=PAGE, most=PAGE + 1),
+    of(notify.code_channels, most=0),
     matters("get", "code-00007", 8, most=3),
     matters("get_all", {(code, int(code[-5:]) + 1) for code in CODES}, most=150),
     matters("latest", "code-00007", most=5),

@@ -9,6 +9,7 @@ from services.intake.identity.contacts import Contact, add_contact, contacts_of,
 from services.intake.identity.persons import register_person
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.submission import NamedPerson
+from services.notify.commands import say_channels
 from shared.bus.unit import unit_of
 from tests.support.installation import Installation, id_number
 from tests.support.principals import VERIFIED
@@ -76,3 +77,9 @@ def passes(made: Installation, person: UUID, time: timedelta) -> None:
 def other_than(code: str) -> str:
     """A code that is wrong."""
     return f"{(int(code) + 1) % 10**6:06}"
+
+
+def can_send_codes(made: Installation, *kinds: str) -> None:
+    """As a worker of notify says that has a channel for each of these kinds of contact, and for no other."""
+    with unit_of(made.context("notify"), "test.channels") as unit:
+        say_channels(unit, dict.fromkeys(kinds, "test"))

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from services.intake.identity.contacts import Contact, contacts_of, note_reading, own_point, remove_contact
 from services.intake.rules.contacts import ContactKind
+from shared.ask import PeerUnavailable
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.held_forms import HeldForm
 from shared.bus.unit import Unit, unit_of
@@ -51,6 +52,14 @@ def forget_contact(context: WebContext, party: Principal, contact: UUID) -> Cont
         return ContactList(contacts=contacts_of(unit, _person(party)))
 
 
+def sendable(context: WebContext, verifiable: Collection[ContactKind]) -> set[ContactKind]:
+    """Those of the kinds that people may verify here to which notify can send a code now. Raises
+    PeerUnavailable."""
+    if not verifiable:
+        return set()
+    return set(verifiable) & set(context.service.asker.ask("notify", "code_kinds", {})["kinds"])
+
+
 def contacts_page(
     context: WebContext,
     request: Request,
@@ -60,13 +69,19 @@ def contacts_page(
     kept: HeldForm | None = None,
 ) -> Response:
     """The page; with what was refused, or kept when the session ended, typed in again."""
+    try:
+        offered = sendable(context, verifiable)
+    except PeerUnavailable:
+        # What one has is shown; only nothing can be added now, and the page says so.
+        offered = set()
     fields = kept.fields if kept else {}
     kind = refused.kind if refused else fields.get("kind")
     values = {
         "contacts": read_contacts(context, party).contacts,
-        "verifiable": sorted(verifiable, reverse=True),
+        "verifiable": sorted(offered, reverse=True),
+        "not_sent": sorted(set(verifiable) - offered, reverse=True),
         "problem": problem_of(request, refused.error) if refused else None,
-        "kind": kind if kind in verifiable else None,
+        "kind": kind if kind in offered else None,
         "value": refused.value if refused else fields.get("value", ""),
         "held": kept is not None,
     }

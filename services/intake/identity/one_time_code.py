@@ -30,7 +30,7 @@ from services.intake.identity.contacts import (
     contact_of,
     own_point,
 )
-from services.intake.identity.my_contacts import Refused, contacts_page, note_operator
+from services.intake.identity.my_contacts import Refused, contacts_page, note_operator, sendable
 from services.intake.identity.provider import LogInDesk, Way
 from services.intake.rules.contacts import ContactKind, clean_contact
 from services.intake.rules.one_time_code import DIGITS, LIVES
@@ -236,13 +236,14 @@ def _comes_back(desk: LogInDesk, where: str) -> Callable[[Endpoint], Endpoint]:
 
 
 def _added(desk: LogInDesk, request: Request, party: Principal, key: str, body: NewContact) -> StoredResponse:
-    """Once for each key. Raises ContactWrong, KindNotVerified, TooManyContacts, TooManyCodes."""
+    """Once for each key. Raises ContactWrong, KindNotVerified, TooManyContacts, TooManyCodes,
+    PeerUnavailable."""
     assert party.party is not None
     person = party.party
     value = clean_contact(body.kind, body.value)
     if isinstance(value, FieldError):
         raise ContactWrong(fields=[value])
-    if body.kind not in verifies(desk.settings):
+    if body.kind not in sendable(desk.context, verifies(desk.settings)):
         raise KindNotVerified
     with unit_of(desk.context.service, "contact.add") as unit:
 
@@ -263,9 +264,10 @@ def _sent_again(
 ) -> StoredResponse:
     """Once for each key. Raises ContactNotFound, KindNotVerified, TooManyCodes."""
     assert party.party is not None
+    kinds = sendable(desk.context, verifies(desk.settings))
     with unit_of(desk.context.service, "contact.code") as unit:
         point = own_point(unit, party.party, contact)
-        if ContactKind(point.kind) not in verifies(desk.settings):
+        if ContactKind(point.kind) not in kinds:
             raise KindNotVerified
 
         def make() -> tuple[int, dict[str, Any]]:

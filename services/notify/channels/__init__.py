@@ -1,8 +1,8 @@
 """One file is one channel to the world outside. The in-app inbox is no such channel: it is a row of our own.
 
 A channel's file is called as its channel. It has `SETTINGS`, the class of its settings, which are read from
-`ONESTOP_CHANNELS__<CHANNEL>__…`, and `open_channel(settings)`. A channel that has any is set up. Files that
-begin with an underscore are no channels.
+`ONESTOP_CHANNELS__<CHANNEL>__…`, `ADDRESS`, the kind of contact that it needs, and `open_channel(settings)`.
+A channel that has any settings is set up. Files that begin with an underscore are no channels.
 """
 
 from dataclasses import dataclass
@@ -79,6 +79,14 @@ def channel_names() -> tuple[str, ...]:
 def set_up_channels(settings: Settings) -> tuple[str, ...]:
     """The names of the channels that this installation has set up; nothing is opened."""
     return tuple(name for name in channel_names() if name in settings.channels)
+
+
+def code_channels(settings: Settings) -> dict[str, str]:
+    """Kind of contact -> the channel that is set up for it; of several the first sends one-time codes."""
+    found: dict[str, str] = {}
+    for name in set_up_channels(settings):
+        found.setdefault(_file(name).ADDRESS, name)
+    return found
 
 
 def channel_settings(settings: Settings) -> dict[str, Section]:

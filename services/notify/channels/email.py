@@ -79,13 +79,14 @@ class EmailSettings(Section):
 
 
 SETTINGS = EmailSettings
+ADDRESS = "email"
 
 
 class EmailChannel:
     """One account at one server; a connection a message. Safe to call from several threads."""
 
     name = "email"
-    address = "email"
+    address = ADDRESS
     has_receipts = False
 
     def __init__(self, settings: EmailSettings) -> None:

@@ -70,13 +70,14 @@ class SmsSettings(Section):
 
 
 SETTINGS = SmsSettings
+ADDRESS = "phone"
 
 
 class SmsChannel:
     """One gateway account. Safe to call from several threads."""
 
     name = "sms"
-    address = "phone"
+    address = ADDRESS
     has_receipts = True
 
     def __init__(

@@ -17,6 +17,7 @@ from deploy.services import SERVICES
 from deploy.web import build
 from shared.settings import Settings
 from tests.support.agents import more_matters
+from tests.support.contacts import can_send_codes
 from tests.support.contract import check_answer
 from tests.support.hall import Hall, Headers, application
 from tests.support.installation import (
@@ -43,6 +44,7 @@ def hall(
     with make_installation(postgres, template_settings, scratch, None) as made:
         made.keep_witnesses()
         publish_matters(made.settings, more_matters(scratch))
+        can_send_codes(made, "phone", "email")
         settings = made.settings.model_copy(update={"dev_identity": True, "identity": CODES})
         apps = build(settings, SERVICES)
         with TestClient(apps.public, "https://hall.test", raise_server_exceptions=False) as client:
@@ -83,6 +85,7 @@ def fresh_lookups(hall: Hall) -> Iterator[None]:
 @pytest.fixture
 def fresh_hall(db_installation: Installation) -> Iterator[Hall]:
     """An installation of a test's own, over plain HTTP."""
+    can_send_codes(db_installation, "phone", "email")
     web = db_installation.settings.web.model_copy(update={"cookie_secure": False})
     settings = db_installation.settings.model_copy(
         update={"dev_identity": True, "identity": CODES, "web": web}

@@ -21,6 +21,7 @@ from services.notify.sending import CODE_JOB, SendCode
 from services.notify.templates import sms_params
 from shared.bus.jobs import JobRunner
 from shared.settings import Settings
+from tests.support.contacts import can_send_codes
 from tests.support.contract import check_answer
 from tests.support.hall import Hall, Headers, bearer, hidden_field, keyed, problem, session, untouched
 from tests.support.installation import Citizen, make_installation
@@ -99,6 +100,7 @@ def codes(
             client.event_hooks = {"response": [check_answer]}
             context, gateway = made.context("notify"), Gateway()
             made.context("intake")
+            can_send_codes(made, "phone")
             runner = JobRunner(context, {f"{CODE_JOB}.phone": SendCode(gateway, context.asker)})
             yield Codes(Hall(made, client, TestClient(apps.internal)), gateway, runner)
             runner.close()

@@ -370,6 +370,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
     ]
     contacts: dict[str, Any] = {
         "verifiable": ["phone", "email"],
+        "not_sent": [],
         "problem": None,
         "kind": None,
         "value": "",
@@ -443,6 +444,11 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "contacts-wrong": (
             "contacts.html",
             {**contacts, "contacts": CONTACTS, "problem": WRONG_VALUE, "kind": "email", "value": "a@b"},
+            CITIZEN,
+        ),
+        "contacts-no-channel": (
+            "contacts.html",
+            {**contacts, "contacts": CONTACTS, "verifiable": ["email"], "not_sent": ["phone"]},
             CITIZEN,
         ),
         "contacts-held": (

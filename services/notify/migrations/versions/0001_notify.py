@@ -54,5 +54,9 @@ def upgrade() -> None:
             sent_at timestamptz NOT NULL
         );
         CREATE INDEX inbox_messages_recipient ON notify.inbox_messages (recipient, sent_at, id);
+        CREATE TABLE notify.code_channels (
+            kind varchar(20) PRIMARY KEY,
+            channel varchar(40) NOT NULL
+        );
         """
     )
