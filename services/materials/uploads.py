@@ -20,6 +20,7 @@ from services.materials.models import Upload, UploadPiece, UploadRead
 from services.materials.retention import UNTAKEN_FOR
 from services.materials.rules.media import MOST_PIXELS, Media, is_locked, media_of
 from shared.bus.unit import Unit
+from shared.errors import AppError
 from shared.events.ids import new_id
 from shared.privacy.sealed_file import SealedFile
 
@@ -27,14 +28,38 @@ MOST_UNTAKEN, MOST_UNTAKEN_BYTES = 50, 200 * 2**20
 """Files that one person may keep here without an application that uses them."""
 
 
-def keep_upload(unit: Unit, owner: UUID, name: str, file: SealedFile) -> Upload:
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """A file whose content was looked at, and what was found: its type, or why it is not taken."""
+
+    content: SealedFile
+    found: Media | AppError
+
+    @property
+    def media(self) -> Media:
+        """Its type. Raises what its content is refused with."""
+        if isinstance(self.found, AppError):
+            raise self.found
+        return self.found
+
+
+def check_file(file: SealedFile) -> CheckedFile:
+    """Look at what a file holds. That takes as long as whoever made it likes, so it is done before a
+    transaction; what is wrong is said in its place, after what the transaction finds first."""
+    try:
+        return CheckedFile(file, _check_content(file))
+    except (UploadEmpty, UploadTypeNotAllowed, UploadLocked, UploadTooManyPixels) as refusal:
+        return CheckedFile(file, refusal)
+
+
+def keep_upload(unit: Unit, owner: UUID, name: str, checked: CheckedFile) -> Upload:
     """Keep a citizen's file, sealed piece by piece, under a generated id. The type is read from the content,
     not the name.
 
     Raises UploadEmpty, UploadTypeNotAllowed, UploadLocked, UploadTooManyPixels, and UploadsUntaken for
     whoever would keep more than MOST_UNTAKEN files or MOST_UNTAKEN_BYTES that no case took.
     """
-    media = _check_content(file)
+    media, file = checked.media, checked.content
     _check_quota(unit, owner, file.size)
     vault, upload_id = unit.context.vault, new_id()
     # A browser may say any alphabet for the name, and some hold characters that no other can write.

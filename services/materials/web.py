@@ -47,8 +47,10 @@ def answers(context: ServiceContext) -> dict[str, Question]:
 
     def keep_upload(params: Params, file: SealedFile) -> Params:
         """Keep a file that came through a page of another service."""
+        checked = uploads.check_file(file)
         with unit_of(context, "materials.keep_upload") as unit:
-            return {"id": str(uploads.keep_upload(unit, UUID(params["owner"]), params["name"], file).id)}
+            kept = uploads.keep_upload(unit, UUID(params["owner"]), params["name"], checked)
+            return {"id": str(kept.id)}
 
     def read_upload(params: Params) -> FileAnswer:
         """One upload of a case, for whoever handles it; the reading is noted by materials."""
@@ -114,13 +116,14 @@ def router(context: WebContext) -> APIRouter:
         said = fingerprint("POST", "/api/v1/uploads", f"{content.sha256}/{name}".encode(errors="replace"))
 
         def store() -> StoredResponse:
+            checked = uploads.check_file(content)
             with unit_of(context.service, "upload") as unit:
                 return answer_once(
                     unit,
                     party.scope,
                     key,
                     said,
-                    lambda: (201, _receipt(uploads.keep_upload(unit, owner, name, content), content)),
+                    lambda: (201, _receipt(uploads.keep_upload(unit, owner, name, checked), content)),
                 )
 
         answer = await in_turn(store)

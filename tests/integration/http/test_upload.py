@@ -3,10 +3,12 @@
 import io
 import json
 import zipfile
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from services.materials import uploads
 from shared.peers import peer_token
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
 from tests.support.hall import (
@@ -14,11 +16,14 @@ from tests.support.hall import (
     WITHOUT_LEASE,
     Hall,
     Headers,
+    app_of,
     application,
     bearer,
+    hidden_field,
     keyed,
     problem,
     same,
+    session,
     untouched,
     upload,
 )
@@ -173,3 +178,57 @@ def test_uploads_are_judged_by_what_is_in_them(fresh_hall: Hall) -> None:
         files = {"file": ("a.pdf", content, "application/pdf")}
         assert fresh_hall.client.post("/api/v1/uploads", headers=sent, files=files).status_code == status
     assert fresh_hall.counts() == before
+
+
+@pytest.fixture
+def sessions_while_looking(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many sessions with the database materials held each time that it looked at what a file holds."""
+    held: list[int] = []
+    pool = app_of(hall).state.contexts["materials"].engine.pool
+    for name in ("media_of", "is_locked"):
+        looks = getattr(uploads, name)
+
+        def look(content: Any, looks: Any = looks) -> Any:
+            held.append(pool.checkedout())
+            return looks(content)
+
+        monkeypatch.setattr(uploads, name, look)
+    return held
+
+
+LOCKED = A_PDF.replace(b"/Catalog", b"/Catalog/Encrypt 9 0 R")
+
+
+@pytest.mark.parametrize(("content", "status"), [(A_PDF, 201), (LOCKED, 422), (b"GIF89a", 422)])
+def test_no_session_is_held_while_a_file_is_looked_at(
+    hall: Hall, sessions_while_looking: list[int], content: bytes, status: int
+) -> None:
+    _, headers = hall.citizen()
+    sent = hall.client.post("/api/v1/uploads", headers=keyed(headers), files={"file": ("f", content)})
+    assert sent.status_code == status
+    assert set(sessions_while_looking) == {0}
+
+
+def test_none_is_held_for_a_file_of_a_page_either(hall: Hall, sessions_while_looking: list[int]) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, application(who)).json()["number"]
+    hall.installation.pump()
+    cookie, path = session(headers), f"/cases/{number}"
+    form = {"csrf_token": hidden_field(hall, path, cookie), "idempotency_key": str(uuid4())}
+    sent = hall.client.post(
+        f"{path}/supply",
+        headers=cookie,
+        data={**form, "as.residence_proof": "lease_contract"},
+        files={"file.residence_proof": ("lease.pdf", A_PDF)},
+        follow_redirects=False,
+    )
+    assert sent.status_code == 303
+    assert sessions_while_looking == [0]
+
+
+def test_a_key_that_was_used_says_so_whatever_the_second_file_holds(hall: Hall) -> None:
+    _, headers = hall.citizen()
+    sent = keyed(headers)
+    assert hall.client.post("/api/v1/uploads", headers=sent, files={"file": ("f", A_PDF)}).status_code == 201
+    again = hall.client.post("/api/v1/uploads", headers=sent, files={"file": ("f", b"GIF89a")})
+    assert problem(again) == (422, "idempotency.key-reused")

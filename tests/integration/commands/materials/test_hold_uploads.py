@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from services.materials.uploads import hold_uploads, keep_upload
+from services.materials.uploads import check_file, hold_uploads, keep_upload
 from shared.bus.unit import unit_of
 from tests.support.commands import row
 from tests.support.hall import A_JPEG, A_PDF, arrived
@@ -12,7 +12,7 @@ from tests.support.installation import Installation
 
 def keep(made: Installation, owner: UUID, content: bytes) -> UUID:
     with unit_of(made.context("materials"), "test.keep") as unit:
-        upload_id = keep_upload(unit, owner, "a", arrived(content)).id
+        upload_id = keep_upload(unit, owner, "a", check_file(arrived(content))).id
     made.change(
         "UPDATE materials.uploads SET held_at = held_at - interval '3 days' WHERE id = :id", id=upload_id
     )

@@ -9,7 +9,7 @@ import pytest
 from services.materials import queries
 from services.materials.errors import UploadEmpty, UploadTooManyPixels, UploadTypeNotAllowed
 from services.materials.handling import file_of
-from services.materials.uploads import keep_upload
+from services.materials.uploads import check_file, keep_upload
 from shared.bus.unit import unit_of
 from shared.privacy.keys import VaultError
 from shared.privacy.sealed_file import PIECE
@@ -19,8 +19,10 @@ from tests.support.installation import Installation
 
 
 def keep(made: Installation, owner: UUID, name: str, content: bytes) -> UUID:
-    with closing(arrived(content)) as file, unit_of(made.context("materials"), "test.keep") as unit:
-        return keep_upload(unit, owner, name, file).id
+    with closing(arrived(content)) as file:
+        checked = check_file(file)
+        with unit_of(made.context("materials"), "test.keep") as unit:
+            return keep_upload(unit, owner, name, checked).id
 
 
 @pytest.mark.parametrize(

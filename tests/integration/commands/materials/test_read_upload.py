@@ -7,7 +7,7 @@ import pytest
 from services.materials.commands import load_checklists, match_materials
 from services.materials.errors import UploadNotFound
 from services.materials.handling import file_of
-from services.materials.uploads import keep_upload, read_upload
+from services.materials.uploads import check_file, keep_upload, read_upload
 from shared.bus.unit import unit_of
 from tests.support.commands import event_of, handle, new_number, person_of, row, rows, submitted
 from tests.support.hall import A_PDF, arrived
@@ -17,7 +17,7 @@ from tests.support.installation import GAP, Installation
 def case_with_file(made: Installation) -> tuple[str, UUID]:
     number, applicant = new_number(), person_of(made, GAP)
     with unit_of(made.context("materials"), "test.keep") as unit:
-        upload_id = keep_upload(unit, applicant, "a.pdf", arrived(A_PDF)).id
+        upload_id = keep_upload(unit, applicant, "a.pdf", check_file(arrived(A_PDF))).id
     event = event_of(submitted(applicant, uploads={"lease_contract": upload_id}), number)
     handle(made, "materials", load_checklists, match_materials, event)
     return number, upload_id
