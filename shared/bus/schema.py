@@ -23,6 +23,7 @@ FUNCTIONS = (
     "renew(bigint[], uuid[], uuid, interval)",
     "split_messages(bigint[], uuid, interval, jsonb)",
     "give_back(uuid)",
+    "look_at_next(text, text, timestamptz)",
     "claim_outbox(integer)",
     "mark_outbox(bigint[], timestamptz, smallint[])",
     "mark_published(bigint[], timestamptz, smallint[])",

@@ -226,7 +226,6 @@ CREATE TABLE {schema}.lost_facts (
     sequence integer NOT NULL,
     tail varchar(16) NOT NULL,
     fact varchar(60),
-    found_at timestamptz NOT NULL,
     settled boolean DEFAULT false NOT NULL,
     PRIMARY KEY (case_no, sequence)
 );
@@ -581,6 +580,16 @@ BEGIN
     UPDATE {schema}.inbox AS i SET state = 'retry', holder = NULL, due_at = clock_timestamp()
     FROM held WHERE i.id = held.id AND i.holder = by;
 END $$;
+
+-- Whatever waits next of a speaker is looked at alone, and frees what waits behind it.
+CREATE FUNCTION {schema}.look_at_next(of_case text, of_speaker text, at timestamptz) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE {schema}.inbox SET state = 'retry', due_at = at
+    WHERE state = 'waiting' AND case_no = of_case AND speaker = of_speaker AND sequence = (
+        SELECT min(sequence) FROM {schema}.inbox
+        WHERE state = 'waiting' AND case_no = of_case AND speaker = of_speaker
+    )
+$$;
 
 -- What is to be handed on, for the one relay that may do so; `ours` is false while another one does.
 CREATE FUNCTION {schema}.claim_outbox(

@@ -129,13 +129,8 @@ class Facts:
                 text(f"UPDATE {schema}.gates SET heard = CAST(:heard AS jsonb) WHERE case_no = :case"),
                 {"case": case, "heard": json.dumps(gate_json(gate))},
             )
-        # Whatever stands next is looked at alone, and frees what waits behind it.
         unit.connection.execute(
-            text(
-                f"UPDATE {schema}.inbox SET state = 'retry', due_at = :at WHERE case_no = :case "
-                "AND speaker = :speaker AND state = 'waiting' AND sequence = (SELECT min(sequence) FROM "
-                f"{schema}.inbox WHERE case_no = :case AND speaker = :speaker AND state = 'waiting')"
-            ),
+            text(f"SELECT {schema}.look_at_next(:case, :speaker, :at)"),
             {"case": case, "speaker": row["speaker"], "at": unit.wall},
         )
 
