@@ -26,6 +26,8 @@ KNOWN_AFTER_S = 4 * 3600
 """How long a browser keeps what it knows of a session that is over: by it we know whose form was open."""
 _FORMER_SESSIONS = 3
 _BETWEEN = "~"
+_VERIFIED = "onestop.verified"
+"""Where a request keeps the tokens that were found good in it."""
 
 
 class NobodyServed(Forbidden):
@@ -54,9 +56,16 @@ class Authenticator:
         self._revocations = revocations
         self._cookie_secure = cookie_secure
 
-    def verify(self, token: str) -> Principal:
-        """Who the token speaks for now. Raises TokenInvalid, TokenExpired, SessionEnded, RevocationsOld."""
-        return self._revocations.current(self.tokens.verify(token))
+    def verify(self, request: Request, token: str) -> Principal:
+        """Who the token that a request brought speaks for now: its signature is checked once a request, its
+        session and rights each time.
+
+        Raises TokenInvalid, TokenExpired, SessionEnded, RevocationsOld.
+        """
+        verified: dict[str, Principal] = request.scope.setdefault(_VERIFIED, {})
+        if token not in verified:
+            verified[token] = self.tokens.verify(token)
+        return self._revocations.current(verified[token])
 
     async def principal_of(self, request: Request) -> Principal:
         """Who asks; ANONYMOUS without any token.
@@ -77,13 +86,13 @@ class Authenticator:
         """
         token = _bearer(request)
         if token is not None:
-            return self.verify(token)
+            return self.verify(request, token)
         session = request.cookies.get(COOKIE)
         if not session:
             return ANONYMOUS
         if request.method not in SAFE_METHODS:
             check_same_origin(request)
-        return self.verify(session)
+        return self.verify(request, session)
 
     def leaving(self, request: Request) -> Principal | None:
         """Whose session a request brought, to end it; None without a good token, or when its time is over."""
@@ -184,7 +193,7 @@ def visitor_of(request: Request) -> Principal | None:
     if not session:
         return None
     try:
-        return authenticator(request).verify(session)
+        return authenticator(request).verify(request, session)
     except (Unauthenticated, Unavailable):
         return None
 

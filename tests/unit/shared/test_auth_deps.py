@@ -21,6 +21,7 @@ from shared.auth.deps import (
     Party,
     authenticator,
     csrf_token,
+    visitor_of,
 )
 from shared.auth.principal import LOG_IN_KINDS, Principal, PrincipalKind
 from shared.auth.signatures import PublicKeys, public_key_of
@@ -179,6 +180,36 @@ def test_a_service_that_only_reads_log_ins_makes_none() -> None:
     reader = Authenticator(TokenReader(PublicKeys([public_key_of(KEY)]), now), revocations_of(KEY, now))
     with pytest.raises(RuntimeError, match="only intake"):
         reader.log_in(_request(), Response(), CITIZEN, 60)
+
+
+class CountingReader(TokenReader):
+    """Counts what costs the most of knowing somebody."""
+
+    verified = 0
+
+    def verify(self, token: str) -> Principal:
+        self.verified += 1
+        return super().verify(token)
+
+
+def test_a_token_is_verified_once_a_request_however_many_look_at_it() -> None:
+    reader = CountingReader(PublicKeys([public_key_of(KEY)]), now)
+    app = FastAPI()
+    web = WebSettings(cookie_secure=False, hosts=("testserver",))
+    install_edge(app, web, Authenticator(reader, revocations_of(KEY, now), cookie_secure=False))
+
+    @app.get("/page")
+    async def page(request: Request, person: Party) -> str:
+        seen = visitor_of(request)
+        assert seen is not None
+        return f"{person.subject} {seen.subject}"
+
+    with TestClient(app, cookies={COOKIE: TOKENS.issue(CITIZEN, 60)}) as client:
+        for times in (1, 2):
+            assert client.get("/page").json() == "dev:zhang dev:zhang"
+            assert reader.verified == times
+        client.cookies.set(COOKIE, TOKENS.issue(OPERATOR, 60))
+        assert client.get("/page").json() == "desk-1 desk-1"
 
 
 def test_the_cookie_is_secure_unless_a_setting_says_otherwise() -> None:
