@@ -90,7 +90,6 @@ def case_line(case: Case, matter: Matter) -> dict[str, Any]:
 
 def _standing(case: Case) -> Standing:
     return Standing(
-        state=case.state,
         stage=case.stage,
         outcome=case.outcome,
         received_at=case.received_at,

@@ -21,7 +21,6 @@ class Progress(StrEnum):
 class Standing:
     """What is known of a case here."""
 
-    state: str
     stage: str | None
     """The step that works on it."""
     outcome: str | None

@@ -10,13 +10,11 @@ from shared.catalogue.loader import BUILT_IN, load_matter
 
 MATTER = load_matter(BUILT_IN / "residence_permit.apply.yaml")
 T0 = datetime(2026, 11, 23, 2, tzinfo=UTC)
-SUBMITTED = Standing("submitted", None, None, T0, None, None, None)
-ACCEPTED = replace(SUBMITTED, state="accepted", accepted_at=T0 + timedelta(hours=1))
-VERIFIED = replace(ACCEPTED, state="under_review", stage="decide")
-APPROVED = replace(
-    VERIFIED, state="approved", outcome="approved", decided_at=T0 + timedelta(days=1), stage=None
-)
-DENIED = replace(APPROVED, state="denied", outcome="denied")
+SUBMITTED = Standing(None, None, T0, None, None, None)
+ACCEPTED = replace(SUBMITTED, accepted_at=T0 + timedelta(hours=1))
+VERIFIED = replace(ACCEPTED, stage="decide")
+APPROVED = replace(VERIFIED, outcome="approved", decided_at=T0 + timedelta(days=1), stage=None)
+DENIED = replace(APPROVED, outcome="denied")
 
 
 def shown(case: Standing) -> list[tuple[str, str]]:
@@ -27,9 +25,8 @@ def shown(case: Standing) -> list[tuple[str, str]]:
     ("case", "now"),
     [
         (SUBMITTED, "materials"),
-        (replace(SUBMITTED, state="correction_required"), "materials"),
         (ACCEPTED, "verify"),
-        (replace(ACCEPTED, state="under_review", stage="verify"), "verify"),
+        (replace(ACCEPTED, stage="verify"), "verify"),
         (VERIFIED, "decide"),
         (APPROVED, "certificate"),
         (DENIED, "closed"),

@@ -77,7 +77,6 @@ def entry(at: str, service: str, fact: str, **details: Any) -> dict[str, Any]:
 
 
 WAITS = Standing(
-    state="under_review",
     stage="verify",
     outcome=None,
     received_at=datetime(2026, 11, 23, 1, 15, tzinfo=UTC),
@@ -214,7 +213,7 @@ def asked_case() -> dict[str, Any]:
     )
     return case(
         state="correction_required",
-        stages=stages(replace(WAITS, accepted_at=None, stage=None, state="correction_required")),
+        stages=stages(replace(WAITS, accepted_at=None, stage=None)),
         asked=asked,
         accepted_at=None,
         legal_due_at=None,
