@@ -43,6 +43,9 @@ _log = structlog.get_logger()
 POLL_S = 1.0
 """How long a lost hint can cost."""
 
+_PUBLIC_POLL_S = 5.0
+"""The same for foreign subscribers; mostly there are none."""
+
 _BUSY_S = 0.005
 _COMPARE_S = 60.0
 _TROUBLE_S = (0.1, 0.25, 0.5, 1.0)
@@ -114,7 +117,8 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.ending.append(self._spawn(self._compare))
         if self.public_relay is not None:
             step = partial(self._publish, self.public_relay)
-            self.ending.append(self._spawn(partial(self._loop, "public", self.public_wake, step)))
+            loop = partial(self._loop, "public", self.public_wake, step, _PUBLIC_POLL_S)
+            self.ending.append(self._spawn(loop))
         if context.guard is not None:
             self.ending.append(self._spawn(partial(context.guard.watch, self.stopping)))
         if self.consumer is not None:
@@ -203,7 +207,9 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         if outcome:
             raise outcome[0]
 
-    def _loop(self, name: str, wake: threading.Event, step: Callable[[], "_Next"]) -> None:
+    def _loop(
+        self, name: str, wake: threading.Event, step: Callable[[], "_Next"], poll_s: float = POLL_S
+    ) -> None:
         """Repeat a step: when it says so, else when hinted, at the latest after a poll."""
         troubles = 0
         while not self.stopping.is_set():
@@ -221,7 +227,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
             if then is _Next.SOON:
                 self.stopping.wait(_BUSY_S)
             elif then is _Next.WHEN_HINTED:
-                wake.wait(POLL_S)
+                wake.wait(poll_s)
 
     def _compare(self) -> None:
         """Once a minute: what was said against what was heard."""

@@ -71,6 +71,7 @@ class Servers:
         finally:
             place.close()
             self.postgres.psql(f"DROP DATABASE {database} WITH (FORCE)")
+            shutil.rmtree(self._witness(database))
             if address:
                 self.rabbitmq.ctl("delete_vhost", database)
 

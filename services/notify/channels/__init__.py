@@ -7,6 +7,7 @@ A channel that has any settings is set up. Files that begin with an underscore a
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -73,7 +74,13 @@ class Channel(Protocol):
 
 def channel_names() -> tuple[str, ...]:
     """Every channel that there is a file for."""
-    return tuple(sorted(found.name for found in iter_modules(__path__) if not found.name.startswith("_")))
+    return _names_in(tuple(__path__))
+
+
+@cache
+def _names_in(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Read once: every notice asks for them."""
+    return tuple(sorted(found.name for found in iter_modules(folders) if not found.name.startswith("_")))
 
 
 def set_up_channels(settings: Settings) -> tuple[str, ...]:

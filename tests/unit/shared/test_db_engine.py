@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
+import psycopg2.extensions
 import pytest
 from sqlalchemy import Engine, text
 
@@ -14,7 +15,7 @@ from deploy.postgres import PostgresServer
 from shared.db import engine as engines
 from shared.db.engine import engine_for
 from shared.db.outages import DatabaseAway, Outage
-from shared.db.transaction import transaction
+from shared.db.transaction import call, transaction
 from shared.sections import DbSettings
 from shared.settings import Settings
 
@@ -130,3 +131,15 @@ def test_all_sessions_terminated_at_once(build: Build, postgres: PostgresServer,
             ask(engine)
     assert ask(engine) not in pids
     assert ask(engine) not in pids
+
+
+def test_one_statement_alone_is_one_statement(build: Build) -> None:
+    engine = build(pool_size=1)
+    ask(engine)
+    for n in range(2):
+        assert call(engine, "test", text("SELECT CAST(:n AS integer) AS n"), {"n": n}).n == n
+    with transaction(engine, "test") as connection:
+        driver = connection.connection.driver_connection
+        # A level of its own is told the server each time the session goes from one way to the other.
+        assert isinstance(driver, psycopg2.extensions.connection)
+        assert (driver.autocommit, driver.isolation_level) == (False, None)
