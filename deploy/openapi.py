@@ -24,6 +24,7 @@ TAGS = {
     "matters": "Service items as they are published.",
     "messages": "The in-app inbox.",
     "tasks": "The officer's queue and desk.",
+    "token": "Client programs log in by what they sign (OAuth 2.0 client credentials, RFC 7523).",
     "uploads": "Files that a submission or a supply names.",
 }
 _DESCRIPTION = """\
@@ -58,8 +59,11 @@ def openapi_document(services: Sequence[str] = SERVICES) -> dict[str, Any]:
             environment="test",
             db=DbSettings(host="/nowhere"),
             secrets_dir=Path(folder),
-            # Its doors are for everybody, wherever it is on.
-            identity={"one_time_code": {"kinds": SecretStr("phone,email")}},
+            # Their doors are for everybody, wherever they are on.
+            identity={
+                "one_time_code": {"kinds": SecretStr("phone,email")},
+                "client_credentials": {"public_url": SecretStr("https://hall.gov.example")},
+            },
         )
         return openapi_of(
             build(settings, services).public,

@@ -1,18 +1,17 @@
 """`onestop account` and `onestop session`: who comes by office, what they may do, and who is logged in."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from deploy.commands.context import DataDir, actor, contexts
-from deploy.output import Json, emit_json, say
+from deploy.output import Json, emit_json, emit_rows, say
 from deploy.settings import load_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shared.auth.principal import PrincipalKind
     from shared.bus.context import ServiceContext
 
@@ -37,6 +36,9 @@ def set_(
     supervises: Annotated[_Codes, typer.Option(help="whose tasks they hand out")] = None,
     channel: Annotated[_Codes, typer.Option(help="through which they file")] = None,
     organisation: Annotated[str | None, typer.Option(help="credit code of a clerk's organisation")] = None,
+    filings_a_day: Annotated[
+        int | None, typer.Option(help="of a client program, where the general limit is not its own")
+    ] = None,
     person: Annotated[
         bool, typer.Option("--person", help="link to a person: name and ID number, a line each on stdin")
     ] = False,
@@ -62,6 +64,7 @@ def set_(
             tuple(department or ()),
             tuple(supervises or ()),
             tuple(channel or ()),
+            filings_a_day,
         )
         version = set_account(unit, office, actor())
     if json:
@@ -82,6 +85,66 @@ def close(kind: Kind, subject: Subject, data_dir: DataDir = None, json: Json = F
     with unit_of(_intake(data_dir), "account.close") as unit:
         ended = close_account(unit, known, subject, actor())
     return _told(len(ended), json)
+
+
+Program = Annotated[str, typer.Argument(help="subject of the client program's account")]
+
+
+@app.command("add-key")
+def add_key_(
+    program: Program,
+    file: Annotated[Path, typer.Argument(help="its public key, as PEM or as a JWK")],
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> int:
+    """Let a client program log in by what it signs with this key. Its private key stays with it, and there is
+    no shared secret. Noted with your name."""
+    from services.intake.identity.client_keys import add_key, read_public_key
+    from shared.bus.unit import unit_of
+
+    key = read_public_key(file.read_bytes())
+    with unit_of(_intake(data_dir), "client.add-key") as unit:
+        kid = add_key(unit, program, key, actor())
+    if json:
+        emit_json({"program": program, "key": kid})
+    else:
+        say(f"onestop: {program} logs in by key {kid}")
+    return 0
+
+
+@app.command("remove-key")
+def remove_key_(
+    program: Program,
+    key: Annotated[str, typer.Argument(help="as `onestop account keys` lists it")],
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> int:
+    """Believe nothing any more that this key signs; the program's log-ins end. Noted with your name."""
+    from services.intake.identity.client_keys import remove_key
+    from shared.bus.unit import unit_of
+
+    with unit_of(_intake(data_dir), "client.remove-key") as unit:
+        ended = remove_key(unit, program, key, actor())
+    return _told(len(ended), json)
+
+
+@app.command("keys")
+def keys(program: Program, data_dir: DataDir = None, json: Json = False) -> int:
+    """The keys that a client program signs with."""
+    from services.intake import queries
+    from services.intake.identity.client_keys import MOST_KEYS
+    from shared.bus.unit import unit_of
+
+    with unit_of(_intake(data_dir), "client.keys") as unit:
+        found = [
+            {"key": one.kid, "added_at": one.added_at.isoformat(), "added_by": one.added_by}
+            for one in queries.client_keys(unit.session, program, MOST_KEYS)
+        ]
+    if json:
+        emit_json({"program": program, "keys": found})
+    else:
+        emit_rows(found, ["key", "added_at", "added_by"])
+    return 0
 
 
 @sessions.command("end")

@@ -47,6 +47,7 @@ from shared.events.fact import Fact
 from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, MaterialsSupplied
 from shared.events.view import CaseState
 from shared.legal_time import legal_day, until_next_day
+from shared.sections import LimitSettings
 
 _WHO_IT_IS_FOR = (
     "申请表中的申请人和代办人都不是登录人。为本人申请的，请核对身份证件号码；为他人申请的，请把自己填为代办人。",
@@ -111,7 +112,9 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     if not may_file(submission.submitter, submission.channel, refs["applicant"], agent):
         raise NotYourApplication(*_WHO_IT_IS_FOR, fields=_named_otherwise(submission, refs))
     _check_name(unit, submission, people, refs)
-    counts = counts_of(unit.context.settings.limits, submission.submitter, matter.code, people, refs)
+    counts = counts_of(
+        _limits_of(unit, submission.submitter), submission.submitter, matter.code, people, refs
+    )
     if not count_for_day(unit, counts):
         # The same answer whichever it was.
         raise TooManyApplications(retry_after_s=ceil(until_next_day(unit.legal).total_seconds()))
@@ -168,6 +171,17 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
     _ask_for_consent(unit, case, matter, refs)
     _say(unit, case, fact)
     return Receipt(number, query_code, unit.legal.isoformat())
+
+
+def _limits_of(unit: Unit, submitter: Principal) -> LimitSettings:
+    """The general ones; a client program may have one of its own."""
+    limits = unit.context.settings.limits
+    if submitter.kind is not PrincipalKind.CLIENT:
+        return limits
+    account = queries.account(unit.session, submitter.kind, submitter.subject)
+    if account is None or account.filings_a_day is None:
+        return limits
+    return limits.model_copy(update={"filings_by_program": account.filings_a_day})
 
 
 def _keep_contacts(

@@ -159,6 +159,20 @@ class AccountWrong(Invalid):
     title_en = "This account cannot be so"
 
 
+class ClientKeyWrong(Invalid):
+    """What is given as a client program's public key is none that we take; the details say why."""
+
+    code = "client-key.invalid"
+    title_zh = "公钥无法使用"
+    title_en = "This public key cannot be used"
+
+
+class ClientKeyNotFound(NotFound):
+    code = "client-key.not-found"
+    title_zh = "该客户端没有这个公钥"
+    title_en = "This client program has no such key"
+
+
 class NoAccount(Forbidden):
     """The identity provider knows them, and nobody has said here what they may do."""
 

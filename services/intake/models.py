@@ -145,12 +145,40 @@ class Account(Base):
     departments: Mapped[list[str]] = mapped_column(JSONB)
     supervises: Mapped[list[str]] = mapped_column(JSONB)
     channels: Mapped[list[str]] = mapped_column(JSONB)
+    filings_a_day: Mapped[int | None] = mapped_column(Integer)
+    """Of a client program, where the general limit is not its own."""
     active: Mapped[bool] = mapped_column(Boolean)
     version: Mapped[int] = mapped_column(Integer)
     changed_at: Mapped[datetime] = mapped_column(AwareDateTime)
     changed_by: Mapped[str] = mapped_column(String(100))
 
     __table_args__ = (Index("accounts_changed", "changed_at", "kind", "subject"),)
+
+
+class ClientKey(Base):
+    """A public key that a client program signs with to log in; removed ones stay, to tell who did it."""
+
+    __tablename__ = "client_keys"
+
+    client: Mapped[str] = mapped_column(String(100), primary_key=True)
+    kid: Mapped[str] = mapped_column(String(100), primary_key=True)
+    """Its thumbprint (RFC 7638)."""
+    jwk: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    added_at: Mapped[datetime] = mapped_column(AwareDateTime)
+    added_by: Mapped[str] = mapped_column(String(100))
+    removed_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    removed_by: Mapped[str | None] = mapped_column(String(100))
+
+
+class ClientAssertion(Base):
+    """What a client program signed and used: a digest, so that nobody uses it again while it is good."""
+
+    __tablename__ = "client_assertions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    spent_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("client_assertions_spent", "spent_at"),)
 
 
 class LogIn(Base):

@@ -12,6 +12,7 @@ from services.intake.models import (
     Account,
     Case,
     CaseContact,
+    ClientKey,
     ConsentRequest,
     ContactPoint,
     DayCount,
@@ -106,6 +107,12 @@ def newest_code(session: Session, contact: UUID, *, lock: bool = False) -> OneTi
 def account(session: Session, kind: str, subject: str, *, lock: bool = False) -> Account | None:
     """Somebody who comes by office."""
     return session.get(Account, (kind, subject), with_for_update=lock or None, populate_existing=lock)
+
+
+def client_keys(session: Session, client: str, limit: int) -> list[ClientKey]:
+    """The public keys that a client program signs with now."""
+    keys = select(ClientKey).where(ClientKey.client == client, ClientKey.removed_at.is_(None))
+    return list(session.scalars(keys.order_by(ClientKey.kid).limit(limit)))
 
 
 @dataclass(frozen=True, slots=True)

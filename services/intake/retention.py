@@ -28,6 +28,13 @@ RULES = (
     with_the_case("consent_requests", 20, "who was asked for consent, who gave it, by what it is proven"),
     with_the_case("timeline", 3600, "what happened, as the citizen saw it"),
     with_the_release("accounts", "who comes by office and what they may do; the latest only"),
+    with_the_release("client_keys", "public keys of client programs, and who added and removed them"),
+    for_a_time(
+        "client_assertions",
+        timedelta(days=1),
+        since="spent_at",
+        why="what was signed to log in is good for minutes; nobody uses it twice",
+    ),
     for_a_time(
         "sessions",
         timedelta(days=183),

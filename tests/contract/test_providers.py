@@ -27,6 +27,7 @@ from shared.settings import Settings, SettingsError
 
 FOLDER = ROOT / "services" / "intake" / "identity"
 GIVEN: dict[str, dict[str, str]] = {
+    "client_credentials": {"public_url": "https://hall.example.org"},
     "development": {},
     "one_time_code": {"kinds": "phone,email"},
     "openid_connect": {
@@ -40,6 +41,8 @@ GIVEN: dict[str, dict[str, str]] = {
     },
 }
 """Settings with which each provider is on."""
+FOR_PROGRAMS = {"client_credentials"}
+"""What lets no people in, and verifies nothing of theirs."""
 
 
 def settings(folder: Path, environment: str = "test", **more: object) -> Settings:
@@ -68,7 +71,7 @@ def test_a_provider_has_what_providers_have(name: str, tmp_path: Path) -> None:
     assert issubclass(file.SETTINGS, Section)
     on = providers_on(all_on(tmp_path))
     ways = file.ways(on[name][1])
-    assert bool(ways) != bool(file.verifies(on[name][1]))
+    assert bool(ways) + bool(file.verifies(on[name][1])) == (name not in FOR_PROGRAMS)
     for way in ways:
         assert isinstance(way, Way)
         assert way.path.startswith("/")

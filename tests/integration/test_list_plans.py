@@ -194,6 +194,7 @@ QUERIES: list[tuple[str, Query]] = [
     of(intake.account, "officer", "subject-1", lock=True, most=2),
     of(intake.ended_sessions, AT, AT, None, PAGE, most=PAGE + 1),
     of(intake.ended_sessions, AT, AT, (AT, UUID(int=0)), PAGE, most=PAGE + 1),
+    of(intake.client_keys, "client-1", 5, most=5),
     of(intake.changed_accounts, AT, None, PAGE, most=PAGE + 1),
     of(intake.changed_accounts, AT, (AT, "officer", ""), PAGE, most=PAGE + 1),
     of(intake.lock_cases, set(BATCH), most=len(BATCH)),

@@ -5,6 +5,7 @@
     provider      what a provider is, and what it is given
     sessions      log-ins: opened, ended, told to everybody
     my_contacts   how somebody is reached, as they see it
+    client_keys   what client programs sign with
     accounts      who comes by office, and what they may do
     persons       people by `person_ref`, and their names
     codes         one-time codes, which show that somebody holds a phone or a mailbox

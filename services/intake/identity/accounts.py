@@ -33,10 +33,16 @@ class Office:
     departments: tuple[str, ...] = ()
     supervises: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    filings_a_day: int | None = None
+    """Of a client program, where it may file otherwise than programs may in general."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS or not _SUBJECT.fullmatch(self.subject):
+        if self.kind not in KINDS or not is_subject(self.subject):
             raise AccountWrong(detail_en=f"{self.kind} {self.subject!r} is no account")
+        if self.filings_a_day is not None and (
+            self.kind is not PrincipalKind.CLIENT or self.filings_a_day < 0
+        ):
+            raise AccountWrong(detail_en="only a client program has a number of filings a day, 0 at least")
         try:
             self.principal()
         except ValueError as error:
@@ -56,6 +62,11 @@ class Office:
             acting_for=acting_for,
             rights_version=version,
         )
+
+
+def is_subject(name: str) -> bool:
+    """Whether an account can be called so."""
+    return _SUBJECT.fullmatch(name) is not None
 
 
 def set_account(unit: Unit, office: Office, by: str) -> int:
@@ -107,6 +118,7 @@ def _said(office: Office) -> dict[str, Any]:
         "departments": list(office.departments),
         "supervises": list(office.supervises),
         "channels": list(office.channels),
+        "filings_a_day": office.filings_a_day,
         "active": True,
     }
 
@@ -137,6 +149,7 @@ def _office(account: Account) -> Office:
         tuple(account.departments),
         tuple(account.supervises),
         tuple(account.channels),
+        account.filings_a_day,
     )
 
 

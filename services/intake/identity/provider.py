@@ -4,7 +4,7 @@ It proves who somebody is; what they may do is `accounts`'. Its file has
 
     SETTINGS            the class of its settings, read from `ONESTOP_IDENTITY__<PROVIDER>__…`
     is_on(settings)     whether this installation offers it
-    ways(own)           how the log-in page leads to it, by its own settings; none if it lets nobody in
+    ways(own)           how the log-in page leads to it, by its own settings; none if it lets no people in
     verifies(own)       the kinds of contact that people may verify by it
     router(desk)        its doors
 
@@ -14,6 +14,7 @@ with an underscore are a provider's helpers.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -32,8 +33,12 @@ from shared.sections import Section
 from shared.settings import Settings, read_sections
 
 PARTS = frozenset(
-    ("accounts", "attributes", "codes", "contacts", "my_contacts", "persons", "provider", "sessions", "web")
+    (
+        *("accounts", "attributes", "client_keys", "codes", "contacts", "my_contacts", "persons"),
+        *("provider", "sessions", "web"),
+    )
 )
+
 """The files of this folder that are no providers."""
 
 
@@ -53,10 +58,10 @@ class LogInDesk:
     context: WebContext
     settings: Section
 
-    def open(self, proof: Proof, who: Callable[[Unit], Principal]) -> Principal:
+    def open(self, proof: Proof, who: Callable[[Unit], Principal], lasts: timedelta = LASTS) -> Principal:
         """A session for whom `who` finds in the transaction, which may refuse by raising."""
         with unit_of(self.context.service, "session.open") as unit:
-            return open_session(unit, who(unit), proof)
+            return open_session(unit, who(unit), proof, lasts)
 
     def let_in(self, request: Request, principal: Principal) -> Response:
         """To where their work is, with the cookie."""

@@ -31,6 +31,7 @@ class Why(StrEnum):
     LOGGED_OUT = "logged-out"
     PROVIDER = "provider"
     ACCOUNT_CLOSED = "account-closed"
+    KEY_REMOVED = "key-removed"
     ORDERED = "ordered"
 
 
@@ -52,7 +53,7 @@ class Ended:
     expires_at: datetime
 
 
-def open_session(unit: Unit, principal: Principal, proof: Proof) -> Principal:
+def open_session(unit: Unit, principal: Principal, proof: Proof, lasts: timedelta = LASTS) -> Principal:
     """The principal with a session, from which a token can be made."""
     opened = replace(principal, provider=proof.provider, assurance=proof.assurance, session=new_id())
     unit.session.add(
@@ -65,7 +66,7 @@ def open_session(unit: Unit, principal: Principal, proof: Proof) -> Principal:
             provider=proof.provider,
             assurance=proof.assurance,
             began_at=unit.wall,
-            expires_at=unit.wall + LASTS,
+            expires_at=unit.wall + lasts,
         )
     )
     if proof.sub is not None:
@@ -74,7 +75,7 @@ def open_session(unit: Unit, principal: Principal, proof: Proof) -> Principal:
                 session=opened.session,
                 sub=_lookups(unit, proof.provider, "sub", proof.sub)[-1],
                 sid=_lookups(unit, proof.provider, "sid", proof.sid)[-1] if proof.sid else None,
-                expires_at=unit.wall + LASTS,
+                expires_at=unit.wall + lasts,
             )
         )
     return opened

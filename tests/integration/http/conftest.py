@@ -31,7 +31,10 @@ from tests.support.installation import (
 
 __all__ = ["db_installation", "secrets_dir", "template_settings"]
 
-CODES = {"one_time_code": {"kinds": SecretStr("phone,email")}}
+CODES = {
+    "one_time_code": {"kinds": SecretStr("phone,email")},
+    "client_credentials": {"public_url": SecretStr("https://hall.test")},
+}
 """With every door of the OpenAPI document."""
 
 

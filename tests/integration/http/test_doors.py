@@ -11,6 +11,7 @@ from tests.support.hall import NOWHERE, Hall, Headers, app_of, as_named, doors, 
 OPEN_DOORS = {
     ("POST", "/api/v1/cases/lookup"),
     ("POST", "/api/v1/notices/stop"),
+    ("POST", "/api/v1/token"),
     ("GET", "/api/v1/matters/{code}"),
     ("GET", "/"),
     ("GET", "/lookup"),

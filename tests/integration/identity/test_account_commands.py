@@ -3,14 +3,16 @@
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from joserfc.jwk import ECKey
 
 from deploy.commands.app import run
 from services.intake.identity.sessions import Proof, open_session
-from shared.auth.principal import Assurance
+from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.unit import unit_of
 from tests.support.commands import row, rows
 from tests.support.giving import give_commands_to, logging_as_before
@@ -58,6 +60,26 @@ def test_an_officer_is_made_linked_changed_and_leaves(db_installation: Installat
     session = opened(made, officer("o-1"))
     assert give("account", "close", "officer", "o-1") == {"ended": 1}
     assert row(made, "intake.sessions", id=session).ended_why == "account-closed"
+
+
+def test_a_program_gets_a_key_and_loses_it(db_installation: Installation, give: Give, tmp_path: Path) -> None:
+    key = ECKey.generate_key("P-256")
+    file = tmp_path / "app.pem"
+    file.write_bytes(key.as_pem(private=False))
+    assert give("account", "add-key", "app", str(file)) == 1
+    give("account", "set", "client", "app", "--channel", "app", "--filings-a-day", "200")
+    assert row(db_installation, "intake.accounts", subject="app").filings_a_day == 200
+    assert give("account", "add-key", "app", str(file)) == {"program": "app", "key": key.thumbprint()}
+    [listed] = give("account", "keys", "app")["keys"]
+    assert listed["key"] == key.thumbprint()
+    session = opened(db_installation, Principal(PrincipalKind.CLIENT, "app", channels=("app",)))
+    assert give("account", "remove-key", "app", key.thumbprint()) == {"ended": 1}
+    assert row(db_installation, "intake.sessions", id=session).ended_why == "key-removed"
+    assert give("account", "keys", "app")["keys"] == []
+    assert give("account", "remove-key", "app", key.thumbprint()) == 3
+    file.write_bytes(key.as_pem(private=True))
+    assert give("account", "add-key", "app", str(file)) == 1
+    assert give("account", "set", "officer", "o-1", "--filings-a-day", "2") == 1
 
 
 def test_log_ins_are_ended(db_installation: Installation, give: Give) -> None:

@@ -82,6 +82,7 @@ def upgrade() -> None:
             departments jsonb NOT NULL,
             supervises jsonb NOT NULL,
             channels jsonb NOT NULL,
+            filings_a_day integer,
             active boolean NOT NULL,
             version integer NOT NULL,
             changed_at timestamptz NOT NULL,
@@ -89,6 +90,21 @@ def upgrade() -> None:
             PRIMARY KEY (kind, subject)
         );
         CREATE INDEX accounts_changed ON intake.accounts (changed_at, kind, subject);
+        CREATE TABLE intake.client_keys (
+            client varchar(100) NOT NULL,
+            kid varchar(100) NOT NULL,
+            jwk jsonb NOT NULL,
+            added_at timestamptz NOT NULL,
+            added_by varchar(100) NOT NULL,
+            removed_at timestamptz,
+            removed_by varchar(100),
+            PRIMARY KEY (client, kid)
+        );
+        CREATE TABLE intake.client_assertions (
+            digest varchar(64) PRIMARY KEY,
+            spent_at timestamptz NOT NULL
+        );
+        CREATE INDEX client_assertions_spent ON intake.client_assertions (spent_at);
         CREATE TABLE intake.sessions (
             id uuid PRIMARY KEY,
             kind varchar(20) NOT NULL,
