@@ -13,6 +13,7 @@ from services.approval.errors import (
     CertificateLost,
     ColleagueWrong,
     DecisionNotAllowed,
+    MaterialMissing,
     NotSupervisor,
     OfficerNotLinked,
     OwnCase,
@@ -27,7 +28,7 @@ from services.approval.rules.limits import days_counted, due_at
 from services.approval.rules.reasons import check_reason
 from services.approval.rules.recusal import check_recusal
 from services.approval.rules.routing import next_step
-from services.approval.rules.transitions import Act, State, check_transition
+from services.approval.rules.transitions import DECIDED, Act, State, check_transition
 from shared import metrics
 from shared.auth.principal import Principal
 from shared.bus.inbox import NotYet
@@ -42,6 +43,8 @@ from shared.events.approval import (
     CaseRouted,
     CorrectionRequired,
     Decision,
+    MaterialsAskedAgain,
+    MaterialsCompleted,
     StepPassed,
     TaskClaimed,
     TaskReleased,
@@ -118,18 +121,43 @@ def open_case(unit: Unit, event: Event, loaded: Files) -> None:
 
 
 def judge_materials(unit: Unit, event: Event, loaded: Files) -> None:
-    """Complete: accept. Incomplete: ask for everything at once (行政许可法 art. 32)."""
+    """Complete: accept. Incomplete: ask for everything at once (行政许可法 art. 32).
+
+    What was complete may be so no more, when a holder takes their consent back: then it is asked for again,
+    and an accepted case stays accepted. A decided one stays decided.
+    """
     fact = event.fact
     assert isinstance(fact, MaterialsMatched)
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet(CaseSubmitted)
+    state = State(case.state)
+    if state in DECIDED:
+        return
+    case.materials_round = fact.round
     if fact.gaps:
+        _ask(unit, case, fact, state)
+    elif state is State.UNDER_REVIEW and (case.asked or fact.consent_withdrawn):
+        _complete(unit, case)
+    else:
+        _accept(unit, case, fact.last_received_at, loaded.calendars[case.region])
+
+
+def _ask(unit: Unit, case: Case, fact: MaterialsMatched, state: State) -> None:
+    if state is State.SUBMITTED or not fact.consent_withdrawn:
         _act(unit, case, Act.REQUIRE_CORRECTION)
         case.asked = fact.gaps
         unit.emit(case, CorrectionRequired(materials=fact.gaps, required_at=unit.legal))
-    else:
-        _accept(unit, case, fact.last_received_at, loaded.calendars[case.region])
+    elif not set(fact.gaps) <= set(case.asked):
+        # What is asked for already is not asked for twice.
+        case.asked = fact.gaps
+        unit.emit(case, MaterialsAskedAgain(materials=fact.gaps, asked_at=unit.legal))
+
+
+def _complete(unit: Unit, case: Case) -> None:
+    if case.asked:
+        case.asked = []
+        unit.emit(case, MaterialsCompleted(completed_at=unit.legal))
 
 
 def close_after_issue(unit: Unit, event: Event, loaded: Files) -> None:
@@ -247,6 +275,15 @@ def check_holder(task: Task, officer: Principal) -> None:
         raise _claimed_by_other(task)
 
 
+@dataclass(frozen=True, slots=True)
+class Amiss:
+    """What an approval cannot rest on: materials whose certificates are not valid any more today, and what is
+    missing since a consent was withdrawn."""
+
+    lost: Sequence[str] = ()
+    missing: Sequence[str] = ()
+
+
 def decide_task(
     unit: Unit,
     task: Task,
@@ -254,21 +291,21 @@ def decide_task(
     officer: Principal,
     outcome: StepResult,
     reason: str,
-    lost: Sequence[str],
+    amiss: Amiss,
 ) -> None:
     """End a step: pass it on, or decide the case. A refusal needs its reasons (行政许可法 art. 38).
 
-    `lost` names the materials whose certificates are not valid any more today: nothing is approved on them.
-    Raises as `check_holder` and `check_own` do, and DecisionNotAllowed, ReasonMissing, Invalid for a reason
-    that is too long or shows something else than it says, CertificateLost.
+    Nothing is approved on what is `amiss`. Raises as `check_holder` and `check_own` do, and
+    DecisionNotAllowed, ReasonMissing, Invalid for a reason that is too long or shows something else than it
+    says, MaterialMissing, CertificateLost.
     """
     check_holder(task, officer)
     check_own(unit, case, officer.person_ref)
     if task.decides == (outcome is StepResult.PASSED):
         raise DecisionNotAllowed
     reason = check_reason(reason, missing=ReasonMissing if outcome is StepResult.DENIED else None)
-    if outcome is StepResult.APPROVED and lost:
-        raise CertificateLost(members={"materials": list(lost)})
+    if outcome is StepResult.APPROVED:
+        _check_nothing_amiss(case, amiss)
     task.state, task.outcome, task.finished_at = TaskState.DONE, outcome, unit.legal
     took = (unit.legal - task.created_at).total_seconds()
     stage = metrics.STAGE_SECONDS.labels(task.matter, task.step)
@@ -287,6 +324,15 @@ def decide_task(
         _route(unit, case, matter, unit.legal, calendar)
     else:
         _decide(unit, case, Decision(outcome))
+
+
+def _check_nothing_amiss(case: Case, amiss: Amiss) -> None:
+    # What was asked of materials may be older than what they have said since.
+    missing = sorted({*amiss.missing, *case.asked})
+    if missing:
+        raise MaterialMissing(members={"materials": missing})
+    if amiss.lost:
+        raise CertificateLost(members={"materials": list(amiss.lost)})
 
 
 def _act(unit: Unit, case: Case, act: Act) -> None:
@@ -308,6 +354,7 @@ def _accept(unit: Unit, case: Case, received_at: datetime, calendar: WorkCalenda
     # On a complete correction the acceptance dates from the day the last material arrived.
     matter = unit.context.matters.get(case.matter, case.matter_version)
     _act(unit, case, Act.ACCEPT)
+    case.asked = []
     legal = due_at(received_at, matter.legal_limit, calendar)
     promised = due_at(received_at, matter.promised_limit, calendar)
     case.accepted_at = received_at
@@ -358,7 +405,11 @@ def _step_due_at(case: Case, step: Step, begins_at: datetime, calendar: WorkCale
 def _decide(unit: Unit, case: Case, outcome: Decision) -> None:
     approved = outcome is Decision.APPROVED
     _act(unit, case, Act.APPROVE if approved else Act.DENY)
-    unit.emit(case, CaseDecided(outcome=outcome, decided_at=unit.legal))
+    case.asked = []
+    unit.emit(
+        case,
+        CaseDecided(outcome=outcome, decided_at=unit.legal, materials_round=case.materials_round),
+    )
     matter = unit.context.matters.get(case.matter, case.matter_version)
     if approved and matter.result is not None:
         _act(unit, case, Act.START_ISSUING)

@@ -69,6 +69,14 @@ class ColleagueWrong(Invalid):
     title_en = "This officer cannot handle the task"
 
 
+class MaterialMissing(Conflict):
+    """A holder took their consent back; what was asked for instead has not come."""
+
+    code = "decision.material-missing"
+    title_zh = "持证人已撤回同意，材料尚未补齐，不能准予"
+    title_en = "A consent was taken back and what was asked for instead is missing: nothing can be approved"
+
+
 class CertificateLost(Conflict):
     code = "decision.certificate-lost"
     title_zh = "有证照在决定当日已失效，不能据此准予"

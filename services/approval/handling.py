@@ -69,13 +69,13 @@ def decide(
     if_match: str | None,
 ) -> Line:
     """End a step; certificates that an approval rests on are looked at again on that day."""
-    lost = view.lost_certificates(context, task_id, officer, outcome)
+    amiss = view.look_before_approval(context, task_id, officer, outcome)
     with unit_of(context.service, "task.decide") as unit:
         task, case = _lock(unit, task_id, officer)
         # Who has the task is told first: an old version is only the consequence.
         commands.check_holder(task, officer)
         check_if_match(if_match, task.version)
-        commands.decide_task(unit, task, case, officer, outcome, reason, lost)
+        commands.decide_task(unit, task, case, officer, outcome, reason, amiss)
         return view.task_line(task)
 
 

@@ -42,6 +42,9 @@ class Case(CaseRow, Base):
     state: Mapped[str] = mapped_column(String(40))
     passed: Mapped[list[str]] = mapped_column(JSONB)
     asked: Mapped[list[str]] = mapped_column(JSONB)
+    """What the citizen is to bring and is missing."""
+    materials_round: Mapped[int | None] = mapped_column(Integer)
+    """The look at the materials that was heard of last, up to the decision."""
     received_at: Mapped[datetime] = mapped_column(AwareDateTime)
     accepted_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
     legal_due_at: Mapped[datetime | None] = mapped_column(AwareDateTime)

@@ -68,11 +68,13 @@ def task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
 
 
 class Queued(NamedTuple):
-    """A task in a queue, the region whose days it counts by, and the version of the matter that names it."""
+    """A task in a queue, the region whose days it counts by, the version of the matter that names it, and
+    what its citizen is to bring."""
 
     task: Task
     region: str
     matter_version: int
+    asked: list[str]
 
 
 def queue(
@@ -98,7 +100,7 @@ def queue(
     )
     page = merged([open_.where(one).limit(limit + 1) for one in wanted], "due", "id")
     rows = session.execute(
-        select(Task, Case.region, Case.matter_version)
+        select(Task, Case.region, Case.matter_version, Case.asked)
         .join(page, page.c.id == Task.id)
         .join(Case, Case.number == Task.case_no)
         .order_by(page.c.due, page.c.id)

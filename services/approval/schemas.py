@@ -35,6 +35,9 @@ class QueuedTask(Task):
 
     light: Light | None
     """How it stands against its due date."""
+    asked: list[str]
+    """What is missing since a holder took their consent back, and was asked for: nothing is approved
+    meanwhile."""
     matter_version: int
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.approval import queries
-from services.approval.commands import StepResult, check_holder, check_own
+from services.approval.commands import Amiss, StepResult, check_holder, check_own
 from services.approval.errors import TaskNotFound
 from services.approval.models import Case, Task
 from services.approval.rules.calendar import DayRange, WorkCalendar
@@ -38,6 +38,7 @@ def queue(unit: Unit, officer: Principal, *, cursor: str | None, limit: int, min
         {
             **task_line(row.task),
             "light": _light(row.task, unit.legal, calendars[row.region]),
+            "asked": row.asked,
             "matter_version": row.matter_version,
         }
         for row in page.lines
@@ -76,6 +77,7 @@ def task_file(context: WebContext, task_id: UUID, officer: Principal) -> dict[st
             **task_line(task),
             "light": _light(task, unit.legal, calendar),
             "case_state": case.state,
+            "asked": case.asked,
             "matter_version": case.matter_version,
         }
         number = case.number
@@ -103,20 +105,20 @@ def file_of(unit: Unit, task_id: UUID, officer: Principal) -> tuple[Task, Case]:
     return found
 
 
-def lost_certificates(
+def look_before_approval(
     context: WebContext, task_id: UUID, officer: Principal, outcome: StepResult
-) -> list[str]:
-    """What an approval would rest on and is not valid any more; asked on the day of the decision."""
+) -> Amiss:
+    """What an approval would rest on and is not so any more; asked on the day of the decision."""
     if outcome is not StepResult.APPROVED:
-        return []
+        return Amiss()
     with unit_of(context.service, "task.look") as unit:
         task, case = file_of(unit, task_id, officer)
         # Nothing is looked at in the name of somebody who cannot decide.
         check_holder(task, officer)
         number = case.number
     reading = {"case": number, "reader": officer.subject, "purpose": PURPOSE}
-    lost: list[str] = context.service.asker.ask("materials", "still_valid", reading)["lost"]
-    return lost
+    found = context.service.asker.ask("materials", "still_valid", reading)
+    return Amiss(found["lost"], found["missing"])
 
 
 def reasons(unit: Unit, number: str) -> list[dict[str, Any]]:

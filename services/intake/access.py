@@ -7,16 +7,24 @@ from typing import Any
 from uuid import UUID
 
 from services.intake import queries, unasked, view
-from services.intake.errors import CaseNotFound, ConsentNotNeeded, NotAtACounter, TooManyLookups
+from services.intake.errors import (
+    CaseNotFound,
+    ConsentNotNeeded,
+    NotAtACounter,
+    NotVerified,
+    TooManyLookups,
+)
 from services.intake.identity.contacts import note_reading, value_of
-from services.intake.identity.persons import verified_name
-from services.intake.models import Case, ConsentRequest, LookupMiss
+from services.intake.identity.persons import name_of, verified_name
+from services.intake.models import Case, Consent, LookupMiss
+from services.intake.queries import GivenConsent
+from services.intake.rules.consent import may_speak
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.names import same_name
 from services.intake.rules.query_code import query_digest
 from services.intake.rules.submission import APPLICANT, named_people
 from services.intake.unasked import Leave
-from shared.auth.principal import Principal, PrincipalKind
+from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.unit import Unit
 from shared.errors import BadRequest
 from shared.paging import moment, page_of, plain, read_cursor
@@ -64,34 +72,87 @@ def own_cases(unit: Unit, party: Principal, *, cursor: str | None, limit: int) -
     return {"cases": lines, "next": page.next}
 
 
-def lock_for_consent(unit: Unit, number: str, citizen: Principal) -> tuple[Case, ConsentRequest]:
-    """A case and what it asks of this holder, both locked.
+def own_consent(unit: Unit, number: str, citizen: Principal) -> tuple[Case, Consent]:
+    """A case and the last consent that it asked of this holder or was given, for reading.
 
     Raises CaseNotFound where it asks nothing of them.
     """
+    case = queries.case(unit.session, number)
+    for consent in queries.consents_in(unit.session, number):
+        if case is not None and consent.holder == citizen.person_ref:
+            return case, consent
+    raise CaseNotFound
+
+
+def lock_own_consent(unit: Unit, number: str, citizen: Principal) -> tuple[Case, Consent]:
+    """The same, both locked. Raises NotVerified, and CaseNotFound where it asks nothing of them."""
     assert citizen.person_ref is not None
+    if not citizen.assurance.covers(Assurance.VERIFIED):
+        raise NotVerified
     # Whoever waits for somebody's case learns that it is there.
     if not queries.asks_consent(unit.session, number, citizen.person_ref):
         raise CaseNotFound
-    case = queries.lock_cases(unit.session, {number}).get(number)
-    request = queries.lock_consent_request(unit.session, number, citizen.person_ref)
-    if case is None or request is None:
-        raise CaseNotFound
-    return case, request
+    return _lock_consent(unit, number, citizen.person_ref)
 
 
-def lock_for_proxy(unit: Unit, number: str, role: str, operator: Principal) -> tuple[Case, ConsentRequest]:
-    """A case of whom an operator serves, and what it asks of the holder of this role, both locked.
+def lock_for_proxy(unit: Unit, number: str, role: str, operator: Principal) -> tuple[Case, Consent]:
+    """A case of whom an operator serves, and the last consent of the holder of this role, both locked.
 
     Raises NotAtACounter, CaseNotFound for cases of others, and ConsentNotNeeded where nothing is asked.
     """
+    check_counter(operator)
+    lock_own_case(unit, number, operator)
+    for consent in queries.consents_in(unit.session, number):
+        if role in consent.roles:
+            return _lock_consent(unit, number, consent.holder)
+    raise ConsentNotNeeded
+
+
+def lock_for_withdrawal(unit: Unit, number: str, role: str, operator: Principal) -> tuple[Case, Consent]:
+    """A case and the last consent of the holder of this role, both locked, for an operator who serves that
+    holder or whoever agreed in their place; noted with both identities.
+
+    Raises NotAtACounter, and CaseNotFound for everybody else, whether there is such a case or not.
+    """
+    check_counter(operator)
+    for consent in queries.consents_in(unit.session, number):
+        if role in consent.roles and may_speak(operator.acting_for, consent.holder, consent.proxy):
+            _note_operator(unit, number, "consent", operator)
+            case, last = _lock_consent(unit, number, consent.holder)
+            if may_speak(operator.acting_for, last.holder, last.proxy):
+                return case, last
+    raise CaseNotFound
+
+
+def at_the_counter(unit: Unit, number: str, operator: Principal) -> dict[str, Any]:
+    """For whom a counter may note a consent or a withdrawal in a case, by holder role. Nothing here tells
+    what anybody holds. Raises NotAtACounter, and CaseNotFound for whoever has no say in it."""
+    check_counter(operator)
+    case = queries.case(unit.session, number)
+    found = queries.consents_in(unit.session, number)
+    speaks = [one for one in found if may_speak(operator.acting_for, one.holder, one.proxy)]
+    if case is None or not (speaks or operator.party in (case.applicant, case.agent)):
+        raise CaseNotFound
+    _note_operator(unit, number, "consent", operator)
+    own = operator.party in (case.applicant, case.agent)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
+    shown = view.counter_view(case, matter, operator.acting_for, found if own else speaks)
+    served = name_of(unit, operator.acting_for) if operator.acting_for is not None else None
+    return {**shown, "served": served[0] if served is not None else None}
+
+
+def check_counter(operator: Principal) -> None:
+    """Raises NotAtACounter for operators of other channels only."""
     if COUNTER not in operator.channels:
         raise NotAtACounter
-    case = lock_own_case(unit, number, operator)
-    for request in queries.lock_consent_requests(unit.session, number):
-        if role in request.roles:
-            return case, request
-    raise ConsentNotNeeded
+
+
+def _lock_consent(unit: Unit, number: str, holder: UUID) -> tuple[Case, Consent]:
+    case = queries.lock_cases(unit.session, {number}).get(number)
+    consent = queries.lock_consent(unit.session, number, holder)
+    if case is None or consent is None:
+        raise CaseNotFound
+    return case, consent
 
 
 def given_consents(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
@@ -100,22 +161,27 @@ def given_consents(unit: Unit, citizen: Principal, *, cursor: str | None, limit:
     before = read_cursor(cursor, moment, plain) if cursor else None
     found = queries.given_consents(unit.session, citizen.person_ref, before=before, limit=limit)
     page = page_of(found, limit, _given_place)
-    matters = unit.context.matters.get_all({(line.matter, line.matter_version) for line in page.lines})
-    lines = [view.given_line(line, matters[line.matter, line.matter_version]) for line in page.lines]
+    matters = unit.context.matters.get_all(
+        {(line.consent.matter, line.consent.matter_version) for line in page.lines}
+    )
+    lines = [
+        view.given_line(line, matters[line.consent.matter, line.consent.matter_version])
+        for line in page.lines
+    ]
     return {"consents": lines, "next": page.next}
 
 
-def _given_place(request: ConsentRequest) -> tuple[datetime, str]:
-    assert request.given_at is not None
-    return request.given_at, request.case_no
+def _given_place(line: GivenConsent) -> tuple[datetime, str]:
+    assert line.consent.given_at is not None
+    return line.consent.given_at, line.consent.case_no
 
 
 def open_consents(unit: Unit, citizen: Principal, *, cursor: str | None, limit: int) -> dict[str, Any]:
     """A page of what waits for this holder's consent, and the cursor of the next. Raises CursorInvalid."""
     assert citizen.person_ref is not None
     after = read_cursor(cursor, moment, plain) if cursor else None
-    found = queries.open_consent_requests(unit.session, citizen.person_ref, after=after, limit=limit)
-    page = page_of(found, limit, lambda request: (request.asked_at, request.case_no))
+    found = queries.open_consents(unit.session, citizen.person_ref, after=after, limit=limit)
+    page = page_of(found, limit, lambda consent: (consent.asked_at, consent.case_no))
     matters = unit.context.matters.get_all({(line.matter, line.matter_version) for line in page.lines})
     lines = [view.consent_line(line, matters[line.matter, line.matter_version]) for line in page.lines]
     return {"consents": lines, "next": page.next}

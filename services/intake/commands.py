@@ -13,7 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.intake import queries
 from services.intake.errors import (
+    ConsentNotGiven,
     ConsentNotNeeded,
+    ConsentOver,
+    ConsentWithdrawnBefore,
     IdenticalApplicationOpen,
     NameDiffers,
     NotAskedFor,
@@ -27,11 +30,11 @@ from services.intake.models import (
     CASE_SERIAL,
     Case,
     CaseContact,
-    ConsentRequest,
+    Consent,
     DayCount,
 )
 from services.intake.rules.case_number import SERIALS, compose_case_number
-from services.intake.rules.consent import WAITS_FOR_CONSENT, ProxyDocument
+from services.intake.rules.consent import WAITS_FOR_CONSENT, ProxyDocument, may_agree_again
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.filing import may_file
 from services.intake.rules.limits import counts_of
@@ -44,7 +47,14 @@ from shared.catalogue.matter import Matter
 from shared.catalogue.terms import AnotherWhileOpen
 from shared.errors import FieldError, Invalid
 from shared.events.fact import Fact
-from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, MaterialsSupplied
+from shared.events.intake import (
+    CaseSubmitted,
+    ConsentBasis,
+    ConsentGiven,
+    ConsentWithdrawn,
+    MaterialsSupplied,
+    WithdrawnBy,
+)
 from shared.events.view import CaseState
 from shared.legal_time import legal_day, until_next_day
 from shared.sections import LimitSettings
@@ -168,7 +178,7 @@ def submit_case(unit: Unit, submission: Submission) -> Receipt:
         locale=matter.language_of(form) or submission.locale,
         received_at=unit.legal,
     )
-    _ask_for_consent(unit, case, matter, refs)
+    _keep_consents(unit, case, matter, refs, submission.submitter)
     _say(unit, case, fact)
     return Receipt(number, query_code, unit.legal.isoformat())
 
@@ -311,44 +321,124 @@ def _refuse_identical(unit: Unit, submission: Submission, applicant: UUID) -> No
     raise IdenticalApplicationOpen(zh, en, members={"case": number})
 
 
-def _ask_for_consent(unit: Unit, case: Case, matter: Matter, refs: Mapping[str, UUID]) -> None:
-    """Remember whose consent the case could use: whose certificates it looks for without their having agreed.
+def _keep_consents(
+    unit: Unit, case: Case, matter: Matter, refs: Mapping[str, UUID], submitter: Principal
+) -> None:
+    """Remember whose certificates the case looks for: who of them has agreed with it, and whom it asks.
 
     Nothing here depends on whether they are known, can be reached or hold anything.
     """
-    waiting: dict[UUID, list[str]] = {}
-    for role in sorted(matter.roles_read(case.facts) - case.consents.keys()):
+    roles_of: dict[UUID, list[str]] = {}
+    for role in sorted(matter.roles_read(case.facts)):
         if role in refs:
-            waiting.setdefault(refs[role], []).append(role)
-    for holder, roles in sorted(waiting.items()):
+            roles_of.setdefault(refs[role], []).append(role)
+    for holder, roles in sorted(roles_of.items()):
+        given = case.consents.keys() >= set(roles)
         unit.append(
-            ConsentRequest,
+            Consent,
             case_no=case.number,
             holder=holder,
+            nth=1,
             roles=roles,
             matter=case.matter,
             matter_version=case.matter_version,
             facts=case.facts,
             asked_at=unit.legal,
+            given_at=unit.legal if given else None,
+            basis=ConsentBasis.OWN.value if given else None,
+            recorded_by=submitter.subject if given else None,
         )
 
 
-def give_consent(
-    unit: Unit, case: Case, request: ConsentRequest, basis: ConsentBasis, recorded_by: str
-) -> None:
+def give_consent(unit: Unit, case: Case, consent: Consent, holder: Principal) -> Consent:
     """A holder agrees that their certificates are read for this case. Agreeing again changes nothing.
 
-    Case and request are locked. Raises ConsentNotNeeded once the case goes on without.
+    Case and consent are locked. Raises ConsentNotNeeded once the case goes on without, and
+    ConsentWithdrawnBefore.
     """
-    if request.given_at is not None:
+    if consent.withdrawn_at is not None:
+        raise ConsentWithdrawnBefore(
+            "需要再次同意的，请在“证照授权”中选择再次同意。",
+            "If you do mean to agree again, say so under Consents.",
+        )
+    if consent.given_at is None:
+        _check_waits(case)
+        _give(unit, case, consent, ConsentBasis.OWN, holder.subject)
+    return consent
+
+
+def renew_consent(unit: Unit, case: Case, consent: Consent, holder: Principal) -> Consent:
+    """A holder who has taken their consent back agrees again, which is another consent; one that stands is
+    not renewed.
+
+    Case and consent are locked. Raises ConsentNotGiven for one that was never given, and ConsentOver.
+    """
+    if consent.given_at is None:
+        raise ConsentNotGiven
+    if consent.withdrawn_at is None:
+        return consent
+    again = _next(unit, case, consent)
+    _give(unit, case, again, ConsentBasis.OWN, holder.subject)
+    return again
+
+
+def withdraw_consent(unit: Unit, case: Case, consent: Consent, sender: Principal) -> None:
+    """A consent is taken back, by its holder, or at a counter by whom an operator serves: from here on
+    nothing of the holder is read for this case. Withdrawing again changes nothing.
+
+    Case and consent are locked. Raises ConsentNotGiven, and ConsentOver once the case is decided.
+    """
+    if consent.given_at is None:
+        raise ConsentNotGiven
+    if consent.withdrawn_at is not None:
         return
+    _check_undecided(case)
+    consent.withdrawn_at = unit.legal
+    consent.withdrawn_for, consent.withdrawn_by = sender.party, sender.subject
+    by = WithdrawnBy.COUNTER
+    if sender.kind is PrincipalKind.CITIZEN:
+        by = WithdrawnBy.HOLDER
+        _acted(case, consent.holder)
+    fact = ConsentWithdrawn(holder=consent.holder, roles=consent.roles, by=by, withdrawn_at=unit.legal)
+    _say(unit, case, fact)
+
+
+def _next(unit: Unit, case: Case, consent: Consent) -> Consent:
+    _check_undecided(case)
+    again = Consent(
+        case_no=consent.case_no,
+        holder=consent.holder,
+        nth=consent.nth + 1,
+        roles=consent.roles,
+        matter=consent.matter,
+        matter_version=consent.matter_version,
+        facts=consent.facts,
+        asked_at=unit.legal,
+    )
+    unit.session.add(again)
+    return again
+
+
+def _give(unit: Unit, case: Case, consent: Consent, basis: ConsentBasis, recorded_by: str) -> None:
+    consent.given_at, consent.basis, consent.recorded_by = unit.legal, basis, recorded_by
+    if basis is ConsentBasis.OWN:
+        _acted(case, consent.holder)
+    given = ConsentGiven(holder=consent.holder, roles=consent.roles, basis=basis, given_at=unit.legal)
+    _say(unit, case, given)
+
+
+def _check_waits(case: Case) -> None:
     if case.state not in WAITS_FOR_CONSENT:
         raise ConsentNotNeeded
-    request.given_at, request.basis, request.recorded_by = unit.legal, basis, recorded_by
-    if basis is ConsentBasis.OWN:
-        case.acted = sorted({*case.acted, str(request.holder)})
-    given = ConsentGiven(holder=request.holder, roles=request.roles, basis=basis, given_at=unit.legal)
-    _say(unit, case, given)
+
+
+def _check_undecided(case: Case) -> None:
+    if case.decided_at is not None or case.closed_at is not None:
+        raise ConsentOver
+
+
+def _acted(case: Case, person: UUID) -> None:
+    case.acted = sorted({*case.acted, str(person)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,38 +450,48 @@ class SeenProxy:
 
 
 def record_proxy_consent(
-    unit: Unit, case: Case, request: ConsentRequest, seen: SeenProxy, operator: Principal
-) -> None:
+    unit: Unit, case: Case, consent: Consent, seen: SeenProxy, operator: Principal
+) -> Consent:
     """Whoever an operator serves agrees for a holder, by a paper that the operator has seen. Once somebody
     has agreed, nothing changes any more.
 
-    Case and request are locked. Raises Invalid where they would be their own proxy, and ConsentNotNeeded.
+    Case and consent are locked. Raises Invalid where they would be their own proxy, ConsentNotNeeded,
+    ConsentOver, and ConsentWithdrawnBefore where the holder has said no.
     """
-    if operator.acting_for == request.holder:
+    if operator.acting_for == consent.holder:
         own = "本人的同意由本人登录后作出。"
         raise Invalid(
             fields=[
                 FieldError("/holder_role", "own", own, "Holders agree for themselves, by their own log-in.")
             ]
         )
-    if request.given_at is not None:
-        return
-    give_consent(unit, case, request, ConsentBasis.PROXY, operator.subject)
-    request.proxy, request.document = operator.acting_for, seen.document
-    request.sealed_reference = unit.context.vault.seal(
+    if consent.given_at is None:
+        _check_waits(case)
+    elif consent.withdrawn_at is None:
+        return consent
+    elif may_agree_again(operator.acting_for, consent.holder, consent.withdrawn_for):
+        consent = _next(unit, case, consent)
+    else:
+        raise ConsentWithdrawnBefore(
+            "持证人本人已撤回，只能由本人再次同意。", "The holder took it back, and alone may agree again."
+        )
+    _give(unit, case, consent, ConsentBasis.PROXY, operator.subject)
+    consent.proxy, consent.document = operator.acting_for, seen.document
+    consent.sealed_reference = unit.context.vault.seal(
         seen.reference,
-        table="consent_requests",
-        row=f"{request.case_no}/{request.holder}",
+        table="consents",
+        row=f"{consent.case_no}/{consent.holder}/{consent.nth}",
         column="sealed_reference",
     )
+    return consent
 
 
 def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> None:
-    """Take what a correction notice asked for; only what was asked can be supplied.
+    """Take what was asked for; only that can be supplied.
 
     Raises NothingAsked, also when all of it has come and only was not looked at yet, and NotAskedFor.
     """
-    if case.state != CaseState.CORRECTION_REQUIRED:
+    if not case.asked:
         raise NothingAsked
     matter = unit.context.matters.get(case.matter, case.matter_version)
     asked = [set(matter.uploads_for(code, case.facts)) for code in case.asked]

@@ -51,12 +51,40 @@ class ConsentNotNeeded(Conflict):
     title_en = "This case does not need your consent now"
 
 
+class ConsentNotGiven(Conflict):
+    code = "consent.not-given"
+    title_zh = "没有可以撤回的同意"
+    title_en = "There is no consent to take back"
+
+
+class ConsentWithdrawnBefore(Conflict):
+    """A repeated request must not bring back what its holder has taken back: that is an act of its own."""
+
+    code = "consent.withdrawn"
+    title_zh = "同意已撤回"
+    title_en = "This consent was taken back"
+
+
+class ConsentOver(Conflict):
+    code = "consent.over"
+    title_zh = "该办件已作出决定，不再查询证照；此前依法进行的查询不受影响"
+    title_en = "The case is decided: nothing is read any more, and what was lawfully read before stays so"
+
+
+class NotVerified(Forbidden):
+    """A one-time code proves a phone, and no more."""
+
+    code = "consent.not-verified"
+    title_zh = "同意和撤回须以核验过的本人身份登录"
+    title_en = "Consent is given and taken back under a log-in whose identity was verified"
+
+
 class NotAtACounter(Forbidden):
-    """A paper is seen at a counter, by an operator whose channel that is."""
+    """Papers and people are seen at a counter, by an operator whose channel that is."""
 
     code = "consent.not-at-a-counter"
-    title_zh = "只有窗口可以登记代理授权"
-    title_en = "Only a counter records what somebody may agree to for another"
+    title_zh = "只有窗口可以登记代理授权和撤回"
+    title_en = "Only a counter records what somebody agrees to for another, or takes back"
 
 
 class NothingAsked(Conflict):

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import ConfigDict, Field, JsonValue
 
 from services.intake import access, commands, view
-from services.intake.commands import SeenProxy, Submission
+from services.intake.commands import Submission
 from services.intake.errors import (
     CaseNotFound,
     NothingAsked,
@@ -23,7 +23,6 @@ from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
 from shared.catalogue.matter import Matter
 from shared.errors import FieldError, Unavailable
-from shared.events.intake import ConsentBasis
 from shared.http.body import Body, Uuid
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint
@@ -152,48 +151,6 @@ def my_cases(context: WebContext, party: Principal, *, cursor: str | None, limit
     """A page of one's own cases, the newest first. Raises CursorInvalid."""
     with unit_of(context.service, "cases.mine") as unit:
         return access.own_cases(unit, party, cursor=cursor, limit=limit)
-
-
-def open_consents(
-    context: WebContext, citizen: Principal, *, cursor: str | None, limit: int
-) -> dict[str, Any]:
-    """A page of what waits for one's own consent, the oldest first. Raises CursorInvalid."""
-    with unit_of(context.service, "consents.mine") as unit:
-        return access.open_consents(unit, citizen, cursor=cursor, limit=limit)
-
-
-def give_consent(context: WebContext, citizen: Principal, number: str) -> dict[str, Any]:
-    """Agree that one's own certificates are read for this case; agreeing again changes nothing.
-
-    Raises CaseNotFound where the case asks nothing of this person, and as the command does.
-    """
-    with unit_of(context.service, "case.consent") as unit:
-        case, request = access.lock_for_consent(unit, number, citizen)
-        commands.give_consent(unit, case, request, ConsentBasis.OWN, citizen.subject)
-        assert request.given_at is not None
-        return {"number": number, "given_at": request.given_at.isoformat()}
-
-
-def record_proxy_consent(
-    context: WebContext, operator: Principal, number: str, role: str, seen: SeenProxy
-) -> dict[str, Any]:
-    """Somebody agrees for the holder of this role, by a paper that the operator has seen.
-
-    Raises as `access.lock_for_proxy` and the command do.
-    """
-    with unit_of(context.service, "case.proxy-consent") as unit:
-        case, request = access.lock_for_proxy(unit, number, role, operator)
-        commands.record_proxy_consent(unit, case, request, seen, operator)
-        assert request.given_at is not None
-        return {"number": number, "given_at": request.given_at.isoformat()}
-
-
-def given_consents(
-    context: WebContext, citizen: Principal, *, cursor: str | None, limit: int
-) -> dict[str, Any]:
-    """A page of what one, or somebody for one, has agreed to, the newest first. Raises CursorInvalid."""
-    with unit_of(context.service, "consents.given") as unit:
-        return access.given_consents(unit, citizen, cursor=cursor, limit=limit)
 
 
 def read_case(context: WebContext, number: str, party: Principal, *, cursor: str | None = None) -> Shown:

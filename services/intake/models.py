@@ -271,16 +271,19 @@ class Case(CaseRow, Base):
     )
 
 
-class ConsentRequest(Base):
-    """A holder whose certificates a case looks for and who has not agreed when it was submitted.
+class Consent(Base):
+    """One consent of a holder whose certificates a case looks for, from the day it is asked for: who gave it,
+    when and by what it is proven, and who took it back.
 
-    Once they have, it is the record of it: who, when, and by what it is proven.
+    Whoever agrees again after that gives another one: what was said before is not written over.
     """
 
-    __tablename__ = "consent_requests"
+    __tablename__ = "consents"
 
     case_no: Mapped[str] = mapped_column(String(50), primary_key=True)
     holder: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    nth: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """1 for the first one of this holder in this case."""
     roles: Mapped[list[str]] = mapped_column(JSONB)
     matter: Mapped[str] = mapped_column(String(100))
     matter_version: Mapped[int] = mapped_column(Integer)
@@ -296,17 +299,22 @@ class ConsentRequest(Base):
     """What the counter has seen: see `rules.consent.ProxyDocument`."""
     sealed_reference: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Its number, or where its copy is filed."""
+    withdrawn_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
+    withdrawn_for: Mapped[UUID | None] = mapped_column(Uuid)
+    """Whose word it was: the holder's, or that of whoever had agreed in their place."""
+    withdrawn_by: Mapped[str | None] = mapped_column(String(100))
+    """Subject of whoever withdrew, or of the counter that noted it."""
 
     __table_args__ = (
         Index(
-            "consent_requests_open",
+            "consents_open",
             "holder",
             "asked_at",
             "case_no",
             postgresql_where=text("given_at IS NULL"),
         ),
         Index(
-            "consent_requests_given",
+            "consents_given",
             "holder",
             "given_at",
             "case_no",

@@ -3,17 +3,18 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, text, tuple_
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy.orm import Session, aliased, load_only
 
 from services.intake.models import (
     Account,
     Case,
     CaseContact,
     ClientKey,
-    ConsentRequest,
+    Consent,
     ContactPoint,
     DayCount,
     LogIn,
@@ -206,56 +207,72 @@ def _parts_of(person_ref: UUID) -> tuple[ColumnElement[bool], ColumnElement[bool
 
 def asks_consent(session: Session, number: str, holder: UUID) -> bool:
     """Whether a case asks anything of this holder."""
-    asked = select(ConsentRequest.case_no).where(
-        ConsentRequest.case_no == number, ConsentRequest.holder == holder
-    )
-    return session.execute(asked).first() is not None
+    asked = select(Consent.case_no).where(Consent.case_no == number, Consent.holder == holder)
+    return session.execute(asked.limit(1)).first() is not None
 
 
-def lock_consent_request(session: Session, number: str, holder: UUID) -> ConsentRequest | None:
-    """What a case asks of this holder, locked."""
-    return session.get(ConsentRequest, (number, holder), with_for_update=True)
+def lock_consent(session: Session, number: str, holder: UUID) -> Consent | None:
+    """The last consent of this holder in a case, asked for or given, locked."""
+    last = select(Consent).where(Consent.case_no == number, Consent.holder == holder)
+    last = last.order_by(Consent.nth.desc()).limit(1).with_for_update()
+    # It may have been read before the case was locked.
+    return session.scalars(last, execution_options={"populate_existing": True}).one_or_none()
 
 
-def lock_consent_requests(session: Session, number: str) -> list[ConsentRequest]:
-    """All that a case asks of its holders, locked in order."""
-    asked = select(ConsentRequest).where(ConsentRequest.case_no == number).order_by(ConsentRequest.holder)
-    return list(session.scalars(asked.with_for_update()))
+def consents_in(session: Session, number: str) -> list[Consent]:
+    """The last consent of each holder of whom a case asks one, for reading; holders in order."""
+    every = select(Consent).where(Consent.case_no == number).order_by(Consent.holder, Consent.nth)
+    return list({one.holder: one for one in session.scalars(every)}.values())
+
+
+class GivenConsent(NamedTuple):
+    """A consent that was given, whether its case is undecided, and whether another one was given since."""
+
+    consent: Consent
+    undecided: bool
+    replaced: bool
 
 
 def given_consents(
     session: Session, holder: UUID, *, before: tuple[datetime, str] | None, limit: int
-) -> list[ConsentRequest]:
-    """What this holder, or somebody for them, agreed to after an application, the newest first, a page and
-    one."""
-    key = (ConsentRequest.given_at, ConsentRequest.case_no)
-    found = select(ConsentRequest).where(
-        ConsentRequest.holder == holder, ConsentRequest.given_at.is_not(None)
-    )
+) -> list[GivenConsent]:
+    """What this holder, or somebody for them, agreed to, the newest first, a page and one."""
+    key = (Consent.given_at, Consent.case_no)
+    found = select(Consent).where(Consent.holder == holder, Consent.given_at.is_not(None))
     if before is not None:
         found = found.where(tuple_(*key) < before)
-    return list(session.scalars(found.order_by(*(part.desc() for part in key)).limit(limit + 1)))
+    page = found.order_by(*(part.desc() for part in key)).limit(limit + 1).subquery()
+    one, later = aliased(Consent, page), aliased(Consent)
+    replaced = select(later.nth).where(
+        later.case_no == one.case_no, later.holder == one.holder, later.nth == one.nth + 1
+    )
+    undecided = Case.decided_at.is_(None) & Case.closed_at.is_(None)
+    rows = session.execute(
+        select(one, undecided, replaced.exists())
+        .join(Case, Case.number == one.case_no)
+        .order_by(one.given_at.desc(), one.case_no.desc())
+    )
+    return [GivenConsent(*row) for row in rows]
 
 
-def open_consent_requests(
+def open_consents(
     session: Session, holder: UUID, *, after: tuple[datetime, str] | None, limit: int
-) -> list[ConsentRequest]:
+) -> list[Consent]:
     """What waits for this holder's consent, the oldest first, a page and one; not where the case went on
     without."""
-    key = tuple_(ConsentRequest.asked_at, ConsentRequest.case_no)
+    key = tuple_(Consent.asked_at, Consent.case_no)
     found = (
-        select(ConsentRequest)
-        .join(Case, Case.number == ConsentRequest.case_no)
+        select(Consent)
+        .join(Case, Case.number == Consent.case_no)
         .where(
-            ConsentRequest.holder == holder,
-            ConsentRequest.given_at.is_(None),
+            Consent.holder == holder,
+            Consent.given_at.is_(None),
             Case.state.in_(sorted(WAITS_FOR_CONSENT)),
         )
     )
     if after is not None:
         found = found.where(key > after)
-    page = found.order_by(ConsentRequest.asked_at, ConsentRequest.case_no).limit(limit + 1)
-    return list(session.scalars(page))
+    return list(session.scalars(found.order_by(Consent.asked_at, Consent.case_no).limit(limit + 1)))
 
 
 def timeline(

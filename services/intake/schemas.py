@@ -24,17 +24,36 @@ class Supplied(Answer):
     """Codes of materials."""
 
 
-class GivenConsentLine(Answer):
-    """A case for which one's own certificates may be read, and by what that was agreed."""
+class ConsentMaterial(Answer):
+    """A material that a certificate of the holder would meet."""
+
+    material: str
+    name_zh: str
+    name_en: str
+
+
+class ConsentLine(Answer):
+    """A case that waits for one's consent."""
 
     number: CaseNumber
     matter: str
     matter_zh: str
     matter_en: str
+    materials: list[ConsentMaterial]
+    asked_at: Moment
+
+
+class GivenConsentLine(ConsentLine):
+    """A case for which one's own certificates may be read, or might, and by what that was agreed."""
+
     given_at: Moment
     basis: Literal["own", "proxy"]
     document: Literal["guardianship", "power_of_attorney"] | None
     """What a counter has seen of whoever agreed for one."""
+    withdrawn_at: Moment | None
+    state: Literal["stands", "withdrawn", "replaced", "over"]
+    """It stands and can be taken back; was taken back and can be given again; was given again, which is a
+    line of its own; or the case is decided, and nothing is read any more."""
 
 
 class GivenConsentList(Answer):
@@ -42,6 +61,13 @@ class GivenConsentList(Answer):
 
     consents: list[GivenConsentLine]
     next: Next
+
+
+class ConsentWithdrawn(Answer):
+    """The holder's certificates are not read any more for the case."""
+
+    number: CaseNumber
+    withdrawn_at: Moment
 
 
 class NoticesStopped(Answer):
@@ -197,25 +223,6 @@ class Case(CaseLine):
     remedies: CaseRemedies | None
     reasons: list[Reasons]
     """Of a refusal."""
-
-
-class ConsentMaterial(Answer):
-    """A material that a certificate of the holder would meet."""
-
-    material: str
-    name_zh: str
-    name_en: str
-
-
-class ConsentLine(Answer):
-    """A case that waits for one's consent."""
-
-    number: CaseNumber
-    matter: str
-    matter_zh: str
-    matter_en: str
-    materials: list[ConsentMaterial]
-    asked_at: Moment
 
 
 class ConsentList(Answer):

@@ -14,7 +14,7 @@ SEALED = (
     ),
     SealedTable("case_contacts", ("case_no", "person_ref", "kind"), ("sealed_value",)),
     SealedTable("cases", ("number",), ("sealed_form",)),
-    SealedTable("consent_requests", ("case_no", "holder"), ("sealed_reference",)),
+    SealedTable("consents", ("case_no", "holder", "nth"), ("sealed_reference",)),
     SealedTable(
         "unasked_contacts",
         ("id",),

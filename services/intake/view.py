@@ -3,9 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from services.intake import queries
-from services.intake.models import Case, ConsentRequest, TimelineEntry
+from services.intake.models import Case, Consent, TimelineEntry
+from services.intake.queries import GivenConsent
+from services.intake.rules.consent import (
+    WAITS_FOR_CONSENT,
+    ConsentState,
+    consent_state,
+    may_agree_again,
+    may_speak,
+)
 from services.intake.rules.stages import Stage, Standing, stages_of
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
@@ -112,35 +121,106 @@ def stage_line(stage: Stage, matter: Matter) -> dict[str, Any]:
     }
 
 
-def consent_line(request: ConsentRequest, matter: Matter) -> dict[str, Any]:
+def consent_line(consent: Consent, matter: Matter) -> dict[str, Any]:
     """What a case asks of a holder: which materials would be met by their certificates."""
     materials = [
         {"material": member.code, "name_zh": member.names.zh, "name_en": member.names.en}
-        for requirement in matter.requirements(request.facts)
+        for requirement in matter.requirements(consent.facts)
         for member in requirement.members
-        if member.shareable and member.holder_role in request.roles
+        if member.shareable and member.holder_role in consent.roles
     ]
     return {
-        "number": request.case_no,
-        "matter": request.matter,
+        "number": consent.case_no,
+        "matter": consent.matter,
         "matter_zh": matter.names.zh,
         "matter_en": matter.names.en,
         "materials": materials,
-        "asked_at": _iso(request.asked_at),
+        "asked_at": _iso(consent.asked_at),
     }
 
 
-def given_line(request: ConsentRequest, matter: Matter) -> dict[str, Any]:
-    """What somebody has agreed to, or who has for them, by what."""
+def given_line(given: GivenConsent, matter: Matter) -> dict[str, Any]:
+    """What somebody has agreed to, or who has for them, by what, and how that stands."""
+    consent = given.consent
     return {
-        "number": request.case_no,
-        "matter": request.matter,
+        **consent_line(consent, matter),
+        "given_at": _iso(consent.given_at),
+        "basis": consent.basis,
+        "document": consent.document,
+        "withdrawn_at": _iso(consent.withdrawn_at),
+        "state": consent_state(
+            given=consent.given_at is not None,
+            withdrawn=consent.withdrawn_at is not None,
+            replaced=given.replaced,
+            waits=False,
+            undecided=given.undecided,
+        ),
+    }
+
+
+def own_consent(case: Case, consent: Consent, matter: Matter) -> dict[str, Any]:
+    """The last consent of a holder in a case, given or not."""
+    undecided = is_undecided(case)
+    waits = consent.given_at is None and case.state in WAITS_FOR_CONSENT
+    line = given_line(GivenConsent(consent, undecided, replaced=False), matter)
+    return {**line, "state": ConsentState.ASKED} if waits else line
+
+
+def counter_view(
+    case: Case, matter: Matter, served: UUID | None, consents: Sequence[Consent]
+) -> dict[str, Any]:
+    """What a counter may note for whom it serves: for which holders they may agree in their place, and what
+    may be taken back. Of a holder there is the role and no more."""
+    waits, undecided = case.state in WAITS_FOR_CONSENT, is_undecided(case)
+    states = [
+        (
+            one,
+            consent_state(
+                given=one.given_at is not None,
+                withdrawn=one.withdrawn_at is not None,
+                replaced=False,
+                waits=waits,
+                undecided=undecided,
+            ),
+        )
+        for one in consents
+    ]
+    return {
+        "number": case.number,
+        "matter": case.matter,
         "matter_zh": matter.names.zh,
         "matter_en": matter.names.en,
-        "given_at": _iso(request.given_at),
-        "basis": request.basis,
-        "document": request.document,
+        "holders": [
+            _holder(one, matter)
+            for one, state in states
+            if one.holder != served
+            and (
+                state is ConsentState.ASKED
+                or (
+                    state is ConsentState.WITHDRAWN and may_agree_again(served, one.holder, one.withdrawn_for)
+                )
+            )
+        ],
+        "standing": [
+            _holder(one, matter)
+            for one, state in states
+            if state is ConsentState.STANDS and may_speak(served, one.holder, one.proxy)
+        ],
     }
+
+
+def _holder(consent: Consent, matter: Matter) -> dict[str, Any]:
+    names = [matter.holders[role].names for role in consent.roles]
+    return {
+        "role": consent.roles[0],
+        "name_zh": "、".join(name.zh for name in names),
+        "name_en": ", ".join(name.en for name in names),
+    }
+
+
+def is_undecided(case: Case) -> bool:
+    """Whether the case is still being handled."""
+    return case.decided_at is None and case.closed_at is None
 
 
 def timeline_page(

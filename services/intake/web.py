@@ -4,21 +4,25 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import Field
 from starlette.responses import JSONResponse
 
-from services.intake import access, handling, schemas
+from services.intake import access, consents, handling, schemas
 from services.intake.access import Message
-from services.intake.commands import SeenProxy
+from services.intake.consent_pages import consent_pages
 from services.intake.errors import (
     AgentNotAllowed,
     CaseNotFound,
+    ConsentNotGiven,
     ConsentNotNeeded,
+    ConsentOver,
+    ConsentWithdrawnBefore,
     IdenticalApplicationOpen,
     NameDiffers,
     NotAskedFor,
     NotAtACounter,
     NothingAsked,
+    NotVerified,
     NotYourApplication,
     StopCodeUnknown,
     TooManyApplications,
@@ -28,15 +32,15 @@ from services.intake.errors import (
 )
 from services.intake.handling import CaseForm
 from services.intake.identity.web import identity_answers, identity_router
-from services.intake.rules.consent import ProxyDocument
 from services.intake.web_pages import page_router
 from shared.ask import Params, PeerUnavailable, QuestionHandler
 from shared.auth.deps import Citizen, Filer, Operator, Party
 from shared.bus.context import ServiceContext
+from shared.bus.idempotency import StoredResponse
 from shared.bus.unit import unit_of
 from shared.catalogue.matter import Matter
 from shared.catalogue.published import UnknownMatter, UnknownMatterVersion
-from shared.http.body import Body, Uuid, cleaned
+from shared.http.body import Body, Uuid
 from shared.http.context import WebContext
 from shared.http.doors import doors, raises
 from shared.http.idempotency import require_key
@@ -57,17 +61,6 @@ class StopNotices(Body):
 
     code: Annotated[str, Field(min_length=1, max_length=200, examples=["BCDF-GHJK-LMNP"])]
     everything: bool = False
-
-
-class ProxyConsent(Body):
-    """What a counter has seen of somebody who agrees for a holder: which paper, and its number or where its
-    copy is filed."""
-
-    holder_role: Annotated[str, Field(min_length=1, max_length=60, examples=["applicant"])]
-    document: Annotated[ProxyDocument, Strict(False)]
-    reference: Annotated[
-        str, BeforeValidator(cleaned), Field(min_length=1, max_length=100, examples=["2026-0412"])
-    ]
 
 
 class Supply(Body):
@@ -131,8 +124,7 @@ def router(context: WebContext) -> APIRouter:
         filer: Filer, body: CaseForm, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
         """Apply. The answer carries the case number before anything else has run."""
-        answer = handling.submit(context, filer, require_key(idempotency_key), body)
-        return JSONResponse(answer.body, answer.status)
+        return _answer(handling.submit(context, filer, require_key(idempotency_key), body))
 
     @api.get("/cases", response_model=schemas.CaseList)
     def list_cases(party: Party, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
@@ -160,20 +152,7 @@ def router(context: WebContext) -> APIRouter:
         number: str, party: Party, body: Supply, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
         """Supply what a correction notice asked for."""
-        answer = handling.supply(context, party, require_key(idempotency_key), number, body.uploads)
-        return JSONResponse(answer.body, answer.status)
-
-    @api.get("/consents", response_model=schemas.ConsentList)
-    def list_consents(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
-        """Cases that would use one's own certificates and wait for one's consent, the oldest first."""
-        return handling.open_consents(context, citizen, cursor=cursor, limit=limit)
-
-    @api.post("/cases/{number}/consent", response_model=schemas.ConsentGiven)
-    @raises(CaseNotFound, ConsentNotNeeded)
-    def give_consent(number: str, citizen: Citizen) -> dict[str, Any]:
-        """Agree that one's own certificates are read for this case. Agreeing again changes nothing, so no
-        Idempotency-Key is needed."""
-        return handling.give_consent(context, citizen, number)
+        return _answer(handling.supply(context, party, require_key(idempotency_key), number, body.uploads))
 
     @api.get("/matters/{code}")
     @raises(UnknownMatter)
@@ -182,10 +161,12 @@ def router(context: WebContext) -> APIRouter:
         return context.service.matters.latest(code)
 
     root.include_router(_without_a_log_in(context))
-    root.include_router(_by_proxy(context))
+    root.include_router(_consents(context))
+    root.include_router(_at_the_counter(context))
     root.include_router(api)
     root.include_router(identity_router(context))
     root.include_router(page_router(context))
+    root.include_router(consent_pages(context))
     return root
 
 
@@ -210,22 +191,80 @@ def _without_a_log_in(context: WebContext) -> APIRouter:
     return api
 
 
-def _by_proxy(context: WebContext) -> APIRouter:
-    """What somebody agrees to for a holder, and where the holder sees it."""
+def _consents(context: WebContext) -> APIRouter:
+    """What holders agree to and take back."""
     api = doors("/api/v1")
 
-    @api.post("/cases/{number}/proxy-consents", response_model=schemas.ConsentGiven)
-    @raises(CaseNotFound, ConsentNotNeeded, NotAtACounter)
-    def record_proxy_consent(number: str, operator: Operator, body: ProxyConsent) -> dict[str, Any]:
-        """At a counter: whom the operator serves agrees for a holder, by a paper that was seen. The holder is
-        told. Recording it again changes nothing, so no Idempotency-Key is needed."""
-        seen = SeenProxy(body.document, body.reference)
-        return handling.record_proxy_consent(context, operator, number, body.holder_role, seen)
+    @api.get("/consents", response_model=schemas.ConsentList)
+    def list_consents(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+        """Cases that would use one's own certificates and wait for one's consent, the oldest first."""
+        return consents.open_consents(context, citizen, cursor=cursor, limit=limit)
 
     @api.get("/consents/given", response_model=schemas.GivenConsentList)
     def list_given_consents(citizen: Citizen, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
-        """Cases for which one's own certificates may be read because one agreed after the application, or
-        somebody did by proxy, the newest first."""
-        return handling.given_consents(context, citizen, cursor=cursor, limit=limit)
+        """What one has agreed to, with an application or after it, or somebody by proxy, and took back, the
+        newest first."""
+        return consents.given_consents(context, citizen, cursor=cursor, limit=limit)
+
+    @api.post("/cases/{number}/consent", response_model=schemas.ConsentGiven)
+    @raises(CaseNotFound, ConsentNotNeeded, ConsentWithdrawnBefore, NotVerified)
+    def give_consent(number: str, citizen: Citizen) -> dict[str, Any]:
+        """Agree that one's own certificates are read for this case. Agreeing again changes nothing, so no
+        Idempotency-Key is needed; what was taken back is given again by `renew_consent`."""
+        return consents.give_consent(context, citizen, number)
+
+    @api.post("/cases/{number}/consent/withdrawal", response_model=schemas.ConsentWithdrawn)
+    @raises(CaseNotFound, ConsentNotGiven, ConsentOver, NotVerified)
+    def withdraw_consent(
+        number: str, citizen: Citizen, idempotency_key: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Take one's own consent back, whoever gave it: nothing more is read for this case, and what one's
+        certificates had met is asked for. What was read before stays on record, and a decision stands."""
+        return _answer(consents.withdraw_consent(context, citizen, require_key(idempotency_key), number))
+
+    @api.post("/cases/{number}/consent/renewal", response_model=schemas.ConsentGiven)
+    @raises(CaseNotFound, ConsentNotGiven, ConsentOver, NotVerified)
+    def renew_consent(
+        number: str, citizen: Citizen, idempotency_key: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Agree again after one has taken one's consent back."""
+        return _answer(consents.renew_consent(context, citizen, require_key(idempotency_key), number))
 
     return api
+
+
+def _at_the_counter(context: WebContext) -> APIRouter:
+    """What a counter notes of what people agree to for others, or take back."""
+    api = doors("/api/v1")
+
+    @api.post("/cases/{number}/proxy-consents", response_model=schemas.ConsentGiven)
+    @raises(CaseNotFound, ConsentNotNeeded, ConsentOver, ConsentWithdrawnBefore, NotAtACounter)
+    def record_proxy_consent(
+        number: str,
+        operator: Operator,
+        body: consents.ProxyConsent,
+        idempotency_key: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """At a counter: whom the operator serves agrees for a holder, by a paper that was seen. The holder is
+        told. Nobody agrees over a holder who has taken their consent back themselves."""
+        key = require_key(idempotency_key)
+        return _answer(consents.record_proxy_consent(context, operator, key, number, body))
+
+    @api.post("/cases/{number}/counter-withdrawals", response_model=schemas.ConsentWithdrawn)
+    @raises(CaseNotFound, ConsentNotGiven, ConsentOver, NotAtACounter)
+    def record_withdrawal(
+        number: str,
+        operator: Operator,
+        body: consents.CounterWithdrawal,
+        idempotency_key: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """At a counter: whom the operator serves takes back their own consent, or the one that they gave in a
+        holder's place. The holder is told."""
+        key = require_key(idempotency_key)
+        return _answer(consents.record_withdrawal(context, operator, key, number, body))
+
+    return api
+
+
+def _answer(stored: StoredResponse) -> Response:
+    return JSONResponse(stored.body, stored.status)

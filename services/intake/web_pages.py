@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
-from services.intake import handling
+from services.intake import consents, handling
 from services.intake.errors import (
     CaseNotFound,
     NotAskedFor,
@@ -23,7 +23,7 @@ from services.intake.errors import (
 )
 from services.intake.handling import NOTHING_HELD, Held, Shown
 from shared.auth.csrf import check_same_origin
-from shared.auth.deps import Citizen, Party, authenticator
+from shared.auth.deps import Party, authenticator
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.held_forms import HeldForm
 from shared.bus.idempotency import KeyReused, StillRunning
@@ -151,14 +151,15 @@ def _case_pages(context: WebContext) -> APIRouter:
     def my_cases(request: Request, party: Party, cursor: Cursor = None, held: UUID | None = None) -> Response:
         """One's own cases."""
         found = handling.my_cases(context, party, cursor=cursor, limit=_CASES)
-        own = party.kind is PrincipalKind.CITIZEN and not cursor
-        waiting = handling.open_consents(context, party, cursor=None, limit=_CASES) if own else {}
-        given = handling.given_consents(context, party, cursor=None, limit=_CASES) if own else {}
+        own = party.kind is PrincipalKind.CITIZEN
+        waiting = (
+            consents.open_consents(context, party, cursor=None, limit=_CASES) if own and not cursor else {}
+        )
         values = {
             **found,
             "cursor": cursor,
+            "own": own,
             "consents": waiting.get("consents", []),
-            "given": given.get("consents", []),
             "held": filled_in(context.service, party, held) is not None,
         }
         return page(context.pages, request, "my_cases.html", values)
@@ -169,13 +170,6 @@ def _case_pages(context: WebContext) -> APIRouter:
         brought = {"owner": str(who.party), "name": name}
         return str(context.service.asker.hand_over("materials", "keep_upload", brought, content)["id"])
 
-    @router.post("/cases/{number}/consent")
-    @comes_back(context.service, "/cases", secure=secure)
-    def consent(number: str, citizen: Citizen) -> Response:
-        """Agree that one's own certificates are read for a case."""
-        handling.give_consent(context, citizen, number)
-        return RedirectResponse("/cases", 303)
-
     @router.get("/cases/{number}")
     def read_case(
         request: Request, number: str, party: Party, cursor: Cursor = None, held: UUID | None = None
@@ -185,7 +179,10 @@ def _case_pages(context: WebContext) -> APIRouter:
         shown = handling.read_case(context, number, party, cursor=cursor)
         kept = filled_in(context.service, party, held)
         elsewhere = handling.read_held(context, number, party, decided=shown.case["decided_at"] is not None)
-        return _case_page(context, request, shown, can_supply=True, held=elsewhere, kept=kept)
+        consent = consents.consent_of(context, party, number)
+        return _case_page(
+            context, request, shown, can_supply=True, held=elsewhere, kept=kept, consent=consent
+        )
 
     async def may_supply(request: Request) -> None:
         citizen = authenticator(request).sender_of(request)
@@ -343,6 +340,7 @@ def _case_page(
     can_supply: bool,
     held: Held = NOTHING_HELD,
     kept: HeldForm | None = None,
+    consent: Mapping[str, Any] | None = None,
     problem: Problem | None = None,
     back: str | None = None,
 ) -> Response:
@@ -355,6 +353,7 @@ def _case_page(
         "certificate": held.certificate,
         "can_supply": can_supply,
         "kept": kept,
+        "consent": consent,
         "supplied": case["awaiting_check"],
         "most_mb": context.service.settings.web.max_upload_bytes // 2**20,
         "problem": problem,

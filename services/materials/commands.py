@@ -1,6 +1,6 @@
-"""Use cases of materials: match, match again after a supply or a consent, order and issue."""
+"""Use cases of materials: match, match again after a supply or a consent or without one, order and issue."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, ItemsView, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID, uuid5
@@ -10,6 +10,7 @@ from services.materials.models import (
     CERTIFICATE_SERIAL,
     Case,
     Certificate,
+    GrantWithdrawal,
     MaterialMatch,
     Upload,
     UseGrant,
@@ -28,8 +29,8 @@ from services.materials.rules.matching import (
     MatchResult,
     MaterialOutcome,
     is_valid,
-    keep_met,
     match,
+    settled,
 )
 from shared import metrics
 from shared.bus.inbox import NotYet
@@ -38,7 +39,13 @@ from shared.catalogue.matter import Matter
 from shared.events.approval import CaseDecided, Decision
 from shared.events.fact import Event
 from shared.events.ids import new_id
-from shared.events.intake import CaseSubmitted, ConsentGiven, MaterialsSupplied, known_cases
+from shared.events.intake import (
+    CaseSubmitted,
+    ConsentGiven,
+    ConsentWithdrawn,
+    MaterialsSupplied,
+    known_cases,
+)
 from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
 from shared.legal_time import legal_day
 
@@ -54,7 +61,11 @@ class Checklists:
     cases: dict[str, Case]
     certificates: dict[UUID, list[Certificate]]
     found: dict[str, dict[str, MaterialOutcome]] = field(default_factory=dict)
-    """What the last look at each supplied case found, by material."""
+    """What the last look at each case found that is looked at again, by material."""
+    holder_of: dict[UUID, UUID] = field(default_factory=dict)
+    """Whose the certificates in `found` are, where it matters."""
+    rounds: dict[tuple[str, int], dict[str, MaterialOutcome]] = field(default_factory=dict)
+    """What a look found on which a decision may rest that did not know of a later one."""
     uploads: dict[UUID, Upload] = field(default_factory=dict)
     """The files that the batch's facts bring."""
 
@@ -62,23 +73,76 @@ class Checklists:
 def load_checklists(unit: Unit, events: Sequence[Event]) -> Checklists:
     """Lock the cases of the batch, then read the certificates that are to be matched, and no others."""
     cases = queries.lock_cases(unit.session, known_cases(events))
-    again = {event.case for event in events if isinstance(event.fact, MaterialsSupplied | ConsentGiven)}
+    again = {
+        event.case
+        for event in events
+        if isinstance(event.fact, MaterialsSupplied | ConsentGiven | ConsentWithdrawn)
+    }
     matched: list[Case | CaseSubmitted] = [cases[number] for number in again if number in cases]
     matched += [event.fact for event in events if isinstance(event.fact, CaseSubmitted)]
-    holders = {UUID(str(case.holders[role])) for case in matched for role in case.consents}
-    # Whose consent is in this batch: it is noted before anything of theirs is matched.
-    holders |= {event.fact.holder for event in events if isinstance(event.fact, ConsentGiven)}
     types = {
         wanted
         for case in matched
         for wanted in unit.context.matters.get(case.matter, case.matter_version).certificate_types(case.facts)
     }
+    found = {number: outcomes for (number, _), outcomes in _found(queries.last_outcomes(unit.session, again))}
     return Checklists(
         cases=cases,
-        certificates=queries.certificates_of(unit.session, holders, types),
-        found=_found(unit, again),
+        certificates=queries.certificates_of(unit.session, _holders_read(events, cases), types),
+        found=found,
+        holder_of=queries.holders_of(unit.session, _in_doubt(events, found)),
+        rounds=dict(_found(queries.outcomes_in(unit.session, _decided_on(events, cases, again)))),
         uploads=queries.lock_uploads(unit.session, _brought(events)),
     )
+
+
+def _holders_read(events: Sequence[Event], cases: Mapping[str, Case]) -> set[UUID]:
+    """Who agrees at a moment at which their case is looked at: whoever has withdrawn before is not among
+    them."""
+    agree = {
+        number: {UUID(str(case.holders[role])) for role in case.consents} for number, case in cases.items()
+    }
+    read: set[UUID] = set()
+    for event in events:
+        now = agree.setdefault(event.case, set())
+        match event.fact:
+            case CaseSubmitted() as fact:
+                now |= {fact.holders[role] for role in fact.consents}
+            case ConsentGiven() as fact:
+                now.add(fact.holder)
+            case ConsentWithdrawn() as fact:
+                now.discard(fact.holder)
+            case MaterialsSupplied():
+                pass
+            case _:
+                continue
+        read |= now
+    return read
+
+
+def _in_doubt(events: Sequence[Event], found: Mapping[str, Mapping[str, MaterialOutcome]]) -> set[UUID]:
+    """The certificates that met something in cases from which a holder withdraws."""
+    return {
+        outcome.certificate
+        for event in events
+        if isinstance(event.fact, ConsentWithdrawn)
+        for outcome in found.get(event.case, {}).values()
+        if outcome.certificate is not None
+    }
+
+
+def _decided_on(
+    events: Sequence[Event], cases: Mapping[str, Case], again: Collection[str]
+) -> set[tuple[str, int]]:
+    """The looks that the batch's decisions rest on, where a later one was or may be taken."""
+    return {
+        (event.case, event.fact.materials_round)
+        for event in events
+        if isinstance(event.fact, CaseDecided)
+        and event.fact.materials_round is not None
+        and event.case in cases
+        and (event.case in again or cases[event.case].round != event.fact.materials_round)
+    }
 
 
 def match_materials(unit: Unit, event: Event, loaded: Checklists) -> None:
@@ -96,15 +160,17 @@ def match_materials(unit: Unit, event: Event, loaded: Checklists) -> None:
         uploads={code: str(upload) for code, upload in fact.uploads.items()},
         round=1,
         gaps=[],
+        withdrawals={},
+        last_round=None,
         last_received_at=fact.received_at,
     )
     unit.session.add(case)
     loaded.cases[case.number] = case
     _take(loaded, case, fact.uploads)
     _grant(unit, case, {UUID(case.holders[role]): basis for role, basis in case.consents.items()})
-    result = _match(unit, case, loaded)
+    result = _match(unit, case, loaded, {})
     case.gaps = list(result.gaps)
-    _record(unit, case, result)
+    _record(unit, case, result, loaded)
 
 
 def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
@@ -115,7 +181,7 @@ def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet(CaseSubmitted)
-    if not case.gaps:
+    if not case.gaps or _is_over(case):
         # All is there and was said: what comes now replaces nothing that the case was accepted on.
         return
     case.uploads = case.uploads | {code: str(upload) for code, upload in fact.uploads.items()}
@@ -134,31 +200,73 @@ def match_after_consent(unit: Unit, event: Event, loaded: Checklists) -> None:
         return
     case.consents = {**case.consents, **dict.fromkeys(fact.roles, fact.basis.value)}
     _grant(unit, case, {fact.holder: fact.basis})
-    if case.gaps:
+    if case.gaps and not _is_over(case):
         _match_anew(unit, case, loaded, fact.given_at)
+
+
+def match_without_consent(unit: Unit, event: Event, loaded: Checklists) -> None:
+    """A holder's consent is taken back: nothing of theirs is read from here on, and what their certificates
+    met is missing again. A case that is decided stays so, and so does the record of what was read before
+    (PIPL art. 15, 47)."""
+    fact = event.fact
+    assert isinstance(fact, ConsentWithdrawn)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet(CaseSubmitted)
+    if not case.consents.keys() & set(fact.roles):
+        return
+    case.consents = {role: basis for role, basis in case.consents.items() if role not in fact.roles}
+    _end_grant(unit, case, fact)
+    if _is_over(case):
+        return
+    before = loaded.found.get(case.number, {})
+    theirs = {certificate for certificate, holder in loaded.holder_of.items() if holder == fact.holder}
+    result = _match(unit, case, loaded, settled(before, theirs))
+    case.gaps = list(result.gaps)
+    if {outcome.material: outcome for outcome in result.outcomes} != before:
+        case.round += 1
+        _record(unit, case, result, loaded, withdrawn=True)
 
 
 def _match_anew(unit: Unit, case: Case, loaded: Checklists, at: datetime) -> None:
     case.last_received_at = at
-    result = keep_met(_match(unit, case, loaded), loaded.found.get(case.number, {}))
+    result = _match(unit, case, loaded, settled(loaded.found.get(case.number, {})))
     case.gaps = list(result.gaps)
     if result.gaps:
         return
     case.round += 1
-    _record(unit, case, result)
+    _record(unit, case, result, loaded)
 
 
 def order_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
-    """Leave the job that issues the result certificate of an approved case. Nothing is issued on the word of
-    a fact alone: the job asks approval."""
+    """A case is decided: nothing is looked at any more, and for an approved one there is the job that issues
+    its certificate. Nothing is issued on the word of a fact alone: the job asks approval."""
     fact = event.fact
     assert isinstance(fact, CaseDecided)
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet(CaseSubmitted)
+    case.last_round = fact.materials_round or case.round
+    if case.round > case.last_round:
+        _back_to(unit, case, case.last_round, loaded)
     matter = unit.context.matters.get(case.matter, case.matter_version)
     if fact.outcome is Decision.APPROVED and matter.result is not None:
         unit.later(ISSUE_JOB, case.number, {}, case=case.number)
+
+
+def _back_to(unit: Unit, case: Case, round_: int, loaded: Checklists) -> None:
+    """A consent that was withdrawn while the decision was on its way came too late for it: what counts is
+    what the decision rests on, whichever was heard first."""
+    outcomes = loaded.rounds[case.number, round_]
+    case.round = round_
+    case.gaps = [code for code, outcome in outcomes.items() if not outcome.met]
+    _say_matched(unit, case, tuple(outcomes.values()), withdrawn=True)
+
+
+def _is_over(case: Case) -> bool:
+    """Whether the case is decided, and on nothing that is still to be looked at: facts of other speakers may
+    be heard late."""
+    return case.last_round is not None and case.round >= case.last_round
 
 
 @dataclass(slots=True)
@@ -248,13 +356,27 @@ def record_certificate(unit: Unit, new: NewCertificate) -> bool:
     return True
 
 
-def lost_certificates(unit: Unit, number: str, reader: str, purpose: str) -> list[str]:
-    """The materials of a case that were met by a certificate which is not valid today. Looking is a use."""
+@dataclass(frozen=True, slots=True)
+class Amiss:
+    """What a case cannot be approved on: materials whose certificate is not valid today, and what is missing
+    since a consent was withdrawn."""
+
+    lost: list[str]
+    missing: list[str]
+
+
+def look_before_approval(unit: Unit, number: str, reader: str, purpose: str) -> Amiss:
+    """Look once more at the certificates that met something in a case; each is a use. What cannot be approved
+    anyway is not looked at."""
+    case = queries.lock_cases(unit.session, {number}).get(number)
+    if case is None or case.gaps:
+        return Amiss([], case.gaps if case is not None else [])
     today = legal_day(unit.legal)
     matched = queries.matched_certificates(unit.session, number)
     for _, certificate in matched:
-        _note_use(unit, certificate, number, reader, purpose)
-    return sorted(material for material, certificate in matched if not is_valid(_view(certificate), today))
+        _note_use(unit, certificate, case, reader, purpose)
+    lost = sorted(material for material, certificate in matched if not is_valid(_view(certificate), today))
+    return Amiss(lost, [])
 
 
 def _brought(events: Sequence[Event]) -> set[UUID]:
@@ -272,22 +394,24 @@ def _take(loaded: Checklists, case: Case, uploads: Mapping[str, UUID]) -> None:
             upload.case_no = case.number
 
 
-def _found(unit: Unit, numbers: Collection[str]) -> dict[str, dict[str, MaterialOutcome]]:
-    found: dict[str, dict[str, MaterialOutcome]] = {}
-    for row in queries.last_outcomes(unit.session, numbers):
-        found.setdefault(row.case_no, {})[row.material] = MaterialOutcome(
+def _found(
+    rows: Iterable[MaterialMatch],
+) -> ItemsView[tuple[str, int], dict[str, MaterialOutcome]]:
+    found: dict[tuple[str, int], dict[str, MaterialOutcome]] = {}
+    for row in rows:
+        found.setdefault((row.case_no, row.round), {})[row.material] = MaterialOutcome(
             row.material,
             MatchOutcome(row.outcome),
             "certificate" if row.certificate else "upload" if row.upload else None,
             certificate=row.certificate,
             upload=row.upload,
         )
-    return found
+    return found.items()
 
 
-def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:
+def _match(unit: Unit, case: Case, loaded: Checklists, stays: Mapping[str, MaterialOutcome]) -> MatchResult:
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    views = [_view(certificate) for certificate in _read_certificates(unit, case, matter, loaded)]
+    views = [_view(certificate) for certificate in _read_certificates(unit, case, matter, loaded, stays)]
     return match(
         matter,
         facts=case.facts,
@@ -297,32 +421,37 @@ def _match(unit: Unit, case: Case, loaded: Checklists) -> MatchResult:
         consents=case.consents,
         # As things stood when the citizen acted, however long the fact was on its way.
         on=legal_day(case.last_received_at),
+        settled=stays,
     )
 
 
-def _read_certificates(unit: Unit, case: Case, matter: Matter, loaded: Checklists) -> list[Certificate]:
-    """The certificates that the matter may look at, each reading noted; nobody's without their consent."""
+def _read_certificates(
+    unit: Unit, case: Case, matter: Matter, loaded: Checklists, stays: Collection[str]
+) -> list[Certificate]:
+    """The certificates that the matter may look at, each reading noted; nobody's without their consent, and
+    none for what stays as it is."""
     found = []
     wanted_of: dict[UUID, set[str]] = {}
     for role in case.consents:
         wanted_of.setdefault(UUID(case.holders[role]), set()).update(
-            matter.certificate_types_of(role, case.facts)
+            matter.certificate_types_of(role, case.facts, but=stays)
         )
     for holder, wanted in sorted(wanted_of.items()):
         for certificate in loaded.certificates.get(holder, ()):
             if certificate.type_code not in wanted:
                 continue
             found.append(certificate)
-            _note_use(unit, certificate, case.number, READER, PURPOSE)
+            loaded.holder_of[certificate.id] = holder
+            _note_use(unit, certificate, case, READER, PURPOSE)
     return found
 
 
-def _note_use(unit: Unit, certificate: Certificate, number: str, reader: str, purpose: str) -> None:
+def _note_use(unit: Unit, certificate: Certificate, case: Case, reader: str, purpose: str) -> None:
     unit.append(
         UseRecord,
-        grant=grant_id(number, certificate.holder),
+        grant=_grant_of(case, certificate.holder),
         certificate=certificate.id,
-        case_no=number,
+        case_no=case.number,
         reader=reader,
         purpose=purpose,
         used_at=unit.legal,
@@ -333,7 +462,7 @@ def _grant(unit: Unit, case: Case, holders: Mapping[UUID, str]) -> None:
     for holder, basis in sorted(holders.items()):
         unit.append(
             UseGrant,
-            id=grant_id(case.number, holder),
+            id=_grant_of(case, holder),
             case_no=case.number,
             holder=holder,
             matter=case.matter,
@@ -343,12 +472,31 @@ def _grant(unit: Unit, case: Case, holders: Mapping[UUID, str]) -> None:
         )
 
 
-def grant_id(case_no: str, holder: UUID) -> UUID:
-    """One grant per case and holder; its id follows from both, so that a use names it without a look-up."""
-    return uuid5(holder, case_no)
+def _end_grant(unit: Unit, case: Case, fact: ConsentWithdrawn) -> None:
+    unit.append(
+        GrantWithdrawal,
+        grant=_grant_of(case, fact.holder),
+        case_no=case.number,
+        by=fact.by,
+        withdrawn_at=fact.withdrawn_at,
+    )
+    before = case.withdrawals.get(str(fact.holder), 0)
+    case.withdrawals = {**case.withdrawals, str(fact.holder): before + 1}
 
 
-def _record(unit: Unit, case: Case, result: MatchResult) -> None:
+def _grant_of(case: Case, holder: UUID) -> UUID:
+    return grant_id(case.number, holder, case.withdrawals.get(str(holder), 0))
+
+
+def grant_id(case_no: str, holder: UUID, withdrawn: int = 0) -> UUID:
+    """One grant per case, holder and consent; its id follows from these, so that a use names it without a
+    look-up. `withdrawn` is how often the holder has taken a consent back."""
+    return uuid5(holder, f"{case_no}/{withdrawn}" if withdrawn else case_no)
+
+
+def _record(
+    unit: Unit, case: Case, result: MatchResult, loaded: Checklists, *, withdrawn: bool = False
+) -> None:
     for outcome in result.outcomes:
         unit.append(
             MaterialMatch,
@@ -362,14 +510,21 @@ def _record(unit: Unit, case: Case, result: MatchResult) -> None:
             matched_at=unit.legal,
         )
         unit.after_commit(metrics.MATERIALS.labels(outcome.source or "none").inc)
+    found = {outcome.material: outcome for outcome in result.outcomes}
+    loaded.found[case.number] = loaded.rounds[case.number, case.round] = found
+    _say_matched(unit, case, result.outcomes, withdrawn=withdrawn)
+
+
+def _say_matched(unit: Unit, case: Case, outcomes: Sequence[MaterialOutcome], *, withdrawn: bool) -> None:
     unit.emit(
         case,
         MaterialsMatched(
             round=case.round,
             outcomes=[
-                MatchedMaterial(material=o.material, outcome=o.told, source=o.source) for o in result.outcomes
+                MatchedMaterial(material=o.material, outcome=o.told, source=o.source) for o in outcomes
             ],
             gaps=case.gaps,
+            consent_withdrawn=withdrawn,
             matched_at=unit.legal,
             last_received_at=case.last_received_at,
         ),

@@ -47,6 +47,10 @@ class Case(CaseRow, Base):
     uploads: Mapped[dict[str, str]] = mapped_column(JSONB)
     round: Mapped[int] = mapped_column(Integer)
     gaps: Mapped[list[str]] = mapped_column(JSONB)
+    withdrawals: Mapped[dict[str, int]] = mapped_column(JSONB)
+    """Holder -> how often they took a consent back."""
+    last_round: Mapped[int | None] = mapped_column(Integer)
+    """The look that the decision rests on, once there is one: after it nothing is looked at any more."""
     last_received_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
 
@@ -106,6 +110,20 @@ class UseGrant(Base):
     granted_at: Mapped[datetime] = mapped_column(AwareDateTime)
 
     __table_args__ = (Index("use_grants_case", "case_no"), {"info": APPEND_ONLY})
+
+
+class GrantWithdrawal(Base):
+    """The end of a grant: from then on nothing is read under it (PIPL art. 15)."""
+
+    __tablename__ = "grant_withdrawals"
+
+    grant: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    case_no: Mapped[str] = mapped_column(String(50))
+    by: Mapped[str] = mapped_column(String(20))
+    """`shared.events.intake.WithdrawnBy`; whoever it was, intake knows."""
+    withdrawn_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+    __table_args__ = (Index("grant_withdrawals_case", "case_no"), {"info": APPEND_ONLY})
 
 
 class UseRecord(Base):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, tuple_
 from sqlalchemy.orm import Session, load_only
 
 from services.materials.models import Case, Certificate, MaterialMatch, Upload, UploadPiece
@@ -77,6 +77,23 @@ def last_outcomes(session: Session, numbers: Collection[str]) -> list[MaterialMa
     if not numbers:
         return []
     return list(session.scalars(_LAST_ROUND, {"numbers": sorted(numbers)}))
+
+
+def outcomes_in(session: Session, looks: Collection[tuple[str, int]]) -> list[MaterialMatch]:
+    """How each material stood at these looks, by case and round."""
+    if not looks:
+        return []
+    key = tuple_(MaterialMatch.case_no, MaterialMatch.round)
+    found = select(MaterialMatch).where(key.in_(sorted(looks)))
+    return list(session.scalars(found.order_by(MaterialMatch.case_no, MaterialMatch.material)))
+
+
+def holders_of(session: Session, certificates: Collection[UUID]) -> dict[UUID, UUID]:
+    """Who holds each of these certificates; nothing else of it."""
+    if not certificates:
+        return {}
+    found = select(Certificate.id, Certificate.holder).where(Certificate.id.in_(sorted(certificates)))
+    return {row.id: row.holder for row in session.execute(found)}
 
 
 def upload(session: Session, upload_id: UUID) -> Upload | None:

@@ -11,6 +11,7 @@ RULES = (
     with_the_case("match_outcomes", 720, "how each material was met, round by round"),
     with_the_person("certificates", "valid or not, a certificate is looked up by whoever was shown it"),
     with_the_case("use_grants", 290, "what allowed reading (国令809: purpose-bound)"),
+    with_the_case("grant_withdrawals", 0, "when a grant ended before its case did; few cases have one"),
     with_the_case("use_records", 860, "each reading of a certificate"),
     with_another_row("upload_pieces", "uploads", "what is in a file goes with it, in `uploads`"),
     with_the_case("upload_reads", 0, "each reading of a citizen's file; cases without files have none"),

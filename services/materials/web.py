@@ -61,10 +61,11 @@ def answers(context: ServiceContext) -> dict[str, Question]:
         return handling.file_of(context, read.upload, read.material)
 
     def still_valid(params: Params) -> Params:
-        """Which certificates matched for a case are not valid any more on the day of asking; it is a use."""
+        """Which certificates matched for a case are not valid any more on the day of asking, and what is
+        missing since a consent was withdrawn; it is a use."""
         with unit_of(context, "materials.still_valid") as unit:
-            lost = commands.lost_certificates(unit, params["case"], params["reader"], params["purpose"])
-            return {"lost": lost}
+            amiss = commands.look_before_approval(unit, params["case"], params["reader"], params["purpose"])
+            return {"lost": amiss.lost, "missing": amiss.missing}
 
     def certificate(params: Params) -> Params:
         """The certificate that a case ended with, for its holder; null until it is there."""

@@ -39,7 +39,12 @@ class Worker(ServiceWorker):
         """Look at the certificates of a holder who has agreed."""
         commands.match_after_consent(unit, event, loaded)
 
+    @hears(intake.ConsentWithdrawn, load=commands.load_checklists)
+    def match_without_consent(self, unit: Unit, event: Event, loaded: Checklists) -> None:
+        """Do without the certificates of a holder who does not agree any more."""
+        commands.match_without_consent(unit, event, loaded)
+
     @hears(approval.CaseDecided, load=commands.load_checklists)
     def order_certificate(self, unit: Unit, event: Event, loaded: Checklists) -> None:
-        """Order the result certificate of an approved case."""
+        """Look at nothing any more; order the result certificate of an approved case."""
         commands.order_certificate(unit, event, loaded)

@@ -1,6 +1,6 @@
 """Use cases of notify: remember whom to tell, tell, and note what the outside world answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,16 +13,29 @@ from services.notify import queries
 from services.notify.channels import set_up_channels
 from services.notify.models import Case, CodeChannel, Delivery, InboxMessage
 from services.notify.rules.delivery import RESTORED, SETTLED, UNSAID, DeliveryState, Next
-from services.notify.rules.notices import CONSENT_TEMPLATE, NoticePlan, plan_notices
+from services.notify.rules.notices import (
+    ASKED_AGAIN_TEMPLATE,
+    CONSENT_TEMPLATE,
+    WITHDRAWAL_TEMPLATE,
+    NoticePlan,
+    plan_notices,
+)
 from services.notify.templates import render_notice
 from shared import metrics
 from shared.bus.inbox import NotYet
 from shared.bus.unit import Unit
 from shared.catalogue.matter import Notice
-from shared.events.approval import CaseAccepted
+from shared.events.approval import CaseAccepted, CorrectionRequired
 from shared.events.fact import Event
 from shared.events.ids import said_at
-from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven, known_cases
+from shared.events.intake import (
+    CaseSubmitted,
+    ConsentBasis,
+    ConsentGiven,
+    ConsentWithdrawn,
+    WithdrawnBy,
+    known_cases,
+)
 from shared.events.notify import IN_APP, NoticeSent
 from shared.legal_time import legal_day
 
@@ -63,11 +76,9 @@ def tell(unit: Unit, event: Event, loaded: Addressees) -> None:
 
     Whoever has several roles is told once, in the first of them.
     """
-    case = loaded.cases.get(event.case)
-    if case is None:
-        raise NotYet(CaseSubmitted)
+    case = _known(loaded, event)
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    notice = matter.notice_for(_fact_name(event), event.fact.model_dump(mode="json"))
+    notice = matter.notice_for(_name_of(event.type), event.fact.model_dump(mode="json"))
     if notice is None:
         return
     _deliver_all(unit, event, case, notice)
@@ -77,12 +88,38 @@ def tell_consent(unit: Unit, event: Event, loaded: Addressees) -> None:
     """Tell a holder that somebody agreed for them; whoever agreed themselves knows."""
     fact = event.fact
     assert isinstance(fact, ConsentGiven)
+    case = _known(loaded, event)
+    if fact.basis is ConsentBasis.PROXY:
+        _deliver_all(unit, event, case, _to(event, CONSENT_TEMPLATE, fact.roles))
+
+
+def tell_withdrawal(unit: Unit, event: Event, loaded: Addressees) -> None:
+    """Tell a holder what a counter noted in their name; whoever withdrew themselves knows."""
+    fact = event.fact
+    assert isinstance(fact, ConsentWithdrawn)
+    case = _known(loaded, event)
+    if fact.by is WithdrawnBy.COUNTER:
+        _deliver_all(unit, event, case, _to(event, WITHDRAWAL_TEMPLATE, fact.roles))
+
+
+def tell_asked_again(unit: Unit, event: Event, loaded: Addressees) -> None:
+    """Tell what is missing since a holder withdrew, to those who are told what is missing at first."""
+    case = _known(loaded, event)
+    matter = unit.context.matters.get(case.matter, case.matter_version)
+    first = matter.notice_for(_name_of(CorrectionRequired.type), {})
+    _deliver_all(unit, event, case, _to(event, ASKED_AGAIN_TEMPLATE, first.to if first else ["applicant"]))
+
+
+def _known(loaded: Addressees, event: Event) -> Case:
     case = loaded.cases.get(event.case)
     if case is None:
         raise NotYet(CaseSubmitted)
-    if fact.basis is ConsentBasis.PROXY:
-        notice = Notice(fact=_fact_name(event), template=CONSENT_TEMPLATE, to=tuple(fact.roles))
-        _deliver_all(unit, event, case, notice)
+    return case
+
+
+def _to(event: Event, template: str, roles: Iterable[str]) -> Notice:
+    """A notice in which no matter has a say."""
+    return Notice(fact=_name_of(event.type), template=template, to=tuple(roles))
 
 
 def _deliver_all(unit: Unit, event: Event, case: Case, notice: Notice) -> None:
@@ -171,9 +208,9 @@ def _say(unit: Unit, case: Case, told: NoticePlan | Delivery, status: DeliverySt
     unit.emit(case, fact)
 
 
-def _fact_name(event: Event) -> str:
+def _name_of(type_: str) -> str:
     """`approval.case-decided`, as matter files name facts."""
-    return ".".join(event.type.split(".")[1:3])
+    return ".".join(type_.split(".")[1:3])
 
 
 def _date_of(event: Event) -> datetime:

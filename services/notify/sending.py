@@ -20,7 +20,7 @@ from services.notify.rules.delivery import (
     after_answer,
     must_ask,
 )
-from services.notify.rules.notices import CONSENT_TEMPLATE
+from services.notify.rules.notices import TO_HOLDERS
 from shared import metrics
 from shared.ask import Asker
 from shared.bus.jobs import LEASE, Again, Done, Job, Verdict
@@ -106,7 +106,7 @@ class SendNotice:
             "purpose": PURPOSE,
             "delivery": str(prepared.delivery),
             "sent": prepared.ask,
-            "only_verified": prepared.template == CONSENT_TEMPLATE,
+            "only_verified": prepared.template in TO_HOLDERS,
         }
         try:
             found = self._asker.ask("intake", "contact", question)

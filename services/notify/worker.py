@@ -66,6 +66,16 @@ class Worker(ServiceWorker):
         """Tell a holder that somebody agreed for them."""
         commands.tell_consent(unit, event, loaded)
 
+    @hears(intake.ConsentWithdrawn, load=commands.load_addressees)
+    def tell_withdrawal(self, unit: Unit, event: Event, loaded: Addressees) -> None:
+        """Tell a holder that a counter noted their withdrawal."""
+        commands.tell_withdrawal(unit, event, loaded)
+
+    @hears(approval.MaterialsAskedAgain, load=commands.load_addressees)
+    def tell_asked_again(self, unit: Unit, event: Event, loaded: Addressees) -> None:
+        """Tell what is missing since a holder withdrew."""
+        commands.tell_asked_again(unit, event, loaded)
+
     @hears(approval.CorrectionRequired, load=commands.load_addressees)
     def tell_correction(self, unit: Unit, event: Event, loaded: Addressees) -> None:
         """Tell everything that is missing, once."""

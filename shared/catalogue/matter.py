@@ -1,6 +1,6 @@
 """The matter: everything one service item says about itself, in the terms of GB/T 39046—2020."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -326,12 +326,15 @@ class Matter(Part):
         """The certificates that may be looked at; with facts, only those that this case needs."""
         return frozenset(wanted for member in self._shareable(facts) for wanted in member.certificate_types)
 
-    def certificate_types_of(self, role: str, facts: Mapping[str, Scalar]) -> frozenset[str]:
-        """Those of them that are looked for with the holder of this role."""
+    def certificate_types_of(
+        self, role: str, facts: Mapping[str, Scalar], but: Collection[str] = ()
+    ) -> frozenset[str]:
+        """Those of them that are looked for with the holder of this role, not for what is in `but`, materials
+        and groups."""
         return frozenset(
             wanted
             for member in self._shareable(facts)
-            if member.holder_role == role
+            if member.holder_role == role and (member.one_of or member.code) not in but
             for wanted in member.certificate_types
         )
 

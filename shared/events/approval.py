@@ -30,6 +30,35 @@ class CorrectionRequired(Fact):
         return {"state": CaseState.CORRECTION_REQUIRED, "asked": self.materials}
 
 
+class MaterialsAskedAgain(Fact):
+    """What had been there is missing, because a holder took their consent back; it can be brought, or agreed
+    to again. No second notice of correction (补正): nothing was overlooked, and the clock goes on."""
+
+    seen = Seen(
+        Words("因撤回同意，需要补交材料", "Materials requested: a consent was taken back"),
+        shown={"materials": As.MATERIALS},
+        lines=(Words("{materials}", "{materials}"),),
+    )
+
+    materials: list[Code]
+    """All that is missing now."""
+    asked_at: datetime
+
+    def changes(self) -> ViewChange:
+        return {"asked": self.materials}
+
+
+class MaterialsCompleted(Fact):
+    """While the case is examined, all is there again."""
+
+    seen = Seen(Words("材料已补齐", "Nothing is missing any more"))
+
+    completed_at: datetime
+
+    def changes(self) -> ViewChange:
+        return {"asked": []}
+
+
 class CaseAccepted(Fact):
     """The application is accepted (受理); the legal clock runs from here."""
 
@@ -114,10 +143,13 @@ class CaseDecided(Fact):
 
     outcome: Decision
     decided_at: datetime
+    materials_round: int | None = None
+    """The look at the materials that it rests on; of no other one matters any more."""
 
     def changes(self) -> ViewChange:
         return {
             "state": CaseState(self.outcome),
+            "asked": [],
             "outcome": self.outcome,
             "decided_at": self.decided_at,
             "stage": None,

@@ -1,4 +1,5 @@
-"""What intake says: a citizen applied, supplied what was asked for, or agreed that certificates are read."""
+"""What intake says: a citizen applied or supplied what was asked for, a holder agreed that certificates are
+read, or took that back."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,6 +19,15 @@ class ConsentBasis(StrEnum):
     """Given by the holder, under their own verified log-in."""
     PROXY = "proxy"
     """Given by whoever acts for the holder, whose authority (guardianship, 委托书) a counter has seen."""
+
+
+class WithdrawnBy(StrEnum):
+    """Who took a consent back."""
+
+    HOLDER = "holder"
+    """The holder, under their own verified log-in."""
+    COUNTER = "counter"
+    """A counter noted it, for the holder or for whoever had agreed in their place."""
 
 
 class CaseSubmitted(Fact):
@@ -85,6 +95,26 @@ class ConsentGiven(Fact):
 
     def changes(self) -> ViewChange:
         return {"consents": dict.fromkeys(self.roles, self.basis.value)}
+
+
+class ConsentWithdrawn(Fact):
+    """A holder's consent is taken back: from here on nothing of theirs is read for this case (PIPL art.
+    15)."""
+
+    seen = Seen(
+        Words("持证人撤回查询证照的同意", "A holder took back the consent that certificates are read"),
+        shown={"roles": As.HOLDERS},
+        lines=(Words("{roles}", "{roles}"),),
+    )
+
+    holder: UUID
+    roles: list[Code]
+    """All roles that this holder has in the case."""
+    by: WithdrawnBy
+    withdrawn_at: datetime
+
+    def changes(self) -> ViewChange:
+        return {"consents": dict.fromkeys(self.roles)}
 
 
 def known_cases(events: Iterable[Event]) -> set[str]:

@@ -32,10 +32,13 @@ class MaterialsMatched(Fact):
     )
 
     round: int
-    """1 for the match after submission, then one more for each complete supply."""
+    """1 for the match after submission, then one more for each that is told of: when all is there, or when a
+    consent is withdrawn."""
     outcomes: list[MatchedMaterial]
     gaps: list[Code]
     matched_at: datetime
+    consent_withdrawn: bool = False
+    """A holder took their consent back before this look: what is missing now was not overlooked before."""
     last_received_at: datetime
     """When the last material arrived; acceptance of a corrected application dates from here."""
 

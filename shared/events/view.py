@@ -39,8 +39,8 @@ class ViewChange(TypedDict, total=False):
     """All materials that the citizen is asked for now. Nothing of them has come yet."""
     supplied: list[str]
     """More that has come of what is asked for."""
-    consents: dict[str, str]
-    """More holder roles whose consent is there, and how it is proven."""
+    consents: dict[str, str | None]
+    """Holder roles whose consent is there now, and how it is proven; None where it is there no more."""
     outcome: str
     provisional: bool
     accepted_at: datetime

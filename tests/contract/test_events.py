@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 import shared.events
 from deploy.services import SERVICES, part, subscriptions
-from services.notify.rules.notices import CONSENT_TEMPLATE
+from services.notify.rules.notices import OF_EVERY_MATTER
 from services.notify.sending import CODE_TEMPLATE
 from services.notify.templates import template, template_codes
 from shared.bus.handlers import handlers_of
@@ -156,7 +156,7 @@ def test_the_facts_and_templates_that_a_matter_names_exist(path: Path) -> None:
         assert set(template(notice.template).params) <= {"number", "matter", "date"}
 
 
-def test_every_template_is_used_by_a_matter_or_for_codes() -> None:
+def test_every_template_is_used_by_a_matter_by_all_or_for_codes() -> None:
     used = {n.template for path in BUILT_IN.glob("*.yaml") for n in load_matter(path).notices}
     assert CODE_TEMPLATE not in used
-    assert used | {CODE_TEMPLATE, CONSENT_TEMPLATE} == set(template_codes())
+    assert used | {CODE_TEMPLATE, *OF_EVERY_MATTER} == set(template_codes())

@@ -37,9 +37,11 @@ from services.intake import commands as intake
 from services.intake import queries as intake_queries
 from services.intake.commands import Receipt, Submission
 from services.intake.identity.persons import register_person
+from services.intake.models import Case, Consent
 from services.intake.rules.submission import NamedPerson
 from services.materials.commands import NewCertificate, record_certificate
 from shared.ask import Asker, QuestionHandler
+from shared.auth.principal import Principal
 from shared.bus import comparison
 from shared.bus.broker import BrokerPublisher
 from shared.bus.context import ServiceContext
@@ -50,7 +52,7 @@ from shared.bus.inbox import Handler, Inbox
 from shared.bus.jobs import JobRunner
 from shared.bus.outbox import BrokerRelay, DatabaseRelay, Relay
 from shared.bus.topology import PARK_QUEUE, apply_topology, broker_url, queue_name, read_queues
-from shared.bus.unit import unit_of
+from shared.bus.unit import Unit, unit_of
 from shared.catalogue.loader import BUILT_IN
 from shared.context import build_context
 from shared.db.engine import database_url
@@ -325,6 +327,21 @@ class Installation:
             case = intake_queries.lock_cases(unit.session, {number})[number]
             intake.supply_materials(unit, case, {code: uuid4() for code in materials})
 
+    def withdraw(self, number: str) -> None:
+        """Let the applicant take their consent back."""
+        self._consent(number, intake.withdraw_consent)
+
+    def renew(self, number: str) -> None:
+        """Let the applicant agree again."""
+        self._consent(number, intake.renew_consent)
+
+    def _consent(self, number: str, command: Callable[[Unit, Case, Consent, Principal], object]) -> None:
+        with unit_of(self.context("intake"), "case.consent") as unit:
+            case = intake_queries.lock_cases(unit.session, {number})[number]
+            consent = intake_queries.lock_consent(unit.session, number, case.applicant)
+            assert consent is not None
+            command(unit, case, consent, citizen(case.applicant))
+
     def work_task(self, number: str, outcome: StepResult = StepResult.APPROVED) -> bool:
         """Claim and end the open task of a case; True when that decided the case."""
         who = officer()
@@ -335,7 +352,7 @@ class Installation:
             task, case = found
             approval.claim_task(unit, task, case, who)
             then = outcome if task.decides else StepResult.PASSED
-            approval.decide_task(unit, task, case, who, then, "理由", [])
+            approval.decide_task(unit, task, case, who, then, "理由", approval.Amiss())
             return task.decides
 
     def decide(self, number: str, outcome: StepResult = StepResult.APPROVED) -> None:
@@ -343,15 +360,17 @@ class Installation:
         while not self.work_task(number, outcome):
             continue
 
-    def pump(self) -> None:
-        """Hand on, handle and issue in this process, inside the database, until nothing moves any more."""
+    def pump(self, *only: str) -> None:
+        """Hand on, handle and issue in this process, inside the database, until nothing moves any more; with
+        `only`, these services alone handle what they hear."""
         relays = [DatabaseRelay(self.context(service).engine, service) for service in SERVICES]
-        inboxes = [self.inbox(service) for service in SERVICES]
+        working = only or SERVICES
+        inboxes = [self.inbox(service) for service in working]
         moved = True
         with self.job_runner("materials") as issuing:
             while moved:
                 moved = any([relay.run_once() > 0 for relay in relays])
-                for service, inbox in zip(SERVICES, inboxes, strict=True):
+                for service, inbox in zip(working, inboxes, strict=True):
                     moved = settle(self, service, inbox) > 0 or moved
                 moved = issuing.run_once() > 0 or moved
 

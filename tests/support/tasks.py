@@ -14,9 +14,18 @@ from tests.support.commands import RECEIVED, event_of, handle, new_number, row, 
 from tests.support.installation import Installation
 
 
-def matched(*gaps: str, at: datetime = RECEIVED) -> MaterialsMatched:
-    """What materials says when these are missing."""
-    return MaterialsMatched(round=1, outcomes=[], gaps=list(gaps), matched_at=RECEIVED, last_received_at=at)
+def matched(
+    *gaps: str, at: datetime = RECEIVED, round_: int = 1, withdrawn: bool = False
+) -> MaterialsMatched:
+    """What materials says when these are missing, `withdrawn` because a holder took their consent back."""
+    return MaterialsMatched(
+        round=round_,
+        outcomes=[],
+        gaps=list(gaps),
+        consent_withdrawn=withdrawn,
+        matched_at=RECEIVED,
+        last_received_at=at,
+    )
 
 
 def opened(made: Installation, applicant: UUID | None = None, **changed: Any) -> str:

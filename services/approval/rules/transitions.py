@@ -51,6 +51,10 @@ _NEXT: dict[State, dict[Act, State]] = {
 }
 
 
+DECIDED = frozenset((State.APPROVED, State.DENIED, State.ISSUING, State.CLOSED))
+"""What happens to a case's materials does not touch it any more."""
+
+
 def check_transition(state: State, act: Act) -> State:
     """The state after an act. Raises WrongState when the act does not belong to the state."""
     after = _NEXT[state].get(act)

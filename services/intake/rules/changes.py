@@ -7,13 +7,15 @@ from shared.events.view import ViewChange
 
 ADDED: Mapping[str, Callable[[Any, Any], Any]] = {
     "supplied": lambda before, more: sorted({*before, *more}),
-    "consents": lambda before, more: {**before, **more},
+    "consents": lambda before, more: {
+        role: basis for role, basis in {**before, **more}.items() if basis is not None
+    },
 }
-"""Parts that facts add to, and how; all others they replace."""
+"""Parts of which facts change something, and how; all others they replace."""
 
 
 def changed(before: Mapping[str, Any], change: ViewChange) -> dict[str, Any]:
-    """The parts that are different now. `before` holds those that it adds to."""
+    """The parts that are different now. `before` holds those that are only changed in part."""
     now: dict[str, Any] = {
         part: ADDED[part](before[part], value) if part in ADDED else value for part, value in change.items()
     }

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal
 from uuid import UUID
 
@@ -120,10 +121,12 @@ def match(
     uploads: Mapping[str, UUID],
     consents: Collection[str],
     on: date,
+    settled: Mapping[str, MaterialOutcome] = MappingProxyType({}),
 ) -> MatchResult:
     """Match every material of a matter. The same input in any order of certificates gives the same result.
 
     `consents` are the roles whose holders agreed; certificates of the others are as if there were none.
+    `settled` are outcomes of an earlier look, by material or group, that stay: see `settled`.
     """
     given = _Given(holders, _by_preference(certificates), uploads, consents, on)
     outcomes: list[MaterialOutcome] = []
@@ -131,7 +134,7 @@ def match(
     for requirement in matter.requirements(facts):
         if not requirement.members:
             continue
-        outcome = _outcome(requirement.code, requirement.members, given)
+        outcome = settled.get(requirement.code) or _outcome(requirement.code, requirement.members, given)
         required = any(member.necessity is not Necessity.OPTIONAL for member in requirement.members)
         if outcome.met or required:
             outcomes.append(outcome)
@@ -140,17 +143,19 @@ def match(
     return MatchResult(tuple(outcomes), tuple(gaps))
 
 
-def keep_met(result: MatchResult, earlier: Mapping[str, MaterialOutcome]) -> MatchResult:
-    """A later look, in which what an earlier one found met stays so.
+def settled(
+    earlier: Mapping[str, MaterialOutcome], withdrawn: Collection[UUID] = ()
+) -> dict[str, MaterialOutcome]:
+    """What an earlier look found met, which a later one leaves so, and reads nothing again for.
 
     Its certificate may have ended since. Nobody is asked a second time for that: the decision is the day on
-    which certificates are looked at again.
+    which certificates are looked at again. `withdrawn` are certificates whose holder does not agree any more.
     """
-    kept = {code: outcome for code, outcome in earlier.items() if outcome.met}
-    return MatchResult(
-        tuple(o if o.met else kept.get(o.material, o) for o in result.outcomes),
-        tuple(code for code in result.gaps if code not in kept),
-    )
+    return {
+        code: outcome
+        for code, outcome in earlier.items()
+        if outcome.met and outcome.certificate not in withdrawn
+    }
 
 
 def is_valid(certificate: CertificateView, on: date) -> bool:

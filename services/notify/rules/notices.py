@@ -8,8 +8,13 @@ from shared.catalogue.matter import Notice
 from shared.events.notify import IN_APP
 
 CONSENT_TEMPLATE = "consent-recorded"
-"""Tells a holder that somebody agreed for them. No matter has a say in it, and it goes where the holder is
-known to be reached, not where whoever acted wrote."""
+WITHDRAWAL_TEMPLATE = "withdrawal-recorded"
+ASKED_AGAIN_TEMPLATE = "materials-asked-again"
+TO_HOLDERS = (CONSENT_TEMPLATE, WITHDRAWAL_TEMPLATE)
+"""Tell a holder what a counter noted in their name. They go where the holder is known to be reached, not
+where whoever acted wrote."""
+OF_EVERY_MATTER = (*TO_HOLDERS, ASKED_AGAIN_TEMPLATE)
+"""In these no matter has a say."""
 
 
 @dataclass(frozen=True, slots=True)

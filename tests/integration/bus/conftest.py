@@ -30,6 +30,16 @@ def history(
         return record_history(made)
 
 
+@pytest.fixture(scope="session")
+def history_of_a_withdrawal(
+    postgres: PostgresServer, template_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> History:
+    """The same, with a consent that is taken back and given again while the case is examined."""
+    folder: Path = tmp_path_factory.mktemp("withdrawal")
+    with make_installation(postgres, template_settings, folder, None) as made:
+        return record_history(made, withdraws=True)
+
+
 @pytest.fixture
 def stage(installation: Installation, history: History) -> Stage:
     """Notify, which hears three speakers."""

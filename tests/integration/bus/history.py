@@ -73,20 +73,27 @@ class History:
         return facts
 
 
-def record_history(installation: Installation) -> History:
-    """Run a case with a correction, two steps, an approval and a certificate, inside the database."""
+def record_history(installation: Installation, *, withdraws: bool = False) -> History:
+    """Run a case with a correction, two steps, an approval and a certificate, inside the database.
+
+    Its holder may take their consent back while it is examined, and agree again."""
     number = installation.submit(installation.citizen(GAP)).number
     installation.pump()
     installation.supply(number, "lease_contract")
     installation.pump()
+    for act in (installation.withdraw, installation.renew) if withdraws else ():
+        act(number)
+        installation.pump()
     installation.decide(number)
     installation.pump()
     facts = [
         row.event
         for service in ("intake", "materials", "approval", "notify")
-        for row in installation.rows(f"SELECT event FROM {service}.outbox ORDER BY id")
+        for row in installation.rows(
+            f"SELECT event FROM {service}.outbox WHERE case_no = :n ORDER BY id", n=number
+        )
     ]
-    applicant = installation.value("SELECT applicant FROM intake.cases")
+    applicant = installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
     return History(number, applicant, tuple(sorted(facts, key=lambda fact: fact["time"])))
 
 

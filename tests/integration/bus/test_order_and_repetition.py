@@ -21,6 +21,7 @@ from tests.support.installation import Delivery, Installation, settle
 
 EXAMPLES = 50
 """For each service and way in: 400 in all."""
+FEWER_EXAMPLES = 25
 
 
 def decided_late(stage: Stage, facts: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
@@ -95,13 +96,24 @@ def arrivals(draw: st.DrawFn, count: int) -> tuple[list[int], list[int]]:
 def test_a_cases_facts_in_any_order(
     db_installation: Installation, history: History, service: str, way: str
 ) -> None:
-    stage = make_stage(db_installation, service, history)
+    _any_order(make_stage(db_installation, service, history), way, EXAMPLES)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_consent_that_is_taken_back_and_given_again_in_any_order(
+    db_installation: Installation, history_of_a_withdrawal: History, service: str
+) -> None:
+    _any_order(make_stage(db_installation, service, history_of_a_withdrawal), "received", FEWER_EXAMPLES)
+
+
+def _any_order(stage: Stage, way: str, examples: int) -> None:
     expected = tell_in_order(stage)
     count = len(decided_late(stage, stage.new_case()[1])[0])
-    inbox = db_installation.inbox(service)
+    installation, service = stage.installation, stage.service
+    inbox = installation.inbox(service)
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=examples, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
     )
     @given(arrivals(count))
     def any_order_ends_the_same(arrival: tuple[list[int], list[int]]) -> None:
@@ -111,12 +123,12 @@ def test_a_cases_facts_in_any_order(
         told = [early[place] for place in order]
         for start, end in zip([0, *cuts], [*cuts, len(told)], strict=True):
             give(told[start:end])
-        settle(db_installation, service, inbox)
+        settle(installation, service, inbox)
         if late:
-            db_installation.decide(number)
+            installation.decide(number)
             give(late + early)
-            settle(db_installation, service, inbox)
-        assert db_installation.unfinished(service) == 0
+            settle(installation, service, inbox)
+        assert installation.unfinished(service) == 0
         assert stage.outcome(number) == expected
 
     def give(batch: list[Stored]) -> None:
@@ -128,5 +140,5 @@ def test_a_cases_facts_in_any_order(
             line.send(batch)
             line.take()
 
-    with open_line(db_installation, service, inbox) as line:
+    with open_line(installation, service, inbox) as line:
         any_order_ends_the_same()

@@ -121,7 +121,9 @@ def test_the_case_goes_on_when_its_holder_agrees(hall: Hall) -> None:
         "SELECT id, basis FROM materials.use_grants WHERE case_no = :n AND holder = :h", n=number, h=holder
     )
     assert grant.basis == "own"
-    record = hall.installation.rows("SELECT * FROM intake.consent_requests WHERE case_no = :n", n=number)[0]
+    (record,) = hall.installation.rows(
+        "SELECT * FROM intake.consents WHERE case_no = :n AND holder = :h", n=number, h=holder
+    )
     assert (record.basis, record.recorded_by) == ("own", str(holder))
     assert record.given_at is not None
     # Nothing was asked twice.
@@ -139,16 +141,19 @@ def test_what_a_holder_lacks_is_brought_and_nobody_is_told_why(hall: Hall) -> No
 
 
 def test_only_the_holder_agrees(hall: Hall) -> None:
-    _, agents, _, number = acted_for_disabled(hall, DISABLED)
+    _, agents, holders, number = acted_for_disabled(hall, DISABLED)
     _, strangers = hall.citizen()
     with untouched(hall):
+        own = hall.client.post(f"/api/v1/cases/{number}/consent", headers=agents)
         answers = [
-            hall.client.post(f"/api/v1/cases/{name}/consent", headers=headers)
-            for name, headers in ((number, agents), (number, strangers), (NOWHERE, strangers))
+            hall.client.post(f"/api/v1/cases/{name}/consent", headers=strangers) for name in (number, NOWHERE)
         ]
+    assert own.status_code == 200, "whoever applied has given their own"
     for answer in answers:
         assert problem(answer) == (404, "case.not-found")
-    same(answers[1], answers[2], but={number: NOWHERE})
+    same(*answers, but={number: NOWHERE})
+    waiting = hall.client.get("/api/v1/consents", headers=holders).json()["consents"]
+    assert [one["number"] for one in waiting] == [number]
 
 
 def test_a_holder_agrees_on_the_page(hall: Hall) -> None:

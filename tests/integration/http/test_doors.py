@@ -41,7 +41,13 @@ CITIZENS_OWN = {
     ("GET", "/api/v1/consents"),
     ("GET", "/api/v1/consents/given"),
     ("POST", "/api/v1/cases/{number}/consent"),
+    ("POST", "/api/v1/cases/{number}/consent/withdrawal"),
+    ("POST", "/api/v1/cases/{number}/consent/renewal"),
+    ("GET", "/consents"),
+    ("GET", "/cases/{number}/consent"),
     ("POST", "/cases/{number}/consent"),
+    ("POST", "/cases/{number}/consent/withdrawal"),
+    ("POST", "/cases/{number}/consent/renewal"),
 }
 """What nobody reads or says for them, also no operator."""
 
@@ -52,7 +58,7 @@ def who_may(method: str, path: str) -> set[str]:
         return {"officer"}
     if (method, path) == ("POST", "/api/v1/cases"):
         return {"citizen", "operator", "client"}
-    if path.endswith("/proxy-consents"):
+    if path.endswith(("/proxy-consents", "/counter-withdrawals")) or "/counter" in path:
         return {"operator"}
     if (method, path) in CITIZENS_OWN:
         return {"citizen"}

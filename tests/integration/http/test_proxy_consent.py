@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.agents import acted_for, born
-from tests.support.hall import NOWHERE, Hall, Headers, as_named, problem, session, untouched
+from tests.support.hall import NOWHERE, Hall, Headers, as_named, keyed, problem, session, untouched
 from tests.support.installation import HELD, Citizen
 
 SEEN = {"holder_role": "applicant", "document": "guardianship", "reference": "户口簿 330106-2026-0412"}
@@ -31,7 +31,7 @@ def operator(hall: Hall, serves: Citizen, *channels: str) -> Headers:
 
 def record(hall: Hall, headers: Headers, number: str, **changed: Any) -> Any:
     return hall.client.post(
-        f"/api/v1/cases/{number}/proxy-consents", headers=headers, json={**SEEN, **changed}
+        f"/api/v1/cases/{number}/proxy-consents", headers=keyed(headers), json={**SEEN, **changed}
     )
 
 
@@ -40,7 +40,11 @@ def test_it_is_recorded_with_its_proof_and_the_holder_is_told(hall: Hall, filed:
     for _ in range(2):
         assert record(hall, operator(hall, guardian), number).status_code == 200
     hall.installation.pump()
-    found = hall.installation.rows("SELECT * FROM intake.consent_requests WHERE case_no = :n", n=number)[0]
+    (found,) = hall.installation.rows(
+        "SELECT * FROM intake.consents WHERE case_no = :n AND 'applicant' IN "
+        "(SELECT jsonb_array_elements_text(roles))",
+        n=number,
+    )
     assert (found.basis, found.recorded_by, found.document) == ("proxy", "desk-9", "guardianship")
     assert found.proxy is not None
     assert SEEN["reference"].encode() not in bytes(found.sealed_reference)
@@ -54,7 +58,7 @@ def test_it_is_recorded_with_its_proof_and_the_holder_is_told(hall: Hall, filed:
     given = hall.client.get("/api/v1/consents/given", headers=child).json()["consents"]
     (line,) = [one for one in given if one["number"] == number]
     assert (line["basis"], line["document"]) == ("proxy", "guardianship")
-    page = hall.client.get("/cases", headers={**session(child), "Accept": "text/html"}).text
+    page = hall.client.get("/consents", headers={**session(child), "Accept": "text/html"}).text
     assert "窗口核验代理授权后登记" in page
 
 

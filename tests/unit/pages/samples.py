@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from services.intake import view
+from services.intake.consent_pages import Noting
 from services.intake.identity.contacts import Contact
 from services.intake.identity.development import PEOPLE, WAY
 from services.intake.identity.provider import Way
 from services.intake.models import TimelineEntry
+from services.intake.rules.consent import ProxyDocument
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.stages import Standing, stages_of
 from shared.auth.principal import Assurance, Principal, PrincipalKind
@@ -25,6 +27,10 @@ NUMBER = "330106261123000001X"
 TODAY = date(2026, 11, 24)
 CITIZEN = Principal(PrincipalKind.CITIZEN, "c", person_ref=UUID(int=1), name="演示甲")
 OFFICER = Principal(PrincipalKind.OFFICER, "officer-1", departments=("xihu-police",), name="1号工作人员")
+OPERATOR = Principal(
+    PrincipalKind.OPERATOR, "counter-1", channels=("counter",), acting_for=UUID(int=1), name=""
+)
+GIVEN = ("stands", "withdrawn", "replaced", "over")
 WAYS = [WAY, Way("/log-in/elsewhere", "统一身份认证", "Single sign-on")]
 
 WRONG_FILE = Problem(
@@ -35,6 +41,15 @@ WRONG_FILE = Problem(
     Locale.EN,
     "0af7651916cd43dd8448eb211c80319c",
     fields=(ProblemField("/uploads/photo", "field.missing", "choose a file"),),
+)
+
+WRONG_FIELD = replace(WRONG_FILE, fields=(ProblemField("/number", "field.missing", "write the number"),))
+WRONG_PROXY = replace(
+    WRONG_FILE,
+    fields=tuple(
+        ProblemField(f"/{name}", "field.missing", f"say the {name}")
+        for name in ("holder_role", "document", "reference")
+    ),
 )
 
 WRONG_NUMBER = replace(WRONG_FILE, fields=(ProblemField("/id_number", "wrong", "this number is wrong"),))
@@ -257,11 +272,32 @@ def denied_case() -> dict[str, Any]:
     )
 
 
-def given(basis: str, document: str | None) -> dict[str, Any]:
-    """What somebody, or somebody else for them, has agreed to."""
-    found = consent()
-    named = {name: found[name] for name in ("number", "matter", "matter_zh", "matter_en")}
-    return {**named, "given_at": "2026-11-23T02:00:00+00:00", "basis": basis, "document": document}
+def given(state: str, basis: str = "own", document: str | None = None) -> dict[str, Any]:
+    """What somebody, or somebody else for them, has agreed to, and how that stands."""
+    withdrawn = state in ("withdrawn", "replaced")
+    return {
+        **consent(),
+        "given_at": "2026-11-23T02:00:00+00:00",
+        "basis": basis,
+        "document": document,
+        "withdrawn_at": "2026-11-23T03:00:00+00:00" if withdrawn else None,
+        "state": state,
+    }
+
+
+def asked_consent(state: str = "asked") -> dict[str, Any]:
+    """A consent that was never given."""
+    return {**given(state), "given_at": None, "basis": None}
+
+
+def at_counter(**changes: Any) -> dict[str, Any]:
+    """What a counter may note for whom it serves."""
+    holders = [
+        {"role": role, "name_zh": names.zh, "name_en": names.en}
+        for role, names in ((role, holder.names) for role, holder in matter().holders.items())
+    ]
+    named = {name: consent()[name] for name in ("number", "matter", "matter_zh", "matter_en")}
+    return {**named, "served": "演示甲", "holders": holders[:1], "standing": holders[1:], **changes}
 
 
 def consent() -> dict[str, Any]:
@@ -297,6 +333,7 @@ def task(**changes: Any) -> dict[str, Any]:
         "claimed_at": "2026-11-24T01:00:00+00:00",
         "outcome": None,
         "light": "yellow",
+        "asked": [],
         "case_state": "under_review",
         "application": {
             "form": {
@@ -344,6 +381,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "today": TODAY,
         "can_supply": True,
         "kept": None,
+        "consent": None,
         "supplied": False,
         "most_mb": 10,
         "messages": None,
@@ -365,7 +403,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
     queue = [
         {**task(), "light": "red"},
         {**task(state="open", officer=None, claimed_at=None, step="verify"), "light": "green"},
-        {**task(due_at=None), "light": None},
+        {**task(due_at=None, asked=["id_card"]), "light": None},
     ]
     contacts: dict[str, Any] = {
         "verifiable": ["phone", "email"],
@@ -376,7 +414,18 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "held": False,
     }
     code: dict[str, Any] = {"contact": CONTACTS[0], "digits": 6, "minutes": 10, "typed": "", "held": False}
-    no_cases: dict[str, Any] = {"cases": [], "next": None, "consents": [], "given": [], "held": False}
+    no_cases: dict[str, Any] = {"cases": [], "next": None, "own": True, "consents": [], "held": False}
+    no_consents: dict[str, Any] = {"waiting": [], "given": [], "next": None, "cursor": None}
+    counter: dict[str, Any] = {
+        "case": at_counter(),
+        "operator": OPERATOR.subject,
+        "documents": list(ProxyDocument),
+        "typed": Noting(),
+        "held": False,
+        "problem": None,
+        "noted": None,
+    }
+    typed = Noting(None, "applicant", "guardianship", "户口簿 0412")
     return {
         "case": ("case.html", {**citizen, "case": case()}, CITIZEN),
         "case-asked": ("case.html", {**citizen, "case": asked_case()}, CITIZEN),
@@ -387,6 +436,12 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
             OFFICER,
         ),
         "case-asked-by-code": ("case.html", {**citizen, "case": asked_case(), "can_supply": False}, None),
+        "case-asked-again": (
+            "case.html",
+            {**citizen, "case": case(asked=asked_case()["asked"]), "consent": given("withdrawn")},
+            CITIZEN,
+        ),
+        "case-at-a-counter": ("case.html", {**citizen, "case": case()}, OPERATOR),
         "case-asked-wrong": ("case.html", {**citizen, "case": asked_case(), "problem": WRONG_FILE}, CITIZEN),
         "case-supplied": ("case.html", {**citizen, "case": asked_case(), "supplied": True}, CITIZEN),
         "case-issued": (
@@ -429,12 +484,54 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
                 "cases": [case(), asked_case(), denied_case()],
                 "next": "abc=",
                 "cursor": None,
+                "own": True,
                 "consents": [consent()],
-                "given": [given("own", None), given("proxy", "guardianship")],
                 "held": False,
             },
             CITIZEN,
         ),
+        "consents": (
+            "consents.html",
+            {
+                **no_consents,
+                "waiting": [consent()],
+                "given": [given(state) for state in GIVEN] + [given("stands", "proxy", "guardianship")],
+                "next": "abc=",
+            },
+            CITIZEN,
+        ),
+        "consents-none": ("consents.html", no_consents, CITIZEN),
+        "consents-no-more": ("consents.html", {**no_consents, "cursor": "abc="}, CITIZEN),
+        "consent-asked": ("consent.html", {"consent": asked_consent(), "held": True}, CITIZEN),
+        "consent-not-needed": ("consent.html", {"consent": asked_consent("over"), "held": False}, CITIZEN),
+        "consent-by-proxy": (
+            "consent.html",
+            {"consent": given("stands", "proxy", "power_of_attorney"), "held": False},
+            CITIZEN,
+        ),
+        **{
+            f"consent-{state}": ("consent.html", {"consent": given(state), "held": False}, CITIZEN)
+            for state in GIVEN
+        },
+        "counter": ("counter.html", {"problem": None, "number": ""}, OPERATOR),
+        "counter-wrong": ("counter.html", {"problem": WRONG_FIELD, "number": "33"}, OPERATOR),
+        "counter-case": ("counter_case.html", counter, OPERATOR),
+        "counter-case-noted": (
+            "counter_case.html",
+            {**counter, "case": at_counter(holders=[]), "noted": "consent"},
+            OPERATOR,
+        ),
+        "counter-case-nothing": (
+            "counter_case.html",
+            {**counter, "case": at_counter(holders=[], standing=[]), "noted": "withdrawal"},
+            OPERATOR,
+        ),
+        "counter-case-wrong": (
+            "counter_case.html",
+            {**counter, "typed": typed, "problem": WRONG_PROXY},
+            OPERATOR,
+        ),
+        "counter-case-held": ("counter_case.html", {**counter, "typed": typed, "held": True}, OPERATOR),
         "my-cases-none": ("my_cases.html", {**no_cases, "cursor": None}, CITIZEN),
         "my-cases-no-more": ("my_cases.html", {**no_cases, "cursor": "abc="}, CITIZEN),
         "contacts": ("contacts.html", {**contacts, "contacts": CONTACTS}, CITIZEN),
@@ -501,5 +598,6 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         ),
         "task-other": ("task.html", {**desk, "task": task(officer="officer-2")}, OFFICER),
         "task-step": ("task.html", {**desk, "task": task(step="verify", decides=False)}, OFFICER),
+        "task-missing": ("task.html", {**desk, "task": task(asked=["id_card", "residence_proof"])}, OFFICER),
         "task-done": ("task.html", {**desk, "task": task(state="done", outcome="approved")}, OFFICER),
     }

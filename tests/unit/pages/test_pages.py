@@ -15,7 +15,7 @@ from services.approval.rules.limits import GREEN, RED, YELLOW
 from services.approval.rules.transitions import State
 from services.intake.identity.contacts import BY_PERSON
 from services.intake.identity.provider import provider_names
-from services.intake.rules.consent import ProxyDocument
+from services.intake.rules.consent import ConsentState, ProxyDocument
 from services.intake.rules.contacts import ContactKind
 from services.intake.rules.stages import Progress, stages_of
 from services.materials.rules.matching import TOLD, CertificateState, MatchOutcome
@@ -38,7 +38,7 @@ FOLDERS = [ROOT / "services" / service / "pages" for service in ("intake", "appr
 CASES = [(name, locale) for name in pages() for locale in ("zh-CN", "en")]
 SUBJECTS = (
     *("case", "cases", "task", "tasks", "matters", "people", "ways", "problem", "problems"),
-    *("contact", "contacts", "what"),
+    *("contact", "contacts", "what", "consent", "given", "number"),
 )
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
@@ -148,7 +148,15 @@ def test_every_field_has_a_label_and_every_form_its_guard(
 def test_an_english_page_has_chinese_only_where_people_wrote_it(environment: Environment, name: str) -> None:
     text = render(environment, name, "en")
     body = re.sub(r'<button[^>]*lang="zh-CN"[^>]*>中文</button>', "", text)
-    for written in ("演示甲", "1号工作人员", "2号工作人员", "示范路 1 号", "居住未满半年。", "不是标签"):
+    for written in (
+        "演示甲",
+        "1号工作人员",
+        "2号工作人员",
+        "示范路 1 号",
+        "居住未满半年。",
+        "不是标签",
+        "户口簿 0412",
+    ):
         body = body.replace(written, "")
     assert CHINESE.findall(body) == []
 
@@ -300,6 +308,7 @@ CODES = {
     "progress": set(Progress),
     "certificate_state": set(CertificateState),
     "consent_basis": set(ConsentBasis),
+    "consent_state": set(ConsentState),
     "proxy_document": set(ProxyDocument),
     "contact_kind": set(ContactKind),
     "contact_source": {BY_PERSON.name, *provider_names()},

@@ -26,6 +26,7 @@ def upgrade() -> None:
             state varchar(40) NOT NULL,
             passed jsonb NOT NULL,
             asked jsonb NOT NULL,
+            materials_round integer,
             received_at timestamptz NOT NULL,
             accepted_at timestamptz,
             legal_due_at timestamptz,

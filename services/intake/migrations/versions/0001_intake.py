@@ -197,9 +197,10 @@ def upgrade() -> None:
             asked_at timestamptz NOT NULL
         );
         CREATE INDEX unasked_notices_asked ON intake.unasked_notices (asked_at);
-        CREATE TABLE intake.consent_requests (
+        CREATE TABLE intake.consents (
             case_no varchar(50),
             holder uuid,
+            nth integer,
             roles jsonb NOT NULL,
             matter varchar(100) NOT NULL,
             matter_version integer NOT NULL,
@@ -211,11 +212,14 @@ def upgrade() -> None:
             proxy uuid,
             document varchar(40),
             sealed_reference bytea,
-            PRIMARY KEY (case_no, holder)
+            withdrawn_at timestamptz,
+            withdrawn_for uuid,
+            withdrawn_by varchar(100),
+            PRIMARY KEY (case_no, holder, nth)
         );
-        CREATE INDEX consent_requests_given ON intake.consent_requests (holder, given_at, case_no)
+        CREATE INDEX consents_given ON intake.consents (holder, given_at, case_no)
             WHERE given_at IS NOT NULL;
-        CREATE INDEX consent_requests_open ON intake.consent_requests (holder, asked_at, case_no)
+        CREATE INDEX consents_open ON intake.consents (holder, asked_at, case_no)
             WHERE given_at IS NULL;
         CREATE TABLE intake.timeline (
             case_no varchar(50),
@@ -242,7 +246,7 @@ def upgrade() -> None:
         ("one_time_codes", ("id",), ("value_lookup", "network", "code")),
         ("case_contacts", ("case_no", "person_ref", "kind"), ("sealed_value",)),
         ("cases", ("number",), ("sealed_form",)),
-        ("consent_requests", ("case_no", "holder"), ("sealed_reference",)),
+        ("consents", ("case_no", "holder", "nth"), ("sealed_reference",)),
         ("provider_sessions", ("session",), ("sub", "sid")),
         ("lookup_misses", ("id",), ("asker",)),
         ("day_counts", ("id",), ("who",)),

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.approval.commands import Colleague, StepResult, assign_task, claim_task, decide_task
+from services.approval.commands import Amiss, Colleague, StepResult, assign_task, claim_task, decide_task
 from services.approval.errors import (
     AssignmentReasonMissing,
     ColleagueWrong,
@@ -99,7 +99,7 @@ def test_the_new_one_works_on_and_the_old_one_does_not(made: Installation, numbe
         made,
         task_id,
         lambda unit, task, case: decide_task(
-            unit, task, case, officer("officer-2"), StepResult.PASSED, "", []
+            unit, task, case, officer("officer-2"), StepResult.PASSED, "", Amiss()
         ),
     )
     with pytest.raises(TaskFinished):

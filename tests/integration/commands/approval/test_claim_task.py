@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.approval.commands import StepResult, claim_task, decide_task
+from services.approval.commands import Amiss, StepResult, claim_task, decide_task
 from services.approval.errors import OfficerNotLinked, OwnCase, TaskClaimedByOther, TaskFinished
 from shared.auth.principal import Principal
 from shared.events.approval import TaskClaimed
@@ -69,7 +69,7 @@ def test_what_is_done_stays_done(made: Installation) -> None:
     act(
         made,
         task_id,
-        lambda unit, task, case: decide_task(unit, task, case, officer(), StepResult.PASSED, "", []),
+        lambda unit, task, case: decide_task(unit, task, case, officer(), StepResult.PASSED, "", Amiss()),
     )
     with pytest.raises(TaskFinished):
         claim(made, task_id, officer("officer-2"))

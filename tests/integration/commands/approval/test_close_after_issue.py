@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from services.approval.commands import (
+    Amiss,
     StepResult,
     claim_task,
     close_after_issue,
@@ -28,7 +29,7 @@ FACT = CertificateIssued(certificate=uuid4(), certificate_type="residence_permit
 
 def end(unit: Unit, task: Task, case: Case, outcome: StepResult) -> None:
     claim_task(unit, task, case, officer())
-    decide_task(unit, task, case, officer(), outcome, "", [])
+    decide_task(unit, task, case, officer(), outcome, "", Amiss())
 
 
 def close(made: Installation, number: str) -> None:

@@ -1,14 +1,22 @@
 """A step is passed on, or the case decided: what is left to do then, and what is said of it."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
 
-from services.approval.commands import StepResult, claim_task, decide_task, release_task
+from services.approval.commands import (
+    Amiss,
+    StepResult,
+    claim_task,
+    decide_task,
+    judge_materials,
+    load_files,
+    release_task,
+)
 from services.approval.errors import (
     CertificateLost,
     DecisionNotAllowed,
+    MaterialMissing,
     OfficerNotLinked,
     OwnCase,
     ReasonMissing,
@@ -17,12 +25,13 @@ from services.approval.errors import (
 )
 from shared.auth.principal import Principal
 from shared.events.approval import CaseClosed, CaseDecided, CaseRouted, Decision, StepPassed
-from tests.support.commands import matter_of, row, said
+from tests.support.commands import event_of, handle, matter_of, row, said
 from tests.support.installation import Installation
 from tests.support.principals import officer, unlinked
-from tests.support.tasks import act, case_of, task_of, under_review
+from tests.support.tasks import act, case_of, matched, task_of, under_review
 
 REASON = "居住未满半年。"
+NOTHING_AMISS = Amiss()
 
 
 def decide(
@@ -32,12 +41,12 @@ def decide(
     reason: str = "",
     *,
     who: str = "officer-1",
-    lost: Sequence[str] = (),
+    amiss: Amiss = NOTHING_AMISS,
 ) -> None:
     act(
         made,
         task_of(made, number).id,
-        lambda unit, task, case: decide_task(unit, task, case, officer(who), outcome, reason, lost),
+        lambda unit, task, case: decide_task(unit, task, case, officer(who), outcome, reason, amiss),
     )
 
 
@@ -117,11 +126,30 @@ def test_nothing_is_approved_on_what_has_ended_but_it_may_be_refused(
     made: Installation, deciding: str
 ) -> None:
     with pytest.raises(CertificateLost) as refused:
-        decide(made, deciding, StepResult.APPROVED, lost=["id_card"])
+        decide(made, deciding, StepResult.APPROVED, amiss=Amiss(lost=["id_card"]))
     assert refused.value.members == {"materials": ["id_card"]}
     assert task_of(made, deciding).state == "claimed"
-    decide(made, deciding, StepResult.DENIED, REASON, lost=["id_card"])
+    decide(made, deciding, StepResult.DENIED, REASON, amiss=Amiss(lost=["id_card"]))
     assert case_of(made, deciding).state == "closed"
+
+
+@pytest.mark.parametrize("knows", ["materials", "approval"])
+def test_nothing_is_approved_while_a_withdrawn_consent_leaves_something_open(
+    made: Installation, deciding: str, knows: str
+) -> None:
+    """Whichever of the two has heard of it first."""
+    amiss = Amiss(missing=["id_card"])
+    if knows == "approval":
+        fact = matched("id_card", round_=2, withdrawn=True)
+        handle(made, "approval", load_files, judge_materials, event_of(fact, deciding, 2))
+        amiss = NOTHING_AMISS
+    with pytest.raises(MaterialMissing) as refused:
+        decide(made, deciding, StepResult.APPROVED, amiss=amiss)
+    assert refused.value.members == {"materials": ["id_card"]}
+    decide(made, deciding, StepResult.DENIED, REASON, amiss=amiss)
+    decided = next(fact for fact in said(made, "approval", deciding) if isinstance(fact, CaseDecided))
+    assert decided.materials_round == (2 if knows == "approval" else 1)
+    assert case_of(made, deciding).asked == []
 
 
 def test_only_the_deciding_step_decides(made: Installation, number: str) -> None:
@@ -143,7 +171,7 @@ def test_whose_link_came_or_went_after_the_claim_decides_nothing(made: Installat
         act(
             made,
             task_id,
-            lambda unit, task, case: decide_task(unit, task, case, who, StepResult.PASSED, "", []),
+            lambda unit, task, case: decide_task(unit, task, case, who, StepResult.PASSED, "", Amiss()),
         )
 
     for who, error in ((officer(person=party), OwnCase), (unlinked(), OfficerNotLinked)):

@@ -1,5 +1,6 @@
 """A holder agrees that their certificates are read for a case that somebody else brought."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -8,8 +9,9 @@ from services.intake import queries
 from services.intake.commands import Submission, give_consent, submit_case
 from services.intake.errors import ConsentNotNeeded
 from services.intake.identity.persons import register_person
+from services.intake.models import Case, Consent
 from services.intake.rules.submission import NamedPerson
-from shared.bus.unit import unit_of
+from shared.bus.unit import Unit, unit_of
 from shared.events.intake import CaseSubmitted, ConsentBasis, ConsentGiven
 from tests.support.agents import GRANNY, acted_for
 from tests.support.commands import matter_of, row, rows, said
@@ -29,12 +31,20 @@ def brought_by_agent(made: Installation) -> tuple[str, UUID]:
     return number, row(made, "intake.cases", number=number).applicant
 
 
-def give(made: Installation, number: str, holder: UUID) -> None:
+Act = Callable[[Unit, Case, Consent], object]
+
+
+def act(made: Installation, number: str, holder: UUID, command: Act) -> None:
+    """Lock, command, as the doors do."""
     with unit_of(made.context("intake"), "test.consent") as unit:
         case = queries.lock_cases(unit.session, {number})[number]
-        request = queries.lock_consent_request(unit.session, number, holder)
-        assert request is not None
-        give_consent(unit, case, request, ConsentBasis.OWN, str(holder))
+        consent = queries.lock_consent(unit.session, number, holder)
+        assert consent is not None
+        command(unit, case, consent)
+
+
+def give(made: Installation, number: str, holder: UUID) -> None:
+    act(made, number, holder, lambda unit, case, consent: give_consent(unit, case, consent, citizen(holder)))
 
 
 def test_whoever_applies_agrees_for_nobody_else(made: Installation) -> None:
@@ -42,8 +52,11 @@ def test_whoever_applies_agrees_for_nobody_else(made: Installation) -> None:
     (fact,) = said(made, "intake", number)
     assert isinstance(fact, CaseSubmitted)
     assert fact.consents == {"agent": ConsentBasis.OWN}
-    (request,) = rows(made, "intake.consent_requests", case_no=number)
-    assert (request.holder, request.roles, request.given_at) == (applicant, ["applicant"], None)
+    asked = row(made, "intake.consents", case_no=number, holder=applicant)
+    assert (asked.roles, asked.given_at) == (["applicant"], None)
+    (given,) = [one for one in rows(made, "intake.consents", case_no=number) if one.holder != applicant]
+    assert (given.roles, given.given_at, given.basis) == (["agent"], fact.received_at, "own")
+    assert given.recorded_by == str(given.holder)
 
 
 def test_consent_is_said_once_and_kept_with_its_proof(made: Installation) -> None:
@@ -52,7 +65,7 @@ def test_consent_is_said_once_and_kept_with_its_proof(made: Installation) -> Non
         give(made, number, applicant)
     facts = [fact for fact in said(made, "intake", number) if isinstance(fact, ConsentGiven)]
     assert [(fact.holder, fact.roles, fact.basis) for fact in facts] == [(applicant, ["applicant"], "own")]
-    request = row(made, "intake.consent_requests", case_no=number)
+    request = row(made, "intake.consents", case_no=number, holder=applicant)
     assert (request.given_at, request.recorded_by) == (facts[0].given_at, str(applicant))
     assert row(made, "intake.cases", number=number).consents == {"agent": "own", "applicant": "own"}
 

@@ -4,13 +4,14 @@ from uuid import UUID
 
 import pytest
 
-from services.intake import queries
 from services.intake.commands import SeenProxy, record_proxy_consent
+from services.intake.errors import ConsentWithdrawnBefore
 from services.intake.rules.consent import ProxyDocument
-from shared.bus.unit import unit_of
 from shared.errors import Invalid
 from shared.events.intake import ConsentBasis, ConsentGiven
-from tests.integration.commands.intake.test_give_consent import brought_by_agent
+from shared.privacy.keys import VaultError
+from tests.integration.commands.intake.test_give_consent import act, brought_by_agent
+from tests.integration.commands.intake.test_withdraw_consent import withdraw
 from tests.support.commands import row, rows, said
 from tests.support.installation import Installation
 from tests.support.principals import operator
@@ -20,10 +21,13 @@ BY = UUID(int=77)
 
 
 def record(made: Installation, number: str, proxy: UUID) -> None:
-    with unit_of(made.context("intake"), "test.proxy") as unit:
-        case = queries.lock_cases(unit.session, {number})[number]
-        [request] = queries.lock_consent_requests(unit.session, number)
-        record_proxy_consent(unit, case, request, SEEN, operator(proxy))
+    holder = row(made, "intake.cases", number=number).applicant
+    act(
+        made,
+        number,
+        holder,
+        lambda unit, case, consent: record_proxy_consent(unit, case, consent, SEEN, operator(proxy)),
+    )
 
 
 def test_it_is_said_once_and_kept_with_its_proof(made: Installation) -> None:
@@ -32,12 +36,12 @@ def test_it_is_said_once_and_kept_with_its_proof(made: Installation) -> None:
         record(made, number, BY)
     given = [fact for fact in said(made, "intake", number) if isinstance(fact, ConsentGiven)]
     assert [(fact.holder, fact.basis) for fact in given] == [(applicant, ConsentBasis.PROXY)]
-    [request] = rows(made, "intake.consent_requests", case_no=number)
+    request = row(made, "intake.consents", case_no=number, holder=applicant)
     assert (request.proxy, request.document, request.recorded_by) == (BY, "power_of_attorney", "operator-1")
     opened = made.context("intake").vault.open(
         request.sealed_reference,
-        table="consent_requests",
-        row=f"{number}/{applicant}",
+        table="consents",
+        row=f"{number}/{applicant}/1",
         column="sealed_reference",
     )
     assert opened == SEEN.reference
@@ -53,5 +57,32 @@ def test_nobody_is_their_own_proxy(made: Installation) -> None:
     number, applicant = brought_by_agent(made)
     with pytest.raises(Invalid):
         record(made, number, applicant)
-    [request] = rows(made, "intake.consent_requests", case_no=number)
+    request = row(made, "intake.consents", case_no=number, holder=applicant)
     assert request.given_at is None
+
+
+def test_nobody_agrees_over_the_holders_own_word(made: Installation) -> None:
+    number, applicant = brought_by_agent(made)
+    record(made, number, BY)
+    withdraw(made, number, applicant)
+    with pytest.raises(ConsentWithdrawnBefore):
+        record(made, number, BY)
+    assert len(rows(made, "intake.consents", case_no=number, holder=applicant)) == 1
+
+
+def test_who_took_it_back_for_the_holder_agrees_for_them_again(made: Installation) -> None:
+    number, applicant = brought_by_agent(made)
+    record(made, number, BY)
+    withdraw(made, number, applicant, counter_for=BY)
+    record(made, number, BY)
+    first, second = rows(made, "intake.consents", case_no=number, holder=applicant)
+    assert (first.withdrawn_for, first.withdrawn_by) == (BY, "operator-1")
+    assert (second.nth, second.proxy, second.basis, second.withdrawn_at) == (2, BY, "proxy", None)
+    with pytest.raises(VaultError):
+        opened_at(made, second.sealed_reference, f"{number}/{applicant}/1")
+    assert opened_at(made, second.sealed_reference, f"{number}/{applicant}/2") == SEEN.reference
+
+
+def opened_at(made: Installation, sealed: bytes, place: str) -> str:
+    vault = made.context("intake").vault
+    return vault.open(sealed, table="consents", row=place, column="sealed_reference")

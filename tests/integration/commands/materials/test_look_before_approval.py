@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.materials.commands import load_checklists, lost_certificates, match_materials
+from services.materials.commands import Amiss, load_checklists, look_before_approval, match_materials
 from shared.bus.unit import unit_of
-from tests.support.commands import event_of, handle, new_number, person_of, rows, submitted
+from tests.support.commands import ASKED, event_of, handle, new_number, person_of, rows, submitted
 from tests.support.installation import HELD, Installation
 
 ENDS = {
@@ -14,9 +14,12 @@ ENDS = {
 }
 
 
-def look(made: Installation, number: str) -> list[str]:
+NOTHING = Amiss([], [])
+
+
+def look(made: Installation, number: str) -> Amiss:
     with unit_of(made.context("materials"), "test.look") as unit:
-        return lost_certificates(unit, number, "officer-1", "deciding the case")
+        return look_before_approval(unit, number, "officer-1", "deciding the case")
 
 
 @pytest.fixture
@@ -29,13 +32,13 @@ def number(made: Installation) -> str:
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_what_is_not_valid_any_more_is_named(made: Installation, number: str, end: str) -> None:
-    assert look(made, number) == []
+    assert look(made, number) == NOTHING
     made.change(
         f"UPDATE materials.certificates SET {end} WHERE type_code IN ('lease_record', 'id_photo') "
         "AND holder = (SELECT CAST(holders->>'applicant' AS uuid) FROM materials.cases WHERE number = :n)",
         n=number,
     )
-    assert look(made, number) == ["photo", "residence_proof"]
+    assert look(made, number) == Amiss(["photo", "residence_proof"], [])
 
 
 def test_each_look_is_on_record_with_who_and_why(made: Installation, number: str) -> None:
@@ -45,9 +48,10 @@ def test_each_look_is_on_record_with_who_and_why(made: Installation, number: str
     assert {use.purpose for use in uses} == {"deciding the case"}
 
 
-def test_a_case_without_certificates_has_none_to_lose(made: Installation) -> None:
+def test_what_is_missing_is_named_and_nothing_else_looked_at(made: Installation) -> None:
     found = new_number()
     event = event_of(submitted(person_of(made), consents={}), found)
     handle(made, "materials", load_checklists, match_materials, event)
-    assert look(made, found) == []
-    assert look(made, new_number()) == []
+    assert look(made, found) == Amiss([], ASKED)
+    assert rows(made, "materials.use_records", case_no=found) == []
+    assert look(made, new_number()) == NOTHING
