@@ -27,8 +27,8 @@ _LEAST_FREE_BYTES = 1024**3
 _MOST_CLOCK_SKEW_S = 2.0
 _MOST_ROTATING_DAYS = 2
 """What a rotation waits for is gone after a day."""
-_MOST_UNSENT = timedelta(minutes=1)
-_MOST_UNPUBLISHED = timedelta(minutes=5)
+_MOST_UNSENT_S = 60
+_MOST_UNPUBLISHED_S = 300
 _JUST_RESTARTED = timedelta(minutes=10)
 _FACTS_NEXT = {
     "facts unsent": "start the worker of that service (onestop ps): docs/runbook.md, not-handed-on",
@@ -331,10 +331,9 @@ def _trouble(settings: "Settings") -> Finding:
 
 def _facts(settings: "Settings") -> Iterator[Finding]:
     """Do facts go out, and do those that went out come?"""
-    from sqlalchemy import text
-
     from deploy.migrate import admin_engine
     from deploy.services import SERVICES
+    from shared.bus.measuring import compared, oldest_unpublished_s, oldest_unsent_s
     from shared.db.outages import DatabaseAway
     from shared.db.transaction import transaction
     from shared.describe import kind_of
@@ -343,33 +342,17 @@ def _facts(settings: "Settings") -> Iterator[Finding]:
     try:
         with transaction(admin_engine(settings), "doctor.facts") as connection:
             for service in SERVICES:
-                # What is said again is old from the start, and counts as missing until it has come.
-                oldest = connection.execute(
-                    text(
-                        f"SELECT clock_timestamp() - emitted_at AS age FROM {service}.outbox "
-                        "WHERE sent_at IS NULL AND NOT again ORDER BY id LIMIT 1"
-                    )
-                ).scalar_one_or_none()
-                if oldest is not None and oldest > _MOST_UNSENT:
-                    late.append(f"{service}: the oldest waits for {oldest.total_seconds():.0f} s")
-                oldest = connection.execute(
-                    text(
-                        f"SELECT clock_timestamp() - emitted_at AS age FROM {service}.public_outbox "
-                        "ORDER BY id LIMIT 1"
-                    )
-                ).scalar_one_or_none()
-                if oldest is not None and oldest > _MOST_UNPUBLISHED:
-                    unpublished.append(f"{service}: the oldest waits for {oldest.total_seconds():.0f} s")
-                for row in connection.execute(
-                    text(
-                        f"SELECT speaker, missing, above FROM {service}.comparisons "
-                        "WHERE missing > 0 OR above > 0 ORDER BY speaker"
-                    )
-                ):
-                    if row.missing:
-                        missing.append(f"{row.speaker} -> {service}: {row.missing}")
-                    if row.above:
-                        above.append(f"{row.speaker} -> {service}: {row.above}")
+                age_s = oldest_unsent_s(connection, service)
+                if age_s is not None and age_s > _MOST_UNSENT_S:
+                    late.append(f"{service}: the oldest waits for {age_s:.0f} s")
+                age_s = oldest_unpublished_s(connection, service)
+                if age_s is not None and age_s > _MOST_UNPUBLISHED_S:
+                    unpublished.append(f"{service}: the oldest waits for {age_s:.0f} s")
+                for one in compared(connection, service):
+                    if one.missing:
+                        missing.append(f"{one.speaker} -> {service}: {one.missing}")
+                    if one.above:
+                        above.append(f"{one.speaker} -> {service}: {one.above}")
     except DatabaseAway as error:
         yield Finding("facts unsent", False, kind_of(error), "onestop up, or mend ONESTOP_DB__HOST")
         return
