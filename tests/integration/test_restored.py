@@ -2,6 +2,7 @@
 is named before anything is done, and nobody is told twice."""
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from deploy.services import SERVICES
 from deploy.web import build
 from services.approval import commands, queries
 from services.notify.rules.delivery import RESTORED
+from shared.bus.host import Deliveries
 from shared.bus.lost import ActsLost
 from shared.bus.unit import unit_of
 from shared.bus.witness import BLOCK, FileWitness, NotAsWitnessed, WitnessMissing
@@ -27,6 +29,7 @@ from tests.support.installation import (
     template_settings,
     wait_for,
 )
+from tests.support.installation import settle as work_off
 from tests.support.principals import officer
 from tests.support.restoring import alarms, compare, let_them_ask, parked
 from tests.support.system import start_system
@@ -194,17 +197,43 @@ def test_meanwhile_the_doors_say_503_and_readyz_says_why(hall: Hall) -> None:
 
 
 def test_a_worker_handles_and_hands_on_nothing_meanwhile(made: Installation) -> None:
-    made.submit(made.citizen())
+    number = made.submit(made.citizen()).number
+    for speaker, subscriber in (("intake", "materials"), ("materials", "approval")):
+        made.relay(speaker).run_once()
+        work_off(made, subscriber, made.inbox(subscriber))
     copies = copies_of(made, "approval")
+    claim(made, number)
     made.pump()
     lose(made, copies)
     made.submit(made.citizen())
     made.relay("intake").run_once()
-    before = made.value("SELECT count(*) FROM approval.outbox")
+    lying = "SELECT count(*) FROM approval.messages"
+    unsent = "SELECT count(*) FROM approval.outbox WHERE sent_at IS NULL"
+    before = (made.value(lying), made.value(unsent))
+    assert min(before) > 0
     with pytest.raises(NotAsWitnessed):
         made.inbox("approval").run_batch(100)
-    assert made.value("SELECT count(*) FROM approval.outbox") == before
-    assert made.value("SELECT count(*) FROM approval.messages WHERE holder IS NOT NULL") == 0
+    look_once(made, "approval")
+    assert (made.value(lying), made.value(unsent)) == before
+    assert made.value(f"{lying} WHERE holder IS NOT NULL") == 0
+
+    mend(made, "approval")
+    look_once(made, "approval")
+    assert made.value(unsent) == 0, "the loop would have handed it on"
+
+
+def look_once(made: Installation, service: str) -> None:
+    """A worker's relay looks once whether there is something to hand on."""
+    host = Deliveries()
+    host.context, host.relay, host.stopping = made.context(service), made.relay(service), threading.Event()
+
+    class OneLook(threading.Event):
+        def clear(self) -> None:
+            """Before the look: there is no other one, and nothing to wait for after it."""
+            host.stopping.set()
+            self.set()
+
+    host._loop("relay", OneLook(), host._relay)
 
 
 @pytest.mark.parametrize("victim", ["materials", "approval", "notify"])

@@ -1,7 +1,12 @@
 """A log-in ends, or its rights change, in one process, and within a minute it is so in all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
+
+from sqlalchemy import Engine, event
 
 from services.intake.identity.accounts import Office, close_account, set_account
 from shared.auth.principal import PrincipalKind
@@ -63,12 +68,35 @@ def test_who_leaves_is_out_and_does_not_come_back(apart: Apart) -> None:
     assert (again.status_code, again.headers.get("set-cookie")) == (403, None)
 
 
-def test_a_request_costs_no_question_and_no_statement(apart: Apart) -> None:
-    headers = apart.log_in("officer", **OFFICER)
-    apart.queue(headers)
+def test_knowing_who_asks_costs_no_question_and_no_statement(apart: Apart) -> None:
+    who = apart.installation.citizen()
+    citizen = apart.log_in("citizen", name=who.name, id_number=who.id_number)
+    officer = apart.log_in("officer", **OFFICER)
+    apart.queue(officer)
     apart.intake_process.kill()
-    for _ in range(3):
-        assert apart.queue(headers) == (200, "")
+    with statements() as known:
+        for _ in range(3):
+            assert apart.queue(citizen) == (403, "auth.forbidden")
+    assert known == []
+    with statements() as asked:
+        for _ in range(3):
+            assert apart.queue(officer) == (200, "")
+    assert len(asked) > 0, "what is counted is seen"
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What this process, where the desk is, asks any database while the block lasts."""
+    seen: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def _person(apart: Apart) -> UUID:

@@ -9,6 +9,7 @@ from services.intake.rules.contacts import ContactKind
 from services.intake.unasked import Leave, Withheld, leave_for, stop_notices
 from shared.bus.unit import unit_of
 from shared.events.ids import new_id
+from shared.sections import LimitSettings
 from tests.integration.commands.intake.test_give_consent import brought_by_agent, give
 from tests.support.contacts import new_number
 from tests.support.installation import Installation
@@ -32,11 +33,12 @@ def test_what_nobody_asked_for_says_how_to_stop_it_always_the_same_way(made: Ins
     assert leave(made, number, applicant, new_number()).stop != first.stop, "another number has its own"
 
 
+@pytest.mark.parametrize(("limit", "most"), [(LimitSettings().unasked_notices, 5), (3, 3)])
 def test_so_many_a_number_and_day_and_an_earlier_answer_stays(
-    made: Installation, monkeypatch: pytest.MonkeyPatch
+    made: Installation, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
-    most, context = 3, made.context("intake")
-    limits = context.settings.limits.model_copy(update={"unasked_notices": most})
+    context = made.context("intake")
+    limits = context.settings.limits.model_copy(update={"unasked_notices": limit})
     monkeypatch.setattr(context, "settings", context.settings.model_copy(update={"limits": limits}))
     number, applicant = brought_by_agent(made)
     other, _ = brought_by_agent(made)
