@@ -233,6 +233,9 @@ class Inbox:
             try:
                 self._try_suspect(batch)
                 return
+            except NotMine:
+                # Taken over while we were away: whoever did it tells them apart.
+                return
             except Usurping as found:
                 self._refuse(batch, found)
 

@@ -66,6 +66,24 @@ def test_a_zombie_whose_claim_was_taken_over_changes_nothing(stage: Stage, expec
     assert stage.outcome(number) == expected
 
 
+def test_an_heir_that_freezes_in_its_turn_leaves_it_to_the_next(stage: Stage, expected: list[str]) -> None:
+    number, facts = stage.new_case()
+    frozen, heir = stage.installation.inbox("notify"), stage.installation.inbox("notify")
+    send(stage, facts)
+    claim(stage, stage.installation.inbox("notify"))
+    let_claims_end(stage)
+    lost = frozen._store.claim_lost_message(stage.installation.context("notify"), max_deaths=MAX_DEATHS)
+    assert lost is not None
+    let_claims_end(stage)
+    settle(stage.installation, "notify", heir)
+    before = stage.installation.rows("SELECT xmin, * FROM notify.gates ORDER BY case_no")
+
+    frozen._work_off(lost)
+
+    assert stage.installation.rows("SELECT xmin, * FROM notify.gates ORDER BY case_no") == before
+    assert stage.outcome(number) == expected
+
+
 def test_a_holder_that_was_only_silent_goes_on(stage: Stage, expected: list[str]) -> None:
     number, facts = stage.new_case()
     holder, other = stage.installation.inbox("notify"), stage.installation.inbox("notify")
