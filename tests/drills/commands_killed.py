@@ -17,6 +17,7 @@ from tests.support.installation import (
     ROOT,
     Installation,
     Worker,
+    delivery,
     installation,
     secrets_dir,
     template_settings,
@@ -24,7 +25,7 @@ from tests.support.installation import (
 )
 from tests.support.journey import Journey, all_of, open_hall, trace
 
-__all__ = ["installation", "secrets_dir", "template_settings"]
+__all__ = ["delivery", "installation", "secrets_dir", "template_settings"]
 
 ONCE_A_PROCESS = ("keys.", "matters.")
 """Read at the first need, and never again by a process that lives."""
