@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Keys of personal data: see, rotate, wrap anew.", rich_markup_mode=None
 )
 Service = Annotated[str, typer.Option("--service", help="whose keys")]
+_NOTHING = "nothing sealed"
 _COLUMNS = ["service", "key", "state", "made_at", "made_by", "rows", "waits_for"]
 
 
@@ -30,7 +31,9 @@ def status(service: Services = None, data_dir: DataDir = None, json: Json = Fals
     if json:
         emit_json({"services": {name: [as_dict(key) for key in keys] for name, keys in found.items()}})
     else:
-        emit_rows([_as_line(name, key) for name, keys in found.items() for key in keys], _COLUMNS)
+        lines = [_as_line(name, key) for name, keys in found.items() for key in keys]
+        nothing = [{"service": name, "rows": _NOTHING} for name, keys in found.items() if not keys]
+        emit_rows(lines + nothing, _COLUMNS)
     return 0
 
 
@@ -107,6 +110,6 @@ def _as_line(service: str, key: "KeyStatus") -> dict[str, Any]:
         "state": key.state,
         "made_at": f"{key.made_at:%Y-%m-%d %H:%M}",
         "made_by": key.made_by or None,
-        "rows": rows or None,
+        "rows": rows or (None if key.state == "retired" else _NOTHING),
         "waits_for": ", ".join(key.waits_for) or None,
     }

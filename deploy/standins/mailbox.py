@@ -20,7 +20,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from deploy.standins.mails import Mail, Mailbox, masked
-from deploy.standins.pages import list_page
+from deploy.standins.pages import list_page, shown
 
 _LARGEST = 1 << 20
 
@@ -55,7 +55,7 @@ def make_handler(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             mails = mailbox.newest_first()
             if self.path == "/":
-                rows = ((mail.at, mail.to, mail.subject, mail.text) for mail in mails)
+                rows = ((shown(mail.at), mail.to, mail.subject, mail.text) for mail in mails)
                 columns = ("时间 Time", "收件人 To", "主题 Subject", "正文 Text")
                 return self._answer(list_page("演示邮箱 Demo mailbox", columns, rows), "text/html")
             if self.path == "/__mails":

@@ -1,7 +1,10 @@
 """What somebody with a browser sees of a stand-in: a list of what it took, the newest first."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from html import escape
+
+from shared.legal_time import LEGAL_ZONE
 
 MOST = 100
 """Lines of a page."""
@@ -10,6 +13,11 @@ _STYLE = (
     "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #b1b4b6;padding:.5rem;"
     "text-align:left;vertical-align:top}td:last-child{white-space:pre-wrap}"
 )
+
+
+def shown(at: str) -> str:
+    """A moment as all pages show it: in the time of the law."""
+    return f"{datetime.fromisoformat(at).astimezone(LEGAL_ZONE):%Y-%m-%d %H:%M:%S}"
 
 
 def list_page(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from pydantic import ValidationError
 
 from deploy.standins.fault_switch import Door, Fault, Garbage, Kind, Plan
-from deploy.standins.pages import list_page
+from deploy.standins.pages import list_page, shown
 from deploy.standins.sms_core import Reply, SmsGateway
 
 _LONGEST_REQUEST = 64 * 1024
@@ -97,7 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
         """The messages without their phones, which nobody kept."""
         columns = ("时间 Time", "模板 Template", "参数 Parameters")
         taken = self.gateway.ledger.all()[::-1]
-        rows = ((one.at[:19], one.template, "\n".join(map(" = ".join, one.params.items()))) for one in taken)
+        rows = (
+            (shown(one.at), one.template, "\n".join(map(" = ".join, one.params.items()))) for one in taken
+        )
         return list_page("演示短信 Demo text messages", columns, rows)
 
     def _gateway_call(self, params: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 4 conflict, 5 something we need is away, 130 interrupted; data on standard output, all else beside it."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from io import StringIO
@@ -69,6 +70,29 @@ def test_done(commands: Installation, printed: Printed) -> None:
         assert printed()
     assert run(["config", "show"]) == 0
     assert printed()["environment"] == "test"
+
+
+@in_database
+def test_a_trace_tells_a_newcomer_what_happened_and_what_waits(
+    commands: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = commands.submit(commands.citizen()).number
+    assert run(["case", "trace", number]) == 0
+    unsent = capsys.readouterr().out
+    assert "Does not go on by itself, or has not yet:" in unsent
+    assert "not handed on yet" in unsent
+    commands.pump()
+    assert run(["case", "trace", number]) == 0
+    head, _, said = capsys.readouterr().out.partition("\n\n")
+    assert number in head
+    assert "Asia/Shanghai" in head
+    lines = said.splitlines()
+    assert lines[0].split("  ")[0] == "at"
+    assert "intake 1" in lines[1]
+    assert "Application received" in lines[1]
+    assert lines[1].endswith("approval, materials, notify")
+    assert lines[-1] == "Everything that was said is handled."
+    assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}|onestop\.|\+00:00", said)
 
 
 @in_database

@@ -315,6 +315,7 @@ def test_the_commands_say_what_stands_where_and_no_more(
     assert run(["keys", "rotate", "--service", "intake", "--json"]) == 0
     assert run(["keys", "status", "--json"]) == 0
     assert run(["keys", "status", "--service", "intake"]) == 0
+    assert run(["keys", "status", "--service", "notify"]) == 0
     printed = capsys.readouterr()
     told = printed.out + printed.err
     master = (made.settings.secrets_dir / "intake" / "master.key").read_text(encoding="ascii").strip()
@@ -322,6 +323,8 @@ def test_the_commands_say_what_stands_where_and_no_more(
         assert secret not in told
     found = json.JSONDecoder()
     rotated, end = found.raw_decode(printed.out)
+    assert "nothing sealed" in printed.out.splitlines()[-1]
+    assert printed.out.count("nothing sealed") == 1
     assert (rotated["key"], rotated["retired"]) == (2, [1])
     status, _ = found.raw_decode(printed.out[end:].lstrip())
     old, new = status["services"]["intake"]

@@ -19,8 +19,8 @@ from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.held_forms import HeldForm, KeptFile
 from shared.catalogue.loader import BUILT_IN, load_matter
 from shared.catalogue.matter import Matter
-from shared.errors import error_classes
 from shared.http.locale import Locale
+from shared.http.problem_pages import grouped
 from shared.http.problems import Problem, ProblemField
 
 NUMBER = "330106261123000001X"
@@ -582,7 +582,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
             {"people": PEOPLE, "problem": WRONG_NUMBER, "name": "Somebody"},
             None,
         ),
-        "problems": ("problems.html", {"problems": list(error_classes())}, None),
+        "problems": ("problems.html", {"groups": grouped()}, None),
         "queue": (
             "queue.html",
             {"tasks": queue, "next": "abc=", "mine": False, "matters": {(found.code, found.version): found}},

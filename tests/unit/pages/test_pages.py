@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[3]
 FOLDERS = [ROOT / "services" / service / "pages" for service in ("intake", "approval")]
 CASES = [(name, locale) for name in pages() for locale in ("zh-CN", "en")]
 SUBJECTS = (
-    *("case", "cases", "task", "tasks", "matters", "people", "ways", "problem", "problems"),
+    *("case", "cases", "task", "tasks", "matters", "people", "ways", "problem", "groups"),
     *("contact", "contacts", "what", "consent", "given", "number"),
 )
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

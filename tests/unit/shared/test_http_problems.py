@@ -307,6 +307,8 @@ def test_the_type_of_every_problem_leads_to_its_words(client: TestClient) -> Non
     for cls in error_classes():
         assert f'id="{cls.code}"' in page
         assert cls.title_zh in page
+    operators, people = page.index('id="group-operators"'), page.index('id="group-people"')
+    assert people < page.index('id="request.malformed"') < operators < page.index('id="settings.invalid"')
     answer = client.get("/problems/request.malformed", follow_redirects=False)
     assert answer.headers["location"] == "/problems#request.malformed"
     assert client.get("/problems/<script>", follow_redirects=False).headers["location"] == "/problems"
