@@ -17,6 +17,7 @@ from deploy.probe import is_ready
 from deploy.processes import spawn
 from deploy.services import SERVICES
 from shared.settings import Settings
+from tests.support.contacts import can_send_codes
 from tests.support.installation import (
     HELD,
     MATTER,
@@ -145,6 +146,9 @@ def open_system(postgres: PostgresServer, template: Settings) -> Iterator[System
                 cwd=ROOT,
             )
         made.workers.append(Worker(process, log))
+        can_send_codes(made, "phone", "email")
+        # No channel is set up, so that nothing is sent, and the worker would say so.
+        made.change("CREATE RULE stays AS ON DELETE TO notify.code_channels DO INSTEAD NOTHING")
         worker = made.worker(*SERVICES)
         wait_for(lambda: _answers(internal_port), "the web process", 60, of=made)
         wait_for(lambda: "worker_started" in worker.output(), "the worker", 60, of=made)
