@@ -1,9 +1,10 @@
 """What a citizen and an officer tell us is found nowhere but where it is sealed.
 
-One canary takes each way of delivery: name, ID number, phone, e-mail address, address, a file, a reason
-in free text and the query code of a receipt, over HTTP, with real processes, SMS and e-mail, in what succeeds
-and in what is refused, fails or is parked. Then all that these processes left behind is searched, to the last
-byte.
+One canary takes each way of delivery: name, ID number, phone, e-mail address, address, a file, reasons in
+free text, a contact that is verified, a form that outlives its session, the query code of a receipt, a
+one-time code and the code that stops notices, over HTTP, with real processes, SMS and e-mail, in what
+succeeds and in what is refused, fails or is parked. Then all that these processes left behind is searched, to
+the last byte.
 """
 
 import json
@@ -35,7 +36,7 @@ from shared.bus.topology import EXCHANGE, user_name
 from shared.bus.unit import unit_of
 from shared.events.ids import new_id
 from shared.settings import Settings
-from tests.support.canary import STRAY, TOLD, Canary, traces, written
+from tests.support.canary import STRAY, TOLD, Canary, found, traces, written, written_code
 from tests.support.installation import (
     GAP,
     MATTER,
@@ -62,6 +63,8 @@ class Aftermath:
     """What one system has left behind."""
 
     told: dict[str, str]
+    codes: dict[str, bytes]
+    """The one-time code and the stop code, in every shape. Whoever sends them for us has both."""
     stray: dict[str, str]
     number: str
     lost: str
@@ -147,8 +150,20 @@ def application(who: Canary, **changed: Any) -> dict[str, Any]:
     return {"matter": MATTER, "form": form, "another": True}
 
 
-def live_through(system: System) -> tuple[str, str, str]:
-    """Everything that people do; number and query code of the case, and the number of one that stuck."""
+@dataclass
+class Lived:
+    """What came of it: number and query code of the case, the codes that were sent, and the number of a case
+    that stuck."""
+
+    number: str
+    query_code: str
+    one_time_code: str
+    stop_code: str
+    lost: str
+
+
+def live_through(system: System) -> Lived:
+    """Everything that people do."""
     who = system.canary
     body = {"name": who.name, "id_number": who.id_number, "phone": who.phone, "email": who.email}
     citizen = system.log_in("citizen", body)
@@ -163,8 +178,10 @@ def live_through(system: System) -> tuple[str, str, str]:
     decide(system, officer, number)
     system.until(number, "denied")
     look_again(system, citizen, case)
+    code = verify_a_contact(system, citizen)
+    stop = be_told_unasked(system, citizen)
     lost = let_a_fact_fail(system, citizen)
-    return number, case["query_code"], lost
+    return Lived(number, case["query_code"], code, stop, lost)
 
 
 def let_the_state_hold(system: System, certificates: Iterable[str]) -> None:
@@ -259,6 +276,8 @@ def decide(system: System, officer: dict[str, str], number: str) -> None:
         [task] = system.ask("GET", "/api/v1/tasks", 200, headers=officer).json()["tasks"]
         path = f"/api/v1/tasks/{task['id']}"
         etag = system.ask("POST", f"{path}/claim", 200, headers=officer).headers["etag"]
+        if not last:
+            etag = hand_back(system, officer, path, etag)
         said = {"outcome": "denied" if last else "passed", "reason": who.reason}
         system.refused("POST", f"{path}/decision", 412, headers={**officer, "If-Match": '"99"'}, json=said)
         wrong = {"outcome": who.name, "reason": who.reason * 300}
@@ -277,9 +296,86 @@ def decide(system: System, officer: dict[str, str], number: str) -> None:
     assert who.address.encode() in system.ask("GET", upload, 200, headers=cookie(officer)).content
     form = {**hidden(page), **said}
     path = f"/desk/tasks/{task['id']}/decision"
+    outlive_a_session(system, officer, f"/desk/tasks/{task['id']}")
     # Nothing to read in it: the page comes again.
     system.ask("POST", path, 422, headers=cookie(officer), data={**form, "reason": "  "})
     system.ask("POST", path, 303, headers=cookie(officer), data=form)
+
+
+def hand_back(system: System, officer: dict[str, str], path: str, etag: str) -> str:
+    """A supervisor gives the task to the queue, and says why; the version after it was claimed again."""
+    boss = system.log_in(
+        "officer", {"subject": "officer-9", "departments": ["elsewhere"], "supervises": DEPARTMENTS}
+    )
+    said = {"reason": system.canary.assignment}
+    seen = {**boss, "If-Match": etag}
+    wrong = {**said, "to": system.canary.assignment}
+    system.refused("POST", f"{path}/assignment", 422, headers=seen, json=wrong)
+    system.ask("POST", f"{path}/assignment", 200, headers=seen, json=said)
+    claimed: str = system.ask("POST", f"{path}/claim", 200, headers=officer).headers["etag"]
+    return claimed
+
+
+def outlive_a_session(system: System, officer: dict[str, str], page: str) -> None:
+    """Another session of the officer ends while its page is open; what they wrote is there afterwards."""
+    other = cookie(system.log_in("officer", {"subject": "officer-1", "departments": DEPARTMENTS}))
+    fields = hidden(system.ask("GET", page, 200, headers=other))
+    system.ask("POST", "/logout", 303, headers=other)
+    form = {**fields, "outcome": "denied", "reason": system.canary.held}
+    sent = system.ask("POST", f"{page}/decision", 303, headers=other, data=form)
+    [back] = re.findall(r'onestop_back="?([^";]+)', sent.headers["set-cookie"])
+    again = system.ask("GET", back, 200, headers=cookie(officer))
+    assert system.canary.held in again.text
+
+
+def verify_a_contact(system: System, citizen: dict[str, str]) -> str:
+    """On the page, with the code that comes by SMS; the code."""
+    who = system.canary
+
+    def page() -> httpx.Response:
+        return system.ask("GET", "/contacts", 200, headers=cookie(citizen))
+
+    wait_for(lambda: 'action="/contacts"' in page().text, "codes can be sent", of=system.made)
+    form = {**hidden(page()), "kind": "phone"}
+    system.ask(
+        "POST", "/contacts", 422, headers=cookie(citizen), data={**form, "value": who.contact + who.name}
+    )
+    sent = system.ask("POST", "/contacts", 303, headers=cookie(citizen), data={**form, "value": who.contact})
+    where = sent.headers["location"]
+
+    def codes() -> list[str]:
+        return [taken.params["code"] for taken in system.sms.taken() if "code" in taken.params]
+
+    wait_for(lambda: bool(codes()), "a code by SMS", of=system.made)
+    [code] = codes()
+    fields = hidden(system.ask("GET", where, 200, headers=cookie(citizen)))
+    for typed, expect in ((who.name, 422), (code, 303)):
+        data = {**fields, "code": typed}
+        system.ask("POST", f"{where}/verification", expect, headers=cookie(citizen), data=data)
+    api = f"/api/v1{where}/verification"
+    system.refused("POST", api, 409, headers=citizen, json={"code": code})
+    system.ask("GET", "/api/v1/contacts", 200, headers=citizen)
+    return code
+
+
+def be_told_unasked(system: System, citizen: dict[str, str]) -> str:
+    """Somebody is told of a case that another brings for them, and stops it; the code of the message."""
+    who = system.canary
+    elder = {"name": who.elder, "id_number": who.elder_id, "phone": who.elder_phone}
+    agent = {"name": who.name, "id_number": who.id_number, "phone": who.phone}
+    body = application(who, applicant=elder, agent={**agent, "relation": "child", "ground": "elderly"})
+    system.ask("POST", "/api/v1/cases", 201, headers=keyed(citizen), json=body)
+
+    def codes() -> list[str]:
+        return [taken.params["stop"] for taken in system.sms.taken() if taken.params.get("stop")]
+
+    wait_for(lambda: bool(codes()), "a message that says how to stop it", of=system.made)
+    code = codes()[0]
+    system.refused("POST", "/api/v1/notices/stop", 404, json={"code": f"{who.name} {who.elder_phone}"})
+    system.ask("POST", "/stop", 422, data={"code": code, "what": who.name[:20]})
+    system.ask("POST", "/stop", 200, data={"code": code, "what": "everything"})
+    system.ask("POST", "/api/v1/notices/stop", 200, json={"code": code})
+    return code
 
 
 def look_again(system: System, citizen: dict[str, str], case: dict[str, Any]) -> None:
@@ -407,17 +503,18 @@ def aftermath(
         client = stack.enter_context(httpx.Client(base_url=url, timeout=10, trust_env=False))
         system = System(made, TOLD[delivery], STRAY[delivery], client, sms, mail)
         wait_for(lambda: all(map(answers, probed)), "everything is up", 60, of=made)
-        number, query_code, lost = live_through(system)
+        lived = live_through(system)
         send_strays(system)
         metrics = [client.get(f"http://127.0.0.1:{port}/metrics").content for port in probed]
         for process in made.workers:
             process.kill()
         made.change("CHECKPOINT")
         yield Aftermath(
-            told={**system.canary.values(), "query_code": query_code},
+            told={**system.canary.values(), "query_code": lived.query_code},
+            codes=written({"stop code": lived.stop_code}) | written_code(lived.one_time_code),
             stray={f"stray {what}": value for what, value in system.stray.values().items()},
-            number=number,
-            lost=lost,
+            number=lived.number,
+            lost=lived.lost,
             logs=contents(
                 [*scratch.glob("*.log"), scratch / "sms.jsonl", postgres.data_dir.parent / "postgres.log"]
             ),
@@ -469,6 +566,7 @@ def start(made: Installation, sms: SmsStandin, mail: MailStandin) -> tuple[int, 
     web_port, internal_port, worker_port = free_ports(3, set())
     environment = made.environment() | {
         "ONESTOP_DEV_IDENTITY": "true",
+        "ONESTOP_IDENTITY__ONE_TIME_CODE__KINDS": "phone",
         "ONESTOP_LOG_LEVEL": "DEBUG",
         "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, f"http://127.0.0.1:{internal_port}")),
         **sms.environment(),
@@ -540,6 +638,36 @@ def test_the_searcher_finds_every_shape() -> None:
         said = b64encode(b"x" * offset + values["name"].encode() + b"more")
         assert f"here: name base64 {offset}" in traces(values, {"here": said})
     assert traces(values, {"here": json.dumps(STRAY["database"].values()).encode()}) == set()
+
+
+def test_the_searcher_finds_a_code_where_it_stands() -> None:
+    shapes = written_code("271828")
+    for what, shape in shapes.items():
+        assert f"here: {what}" in found(shapes, {"here": b"before" + shape + b"after"})
+    for said in (b'{"code": "271828"}', b"\x0f271828", b"code=271828&x"):
+        assert found(shapes, {"here": said})
+    assert found(shapes, {"here": b"at 10:00:00.271828Z"}) == set()
+
+
+def test_no_code_that_was_sent_is_kept_or_said(aftermath: Aftermath) -> None:
+    """But by whoever sent it for us, which shows that we look for what there was."""
+    ledger = {name: said for name, said in aftermath.logs.items() if name.endswith("sms.jsonl")}
+    sent = found(aftermath.codes, ledger)
+    assert {what.partition(": ")[2].partition(" ")[0] for what in sent} == {"stop", "one-time"}
+    assert b"one_time_codes" in b" ".join(name.encode() for name in aftermath.rows)
+    for where in (
+        {name: said for name, said in aftermath.logs.items() if name not in ledger},
+        *(aftermath.rows, aftermath.reasons, aftermath.facts, aftermath.metrics),
+        *(aftermath.addresses, aftermath.refusals),
+        contents(aftermath.database.rglob("*")),
+        contents(aftermath.broker.rglob("*")) if aftermath.broker is not None else {},
+    ):
+        assert found(aftermath.codes, where) == set()
+
+
+def test_what_is_to_be_looked_for_was_there(aftermath: Aftermath) -> None:
+    for table in ("intake.contact_points", "approval.held_forms", "intake.unasked_contacts"):
+        assert aftermath.rows[table], table
 
 
 def test_no_process_says_it(aftermath: Aftermath) -> None:

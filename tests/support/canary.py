@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from hashlib import md5, sha256
 from urllib.parse import quote
 
+from tests.support.agents import born
 from tests.support.installation import id_number
 
 
@@ -21,10 +22,21 @@ class Canary:
     address: str
     reason: str
     file_name: str
+    contact: str = ""
+    """A phone that they verify."""
+    held: str = ""
+    """A reason that somebody writes over the end of their session."""
+    assignment: str = ""
+    """Why a task is handed to somebody else."""
+    elder: str = ""
+    """For whom they act, with an ID number and a phone."""
+    elder_id: str = ""
+    elder_phone: str = ""
 
     def values(self) -> dict[str, str]:
-        """By what they are."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """By what they are; what one is not used for it does not have."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in said.items() if value}
 
 
 TOLD = {
@@ -36,6 +48,12 @@ TOLD = {
         "鸬鹚巷 9 弄 613 室",
         "鱼骨庙会那天他不在家",
         "昶翀的租约.pdf",
+        contact="13958214076",
+        held="门口的石狮子转过身来",
+        assignment="值班表上写着去采莲蓬",
+        elder="尉迟霓裳",
+        elder_id=born(1947, 391),
+        elder_phone="13967402185",
     ),
     "rabbitmq": Canary(
         "鲜于霁彧",
@@ -45,6 +63,12 @@ TOLD = {
         "杼山渡 4 幢 257 室",
         "芦苇荡里没有门牌号码",
         "霁彧的租约.pdf",
+        contact="13935207468",
+        held="晒谷场边拴着一条木船",
+        assignment="他请假去看潮水涨没涨",
+        elder="鲜于茉莉",
+        elder_id=born(1946, 273),
+        elder_phone="13972840561",
     ),
 }
 STRAY = {
@@ -95,6 +119,21 @@ def written(values: Mapping[str, str]) -> dict[str, bytes]:
     return {what: shape for shape, what in found.items()}
 
 
+def written_code(code: str) -> dict[str, bytes]:
+    """A one-time code as it could be written: alone six digits stand anywhere by chance, so with what stands
+    around them, and as hashes that anybody can make."""
+    plain = code.encode()
+    shapes = {
+        "in quotes": b'"' + plain + b'"',
+        "in single quotes": b"'" + plain + b"'",
+        "named": b"code=" + plain,
+        "as a short text": bytes([2 * (len(plain) + 1) + 1]) + plain,
+        **{f"{h.__name__[8:]} hex": h(plain).hexdigest().encode() for h in (md5, sha256)},
+        **{h.__name__[8:]: h(plain).digest() for h in (md5, sha256)},
+    }
+    return {f"one-time code {how}": shape for how, shape in shapes.items()}
+
+
 def _base64(plain: bytes, offset: int) -> bytes:
     """What of a value is the same in base64 whatever stands around it, behind `offset` other bytes."""
     after = (3 - (offset + len(plain)) % 3) % 3
@@ -103,7 +142,11 @@ def _base64(plain: bytes, offset: int) -> bytes:
 
 def traces(values: Mapping[str, str], where: Mapping[str, bytes]) -> set[str]:
     """In which place which value is found in which shape."""
-    shapes = written(values)
+    return found(written(values), where)
+
+
+def found(shapes: Mapping[str, bytes], where: Mapping[str, bytes]) -> set[str]:
+    """In which place which shape is found."""
     return {
         f"{place}: {what}"
         for place, content in where.items()
