@@ -74,12 +74,11 @@ def server_secrets() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture(scope="session")
-def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
-    """A running PostgreSQL: on its socket (`host`, `port`) and on 127.0.0.1:`port`; its admin is that of
-    `server_secrets`."""
+@contextmanager
+def a_server(secrets_dir: Path) -> Iterator[PostgresServer]:
+    """A running PostgreSQL, on its socket and on a port of 127.0.0.1."""
     with scratch_folder() as folder:
-        server = PostgresServer(folder / "data", tcp_port=free_port(), secrets_dir=server_secrets)
+        server = PostgresServer(folder / "data", tcp_port=free_port(), secrets_dir=secrets_dir)
         server.start()
         try:
             yield server
@@ -87,14 +86,29 @@ def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
             server.stop()
 
 
-@pytest.fixture(scope="session")
-def rabbitmq(server_secrets: Path) -> Iterator[RabbitNode]:
-    """A running RabbitMQ node; who logs in at `admin_url` may publish in everybody's name."""
+@contextmanager
+def a_node(secrets_dir: Path) -> Iterator[RabbitNode]:
+    """A running RabbitMQ node."""
     with scratch_folder() as folder:
-        node = RabbitNode(folder / "rabbitmq", server_secrets)
+        node = RabbitNode(folder / "rabbitmq", secrets_dir)
         node.start()
-        node.ctl("set_user_tags", user_name(MIGRATE), "impersonator")
         try:
             yield node
         finally:
             node.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
+    """A running PostgreSQL: on its socket (`host`, `port`) and on 127.0.0.1:`port`; its admin is that of
+    `server_secrets`."""
+    with a_server(server_secrets) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(server_secrets: Path) -> Iterator[RabbitNode]:
+    """A running RabbitMQ node; who logs in at `admin_url` may publish in everybody's name."""
+    with a_node(server_secrets) as node:
+        node.ctl("set_user_tags", user_name(MIGRATE), "impersonator")
+        yield node

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from deploy.postgres import PostgresServer
-from deploy.processes import free_port
 from deploy.rabbitmq import RabbitNode
 from shared.settings import Settings
 from tests.support.installation import Delivery, make_installation, secrets_dir, template_settings
 from tests.support.proxy import Proxy
-from tests.support.servers import keep_declared, scratch_folder
+from tests.support.servers import a_node, a_server, keep_declared
 from tests.support.system import HOST, Names, ProxiedSystem, System, open_system
 
 __all__ = ["secrets_dir", "template_settings"]
@@ -29,24 +28,8 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
 @pytest.fixture(scope="session")
 def postgres(server_secrets: Path) -> Iterator[PostgresServer]:
     """A server of our own: the other tests keep theirs."""
-    with scratch_folder() as folder:
-        server = PostgresServer(folder / "data", tcp_port=free_port(), secrets_dir=server_secrets)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
-@contextmanager
-def a_node(secrets_dir: Path) -> Iterator[RabbitNode]:
-    with scratch_folder() as folder:
-        made = RabbitNode(folder / "rabbitmq", secrets_dir)
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+    with a_server(server_secrets) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
