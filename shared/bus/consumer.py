@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import amqp
 import kombu
@@ -94,6 +94,13 @@ class _Work:
         return all(self.kept and found.body is not None and found.sha256 in self.kept for found in lost)
 
 
+class _AtHand(NamedTuple):
+    """A delivery that is not settled, and when it came."""
+
+    delivery: Delivery
+    came: float
+
+
 class QueueConsumer:
     """One connection, one queue, at most `prefetch` messages at hand; `batch` facts in one transaction.
 
@@ -124,8 +131,7 @@ class QueueConsumer:
         self._channel: Any = None
         self._generation = 0
         self._inflight = metrics.INFLIGHT.labels(service)
-        self._deliveries: deque[Delivery] = deque()
-        self._came: deque[float] = deque()
+        self._at_hand: deque[_AtHand] = deque()
         self._full_at = 0.0
         self._unsettled = 0
         self._bytes_at_hand = 0
@@ -151,7 +157,7 @@ class QueueConsumer:
             if self._channel is not None:
                 # What came before the oldest at hand is settled. While we were full, what came waited in the
                 # queue, so that what is at hand can be older than its arrival tells.
-                moment = (self._came[0] if self._came else self._clock()) - _ON_ITS_WAY_S
+                moment = (self._at_hand[0].came if self._at_hand else self._clock()) - _ON_ITS_WAY_S
                 if self._full_at < moment:
                     self._caught_up_to = max(self._caught_up_to, moment)
             return self._caught_up_to
@@ -176,15 +182,15 @@ class QueueConsumer:
     def run_batches(self) -> None:
         """Handle batches until stopped and nothing is at hand any more."""
         while True:
-            if not self._arrived.wait(self._linger_s) and not self._deliveries and self.connected:
+            if not self._arrived.wait(self._linger_s) and not self._at_hand and self.connected:
                 self._caught_up_to = max(self._caught_up_to, self._clock())
             self._arrived.clear()
-            while self._deliveries:
+            while self._at_hand:
                 self._handle_some()
                 self.caught_up_to()
             ending = self._stopping.is_set()
             self._tell(at_once=ending)
-            if ending and not self._deliveries:
+            if ending and not self._at_hand:
                 return
 
     def stop(self, drain_s: float) -> None:
@@ -194,7 +200,7 @@ class QueueConsumer:
         # Only the reader may wait for the broker's answer: two readers of one socket would steal frames.
         while not self._cancelled.wait(0.05) and time.monotonic() < until:
             continue
-        while self._deliveries and time.monotonic() < until:
+        while self._at_hand and time.monotonic() < until:
             self._arrived.set()
             self._settled.wait(0.05)
             self._settled.clear()
@@ -224,8 +230,7 @@ class QueueConsumer:
             connection, self._connection, self._channel = self._connection, None, None
             # All of it is the broker's again; on another connection the same tags are somebody else's.
             self._generation += 1
-            self._deliveries.clear()
-            self._came.clear()
+            self._at_hand.clear()
             self._withheld.clear()
             self._unsettled = self._bytes_at_hand = 0
         metrics.BROKER_CONNECTED.labels(self._service).set(0)
@@ -278,14 +283,13 @@ class QueueConsumer:
         with self._write:
             if generation != self._generation or self._channel is None:
                 return
-            self._deliveries.append(delivery)
-            self._came.append(self._clock())
+            self._at_hand.append(_AtHand(delivery, self._clock()))
             self._unsettled += 1
             self._bytes_at_hand += len(raw.body or b"")
             self._note_full()
             self._inflight.set(self._unsettled)
             self._moved_at = time.monotonic()
-        full = self._unsettled >= self._prefetch or len(self._deliveries) >= self._batch
+        full = self._unsettled >= self._prefetch or len(self._at_hand) >= self._batch
         if full or any(map(self._inbox.is_urgent, delivery.types)):
             self._arrived.set()
 
@@ -315,7 +319,7 @@ class QueueConsumer:
         """Messages from the front, until they hold a batch of facts."""
         some: list[Delivery] = []
         count = 0
-        for delivery in list(self._deliveries):
+        for delivery, _ in list(self._at_hand):
             count += len(delivery.facts())
             if some and count > self._batch:
                 break
@@ -342,8 +346,7 @@ class QueueConsumer:
                 return
             self._note_full()
             for delivery in some:
-                self._deliveries.popleft()
-                self._came.popleft()
+                self._at_hand.popleft()
                 self._bytes_at_hand -= len(delivery.raw.body or b"")
             self._relieved.set()
             settle = partial(self._send_settlement, self._channel, some, rejected)

@@ -115,7 +115,7 @@ def test_a_transaction_takes_messages_until_it_holds_a_hundred_facts(stage: Stag
         send(line, messages[:1])
         wait_for(lambda: len(inbox.batches) == 1, "the first is being handled")
         send(line, messages[1:])
-        wait_for(lambda: len(line.consumer._deliveries) == len(messages), "all others are at hand")
+        wait_for(lambda: len(line.consumer._at_hand) == len(messages), "all others are at hand")
         inbox.may_go.set()
         line.take()
     assert [len(batch) for batch in inbox.batches] == [1, 99, 90]

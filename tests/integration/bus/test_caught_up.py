@@ -71,7 +71,7 @@ def test_steady_traffic_keeps_nobody_from_knowing_until_when_all_was_handled(sta
 
         clock.at = 1020
         post(stage.installation, stage.service, lingers)
-        wait_for(lambda: bool(consumer._deliveries), "the message")
+        wait_for(lambda: bool(consumer._at_hand), "the message")
         clock.at = 1100
         assert consumer.caught_up_to() == 1015, "before the oldest at hand came"
 
@@ -82,11 +82,11 @@ def test_what_was_at_hand_when_no_more_was_given_says_nothing_about_the_queue(st
     with consuming(stage, clock) as consumer:
         clock.at = 1100
         post(stage.installation, stage.service, submitted[:-1])
-        wait_for(lambda: len(consumer._deliveries) == PREFETCH - 1, "the messages")
+        wait_for(lambda: len(consumer._at_hand) == PREFETCH - 1, "the messages")
         before = consumer.caught_up_to()
         post(stage.installation, stage.service, submitted[-1:])
         wait_for(lambda: stage.installation.handled(stage.service) == PREFETCH, "the batch")
-        wait_for(lambda: not consumer._deliveries, "the settlement")
+        wait_for(lambda: not consumer._at_hand, "the settlement")
         clock.at = 1104
         assert consumer.caught_up_to() == before == 1095
         clock.at = 1106
