@@ -42,6 +42,13 @@ _WHAT_TO_DO = {
     "/number": ("请填写办件编号。", "Write the case number."),
 }
 
+_NOT_FOUND = FieldError(
+    "/number",
+    "case.not-found",
+    "没有找到与当前服务的办事人有关的这个办件，请核对编号。",
+    "No such case concerns whom you serve now; please check the number.",
+)
+
 Sent = TypeVar("Sent", bound=Body)
 Typed = Annotated[str, Form(max_length=400)]
 Key = Annotated[str | None, Form()]
@@ -145,8 +152,9 @@ def _counter_pages(context: WebContext) -> APIRouter:
                 raise Invalid(fields=[FieldError("/number", "field.missing", *_WHAT_TO_DO["/number"])])
             found = consents.at_the_counter(context, operator, typed)
         except (CaseNotFound, Invalid) as error:
-            values = {"problem": problem_of(request, error), "number": number}
-            return page(context.pages, request, "counter.html", values, refused=error, back="/counter")
+            refused = error if error.fields else CaseNotFound(fields=[_NOT_FOUND])
+            values = {"problem": problem_of(request, refused), "number": number}
+            return page(context.pages, request, "counter.html", values, refused=refused, back="/counter")
         return _to(found["number"], "counter")
 
     @router.get("/cases/{number}/counter")

@@ -183,7 +183,7 @@ def counter_view(
                 undecided=undecided,
             ),
         )
-        for one in consents
+        for one in sorted(consents, key=lambda one: [*matter.holders].index(one.roles[0]))
     ]
     return {
         "number": case.number,
@@ -191,7 +191,7 @@ def counter_view(
         "matter_zh": matter.names.zh,
         "matter_en": matter.names.en,
         "holders": [
-            _holder(one, matter)
+            _holder(one, matter, served)
             for one, state in states
             if one.holder != served
             and (
@@ -202,19 +202,20 @@ def counter_view(
             )
         ],
         "standing": [
-            _holder(one, matter)
+            _holder(one, matter, served)
             for one, state in states
             if state is ConsentState.STANDS and may_speak(served, one.holder, one.proxy)
         ],
     }
 
 
-def _holder(consent: Consent, matter: Matter) -> dict[str, Any]:
+def _holder(consent: Consent, matter: Matter, served: UUID | None) -> dict[str, Any]:
     names = [matter.holders[role].names for role in consent.roles]
     return {
         "role": consent.roles[0],
         "name_zh": "、".join(name.zh for name in names),
         "name_en": ", ".join(name.en for name in names),
+        "served": consent.holder == served,
     }
 
 

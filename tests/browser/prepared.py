@@ -9,12 +9,14 @@ from playwright.sync_api import Page
 from services.approval.commands import StepResult
 from tests.browser.system import DEPARTMENTS, Case, System
 from tests.browser.visitor import Visitor
+from tests.support.agents import GRANNY
 from tests.support.contacts import added
+from tests.support.installation import Citizen
 
 LITTLE = ("id_card",)
 """With this alone three things are missing, one of them in one of several forms."""
 
-Role = Literal["nobody", "citizen", "gaps", "newcomer", "officer", "supervisor"]
+Role = Literal["nobody", "citizen", "gaps", "newcomer", "holder", "officer", "supervisor", "operator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,23 @@ def set_up(system: System) -> Prepared:
         name: system.apply(who) for name in ("open", "step", "deciding", "foreign", "denied", "approved")
     }
     cases |= {name: system.apply(gaps) for name in ("asked", "supplied")}
+    # Whom it is for is asked to agree; who brought it stands at a counter.
+    holder = Citizen(GRANNY["name"], GRANNY["id_number"], GRANNY["phone"])
+    cases["for-holder"] = system.apply(holder, agent=who)
+    cases["withdrawn"] = system.apply(who)
     system.settle()
     for name in ("deciding", "denied", "approved"):
         system.made.work_task(cases[name].number)
+    system.withdraw(cases["withdrawn"])
     system.settle()
     system.made.work_task(cases["denied"].number, StepResult.DENIED)
     system.made.work_task(cases["approved"].number)
     system.settle()
-    tasks = {name: system.task_of(cases[name].number) for name in cases if name not in ("asked", "supplied")}
+    tasks = {
+        name: system.task_of(cases[name].number)
+        for name in cases
+        if name not in ("asked", "supplied", "for-holder")
+    }
     for name, officer in (("step", "officer-1"), ("deciding", "officer-1"), ("foreign", "officer-2")):
         system.claim(officer, tasks[name])
     system.settle()
@@ -52,6 +63,8 @@ def set_up(system: System) -> Prepared:
         "citizen": system.session(who),
         "gaps": system.session(gaps),
         "newcomer": system.session(newcomer),
+        "holder": system.session(holder),
+        "operator": system.operator_session("counter-1", who),
         "officer": system.officer_session("officer-1"),
         "supervisor": system.officer_session("officer-9", *DEPARTMENTS),
     }
@@ -161,6 +174,26 @@ def add_what_no_message_reaches(one: Visitor, prepared: Prepared) -> None:
     send(one.page, "/contacts")
 
 
+def at_consent(name: str) -> Way:
+    """The page of a holder's consent in a case."""
+    return lambda one, prepared: one.go(f"/cases/{prepared.cases[name].number}/consent")
+
+
+def at_counter(one: Visitor, prepared: Prepared) -> None:
+    one.go(f"/cases/{prepared.cases['for-holder'].number}/counter")
+
+
+def note_nothing(one: Visitor, prepared: Prepared) -> None:
+    at_counter(one, prepared)
+    send(one.page, "/counter/consent")
+
+
+def find_nothing(one: Visitor, prepared: Prepared) -> None:
+    one.go("/counter")
+    one.page.locator("#number").fill("330106")
+    send(one.page, "/counter")
+
+
 def supply_nothing(one: Visitor, prepared: Prepared) -> None:
     at_case("asked")(one, prepared)
     send(one.page, "/supply")
@@ -226,6 +259,19 @@ PLACES: Mapping[str, Place] = {
     "case-denied": Place("citizen", at_case("denied")),
     "case-approved": Place("citizen", at_case("approved")),
     "case-of-others": Place("newcomer", at_case("open"), twin=True),
+    "case-consent-withdrawn": Place("citizen", at_case("withdrawn"), twin=True),
+    "cases-consent-asked": Place("holder", at("/cases")),
+    "consents": Place("citizen", at("/consents")),
+    "consents-none": Place("newcomer", at("/consents"), twin=True),
+    "consent-asked": Place("holder", at_consent("for-holder"), twin=True),
+    "consent-stands": Place("citizen", at_consent("open")),
+    "consent-withdrawn": Place("citizen", at_consent("withdrawn"), twin=True),
+    "consent-over": Place("citizen", at_consent("approved"), twin=True),
+    "counter": Place("operator", at("/counter"), twin=True),
+    "counter-missed": Place("operator", find_nothing, twin=True),
+    "counter-case": Place("operator", at_counter),
+    "counter-case-wrong": Place("operator", note_nothing),
+    "task-consent-withdrawn": Place("officer", at_task("withdrawn"), twin=True),
     "contacts": Place("newcomer", at("/contacts")),
     "contacts-wrong": Place("citizen", add_what_no_message_reaches),
     "contact-code": Place("newcomer", at_code),

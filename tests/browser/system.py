@@ -56,15 +56,19 @@ class System:
         """Somebody of whom the state holds these certificates."""
         return self.made.citizen(certificates)
 
-    def apply(self, who: Citizen) -> Case:
-        """Apply for a residence permit through the API."""
-        form = {
+    def apply(self, who: Citizen, agent: Citizen | None = None) -> Case:
+        """Apply for a residence permit through the API, or let somebody apply for an old person."""
+        form: dict[str, Any] = {
             "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
             "residence": {"address": "文三路 1 号", "kind": "rented", "since": "2024-03-01"},
             "ground": "employment",
             "fetch_consent": True,
         }
-        headers = {"Authorization": f"Bearer {self.session(who)}", "Idempotency-Key": str(uuid4())}
+        if agent is not None:
+            acts = {"name": agent.name, "id_number": agent.id_number, "phone": agent.phone}
+            form["agent"] = {**acts, "relation": "child", "ground": "elderly"}
+        sender = self.session(agent or who)
+        headers = {"Authorization": f"Bearer {sender}", "Idempotency-Key": str(uuid4())}
         receipt = self._posted("/api/v1/cases", {"matter": MATTER, "form": form, "another": True}, headers)
         return Case(receipt["number"], receipt["query_code"], who)
 
@@ -79,6 +83,17 @@ class System:
         departments = list(DEPARTMENTS)
         body = {"subject": subject, "name": name, "departments": departments, "supervises": supervises}
         return str(self._posted("/dev/tokens/officer", body, {})["token"])
+
+    def operator_session(self, subject: str, serves: Citizen) -> str:
+        """What the cookie of this operator of the counter holds while they serve somebody."""
+        person = {"name": serves.name, "id_number": serves.id_number, "phone": serves.phone}
+        body = {"subject": subject, "channels": ["counter"], "acting_for": person}
+        return str(self._posted("/dev/tokens/operator", body, {})["token"])
+
+    def withdraw(self, case: Case) -> None:
+        """Let the applicant take their consent back."""
+        headers = {"Authorization": f"Bearer {self.session(case.who)}", "Idempotency-Key": str(uuid4())}
+        self._posted(f"/api/v1/cases/{case.number}/consent/withdrawal", {}, headers)
 
     def claim(self, subject: str, task: str) -> None:
         """Let an officer take a task."""

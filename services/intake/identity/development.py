@@ -33,6 +33,8 @@ NAME = "development"
 SETTINGS = Section
 WAY = Way("/dev/login", "测试登录（开发环境）", "Test log-in (development)")
 BY = "development log-in"
+COUNTER = "counter-1"
+"""The test operator of the counter."""
 
 _SOURCE = Source(NAME, Assurance.VERIFIED)
 _PROOF = Proof(NAME, Assurance.VERIFIED)
@@ -156,13 +158,7 @@ def _tokens(desk: LogInDesk) -> APIRouter:
     @router.post("/operator")
     def operator_token(request: Request, body: DevOperator) -> Response:
         """A token for an operator, and for whom they act."""
-
-        def who(unit: Unit) -> Principal:
-            served = _person(unit, body.acting_for) if body.acting_for else None
-            office = Office(PrincipalKind.OPERATOR, body.subject, channels=tuple(body.channels))
-            return office.principal(set_account(unit, office, BY), acting_for=served)
-
-        return desk.token(request, desk.open(_PROOF, who))
+        return desk.token(request, desk.open(_PROOF, lambda unit: _operator(unit, body)))
 
     @router.post("/clerk")
     def clerk_token(request: Request, body: DevClerk) -> Response:
@@ -223,11 +219,28 @@ def _pages(desk: LogInDesk) -> APIRouter:
             )
         return desk.let_in(request, citizen)
 
+    @router.post("/login/operator")
+    def log_in_operator(
+        request: Request, name: Annotated[str, Form()], id_number: Annotated[str, Form()]
+    ) -> Response:
+        """Be the test operator of the counter in this browser, and serve this person; or the form again."""
+        check_same_origin(request)
+        try:
+            served = _dev_citizen(name, id_number)
+            body = DevOperator(subject=COUNTER, channels=["counter"], acting_for=served)
+            operator = desk.open(_PROOF, lambda unit: _operator(unit, body))
+        except Invalid as error:
+            values = _values(problem_of(request, error), name, serving=True)
+            return page(
+                desk.context.pages, request, "dev_login.html", values, status=error.status, back="/dev/login"
+            )
+        return desk.let_in(request, operator)
+
     return router
 
 
-def _values(problem: Problem | None = None, name: str = "") -> dict[str, Any]:
-    return {"people": PEOPLE, "problem": problem, "name": name}
+def _values(problem: Problem | None = None, name: str = "", *, serving: bool = False) -> dict[str, Any]:
+    return {"people": PEOPLE, "problem": problem, "name": name, "serving": serving}
 
 
 def _dev_citizen(name: str, id_number: str) -> DevCitizen:
@@ -264,6 +277,12 @@ def _contact(kind: ContactKind, typed: str | None) -> str | None:
     if isinstance(found, FieldError):
         raise Invalid(fields=[found])
     return found
+
+
+def _operator(unit: Unit, body: DevOperator) -> Principal:
+    served = _person(unit, body.acting_for) if body.acting_for else None
+    office = Office(PrincipalKind.OPERATOR, body.subject, channels=tuple(body.channels))
+    return office.principal(set_account(unit, office, BY), acting_for=served)
 
 
 def _officer(unit: Unit, body: DevOfficer) -> Principal:

@@ -20,6 +20,7 @@ WHY_NOT = {
     "/preferences": NOBODY,
     "/dev/login": NOBODY,
     "/dev/login/citizen": NOBODY,
+    "/dev/login/operator": NOBODY,
     "/logout": "who leaves has typed nothing, and a session that is over may leave too",
 }
 """The forms that do not come back. Whoever adds one says why."""

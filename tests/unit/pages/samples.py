@@ -293,7 +293,7 @@ def asked_consent(state: str = "asked") -> dict[str, Any]:
 def at_counter(**changes: Any) -> dict[str, Any]:
     """What a counter may note for whom it serves."""
     holders = [
-        {"role": role, "name_zh": names.zh, "name_en": names.en}
+        {"role": role, "name_zh": names.zh, "name_en": names.en, "served": role == "agent"}
         for role, names in ((role, holder.names) for role, holder in matter().holders.items())
     ]
     named = {name: consent()[name] for name in ("number", "matter", "matter_zh", "matter_en")}
@@ -532,6 +532,11 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
             OPERATOR,
         ),
         "counter-case-held": ("counter_case.html", {**counter, "typed": typed, "held": True}, OPERATOR),
+        "my-cases-of-whom-one-serves": (
+            "my_cases.html",
+            {**no_cases, "own": False, "cursor": None},
+            OPERATOR,
+        ),
         "my-cases-none": ("my_cases.html", {**no_cases, "cursor": None}, CITIZEN),
         "my-cases-no-more": ("my_cases.html", {**no_cases, "cursor": "abc="}, CITIZEN),
         "contacts": ("contacts.html", {**contacts, "contacts": CONTACTS}, CITIZEN),
@@ -576,10 +581,19 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
             None,
         ),
         "login-nowhere": ("login.html", {"ways": []}, None),
-        "dev-login": ("dev_login.html", {"people": PEOPLE, "problem": None, "name": ""}, None),
+        "dev-login": (
+            "dev_login.html",
+            {"people": PEOPLE, "problem": None, "name": "", "serving": False},
+            None,
+        ),
         "dev-login-wrong": (
             "dev_login.html",
-            {"people": PEOPLE, "problem": WRONG_NUMBER, "name": "Somebody"},
+            {"people": PEOPLE, "problem": WRONG_NUMBER, "name": "Somebody", "serving": False},
+            None,
+        ),
+        "dev-login-wrong-served": (
+            "dev_login.html",
+            {"people": PEOPLE, "problem": WRONG_NUMBER, "name": "Somebody", "serving": True},
             None,
         ),
         "problems": ("problems.html", {"groups": grouped()}, None),
