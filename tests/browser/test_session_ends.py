@@ -65,3 +65,29 @@ def test_an_officer_finds_the_reasons_again(system: System, visit: Visit) -> Non
     expect(reasons).to_have_value("实地核查：\n情况属实。")
     one.page.get_by_role("button", name="通过，转下一环节").click()
     expect(one.page.get_by_role("heading", level=1)).to_have_text("待办任务")
+
+
+def test_an_officer_who_logs_in_again_in_another_tab_finds_the_reasons_again(
+    system: System, visit: Visit
+) -> None:
+    one, who = visit(javascript=False), system.citizen()
+    case = system.apply(who)
+    system.until(case.number, "under_review")
+    log_in_officer(one, "1号工作人员")
+    open_case(one.page, case)
+    claim(one.page)
+    reasons = one.page.get_by_label("理由", exact=True)
+    reasons.fill("实地核查：\n情况属实。")
+    tab = one.context.new_page()
+    tab.goto(f"{system.origin}/desk")
+    tab.get_by_role("button", name="退出").click()
+    tab.goto(f"{system.origin}/dev/login")
+    tab.get_by_role("radio", name="1号工作人员").check()
+    tab.get_by_role("button", name="以工作人员身份登录").click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("待办任务")
+    one.page.get_by_role("button", name="通过，转下一环节").click()
+    expect(one.page).to_have_url(re.compile(r"/desk/tasks/.*\?held="))
+    expect(one.page.get_by_text("您填写的内容已保留")).to_be_visible()
+    expect(reasons).to_have_value("实地核查：\n情况属实。")
+    one.page.get_by_role("button", name="通过，转下一环节").click()
+    expect(one.page.get_by_role("heading", level=1)).to_have_text("待办任务")
