@@ -118,9 +118,7 @@ class WorkerSettings(Section):
     """The consumers."""
 
     batch: int = Field(default=100, ge=1, le=1000, description="facts in one transaction at most")
-    prefetch: int = Field(
-        default=200, ge=1, le=2000, description="messages at hand at most; 20 do once many facts come in one"
-    )
+    prefetch: int = Field(default=20, ge=1, le=2000, description="messages at hand at most")
     drain_s: float = Field(
         default=25.0, gt=0, le=600, description="seconds to finish what is in flight at the end"
     )

@@ -5,7 +5,7 @@ any doubt (nack, return, time-out, error) the connection is closed and nothing c
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,9 +14,8 @@ import kombu
 from kombu.exceptions import OperationalError as BrokerAway
 
 from shared import metrics
-from shared.bus.outbox import OutboxRow
 from shared.bus.topology import EXCHANGE
-from shared.bus.wire import to_message
+from shared.bus.wire import Message
 from shared.faults import fault_point
 
 CONFIRM_S = 10.0
@@ -28,7 +27,7 @@ class NotPublished(Exception):
 
 
 class BrokerPublisher:
-    """Publishes outbox rows to an exchange. With `mandatory` somebody must be bound; else a fact that nobody
+    """Publishes messages to an exchange. With `mandatory` somebody must be bound; else a fact that nobody
     wants goes nowhere."""
 
     def __init__(self, url: str, exchange: str = EXCHANGE, *, mandatory: bool = True) -> None:
@@ -43,11 +42,11 @@ class BrokerPublisher:
         self._open: set[int] = set()
         self._trouble: str | None = None
 
-    def publish(self, rows: Sequence[OutboxRow]) -> None:
+    def publish(self, messages: Iterable[Message]) -> None:
         """Publish and wait for the confirms. Raises NotPublished, OSError or an AMQP error; then none
         counts."""
         try:
-            self._publish(rows)
+            self._publish(messages)
         except NotPublished as refused:
             metrics.PUBLISH_REFUSED.labels(str(refused).partition(":")[0]).inc()
             self.close()
@@ -65,12 +64,11 @@ class BrokerPublisher:
             except (OSError, amqp.AMQPError):
                 return
 
-    def _publish(self, rows: Sequence[OutboxRow]) -> None:
+    def _publish(self, messages: Iterable[Message]) -> None:
         channel = self._channel or self._connect()
         self._open.clear()
         self._trouble = None
-        for row in rows:
-            message = to_message(row.event)
+        for message in messages:
             self._open.add(self._next_tag)
             self._next_tag += 1
             fault_point("publish.before")
@@ -80,11 +78,11 @@ class BrokerPublisher:
                     content_type=message.content_type,
                     application_headers=message.headers,
                     delivery_mode=2,
-                    message_id=row.event["id"],
                     user_id=self._user,
+                    **({"message_id": message.id} if message.id is not None else {}),
                 ),
                 exchange=self._exchange,
-                routing_key=row.event["type"],
+                routing_key=message.routing_key,
                 mandatory=self._mandatory,
             )
             fault_point("publish.after")

@@ -593,7 +593,8 @@ $$;
 
 -- What is to be handed on, for the one relay that may do so; `ours` is false while another one does.
 CREATE FUNCTION {schema}.claim_outbox(
-    most integer, OUT ours boolean, OUT at timestamptz, OUT slots smallint[], OUT facts jsonb
+    most integer, OUT ours boolean, OUT at timestamptz, OUT slots smallint[], OUT ids bigint[], OUT cases text[],
+    OUT types text[], OUT events jsonb[]
 ) LANGUAGE plpgsql AS $$
 BEGIN
     -- A row lock is a write: no poll that finds nothing makes one.
@@ -604,10 +605,11 @@ BEGIN
     PERFORM 1 FROM {schema}.locks WHERE name = 'relay' FOR UPDATE SKIP LOCKED;
     ours := FOUND;
     IF ours THEN
-        SELECT clock_timestamp(), array_agg(DISTINCT o.slot),
-               jsonb_agg(jsonb_build_array(o.id, o.event) ORDER BY o.id)
-        INTO at, slots, facts FROM (
-            SELECT id, slot, event FROM {schema}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT most
+        SELECT clock_timestamp(), array_agg(DISTINCT o.slot), array_agg(o.id ORDER BY o.id),
+               array_agg(o.case_no ORDER BY o.id), array_agg(o.event->>'type' ORDER BY o.id),
+               array_agg(o.event ORDER BY o.id)
+        INTO at, slots, ids, cases, types, events FROM (
+            SELECT id, slot, case_no, event FROM {schema}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT most
         ) AS o;
     END IF;
 END $$;
@@ -670,18 +672,14 @@ DECLARE
 BEGIN
     SELECT * INTO claim FROM {schema}.claim_outbox(most);
     ours := claim.ours;
-    IF claim.facts IS NULL THEN
+    IF claim.ids IS NULL THEN
         RETURN;
     END IF;
-    SELECT array_agg(f->1->>'type') INTO types FROM jsonb_array_elements(claim.facts) AS f;
+    types := claim.types;
     PERFORM onestop.hand_on('{schema}', types, jsonb_build_object(
-        'received_at', claim.at,
-        'events', (SELECT jsonb_agg(r.f->1 ORDER BY r.n)
-                   FROM jsonb_array_elements(claim.facts) WITH ORDINALITY AS r(f, n))
+        'received_at', claim.at, 'events', to_jsonb(claim.events)
     ));
-    PERFORM {schema}.mark_outbox(
-        (SELECT array_agg((f->>0)::bigint) FROM jsonb_array_elements(claim.facts) AS f), claim.at, claim.slots
-    );
+    PERFORM {schema}.mark_outbox(claim.ids, claim.at, claim.slots);
 END $$;
 
 -- Truncating is more than the app role may do; it may ask the owner for exactly this: empty the slot that

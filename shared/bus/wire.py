@@ -4,8 +4,8 @@ binding, or with others in a JSON batch."""
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -71,13 +71,24 @@ class Unreadable(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class BatchMessage:
-    """An AMQP message that holds many facts of one speaker, and the routing key it goes by."""
+class Message:
+    """An AMQP message with one fact or many of one speaker, and the routing key it goes by; `id` is the
+    message-id of one."""
 
     routing_key: str
     headers: dict[str, str]
     content_type: str
     body: bytes
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A fact that is to go out, as the outbox holds it: case and type of it, and all of it as JSON text."""
+
+    case: str
+    type: str
+    event: str
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -134,11 +145,12 @@ def from_json(stored: dict[str, Any]) -> Event:
         raise Unreadable(stored, f"schema-invalid: {where}"[:300]) from None
 
 
-def to_message(stored: dict[str, Any]) -> RabbitMQMessage:
-    """The AMQP message (headers `ce-*`, content type, body) of one stored event."""
+def to_message(stored: dict[str, Any]) -> Message:
+    """One stored event alone: in binary mode, with headers `ce-*`."""
     attributes = {k: v for k, v in stored.items() if k != "data"}
     attributes["time"] = datetime.fromisoformat(stored["time"])
-    return to_binary(CloudEvent(attributes, stored["data"]), _FORMAT)
+    made = to_binary(CloudEvent(attributes, stored["data"]), _FORMAT)
+    return Message(stored["type"], made.headers, made.content_type or "", made.body, stored["id"])
 
 
 def from_message(headers: Mapping[str, str], content_type: str | None, body: bytes) -> dict[str, Any]:
@@ -164,18 +176,58 @@ def lane_of(case: str) -> int:
     return zlib.crc32(case.encode()) % LANES
 
 
-def to_batch_message(facts: Sequence[dict[str, Any]]) -> BatchMessage:
-    """The AMQP message of stored events of one speaker whose cases share a lane, in the order given.
+def to_messages(speaker: str, facts: Sequence[Said]) -> Iterator[Message]:
+    """The messages by which facts of a speaker go out, those of a case in the order given.
 
-    Raises ValueError when they are not that, or more than BATCH_FACTS or BATCH_BYTES.
+    A fact that is the only one goes alone, so that it costs its readers nothing to open; several go in
+    batches, lane by lane. One that is too large for a batch goes alone too.
     """
-    [speaker] = {fact["source"].removeprefix(_SOURCE) for fact in facts}
-    [lane] = {lane_of(fact["subject"]) for fact in facts}
-    body = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
-    if len(facts) > BATCH_FACTS or len(body) > BATCH_BYTES:
-        raise ValueError(f"{len(facts)} facts in {len(body)} bytes are more than one message may hold")
-    types = ",".join(sorted({fact["type"] for fact in facts}))
-    return BatchMessage(f"onestop.{speaker}.batch.{lane}", {TYPES_HEADER: types}, BATCH_CONTENT_TYPE, body)
+    if len(facts) == 1:
+        yield to_message(json.loads(facts[0].event))
+        return
+    open_: dict[int, Batch] = {}
+    for fact in facts:
+        lane, element = lane_of(fact.case), fact.event.encode()
+        batch = open_.get(lane)
+        if batch is not None and not batch.takes(element):
+            yield open_.pop(lane).message()
+            batch = None
+        if len(element) + len(b"[]") > BATCH_BYTES:
+            yield to_message(json.loads(fact.event))
+            continue
+        if batch is None:
+            batch = open_[lane] = Batch(speaker, lane)
+        batch.add(fact.type, element)
+    for batch in open_.values():
+        yield batch.message()
+
+
+@dataclass(slots=True)
+class Batch:
+    """A batch message in the making; its elements, each a fact as JSON, are put together as they stand."""
+
+    speaker: str
+    lane: int
+    elements: list[bytes] = field(default_factory=list)
+    types: set[str] = field(default_factory=set)
+    size: int = len(b"[]")
+
+    def takes(self, element: bytes) -> bool:
+        """Whether there is room for one more."""
+        return len(self.elements) < BATCH_FACTS and self.size + len(b",") + len(element) <= BATCH_BYTES
+
+    def add(self, type_: str, element: bytes) -> None:
+        """Put one more at the end."""
+        self.size += len(element) + (len(b",") if self.elements else 0)
+        self.elements.append(element)
+        self.types.add(type_)
+
+    def message(self) -> Message:
+        """What was put together."""
+        body = b"[" + b",".join(self.elements) + b"]"
+        headers = {TYPES_HEADER: ",".join(sorted(self.types))}
+        key = f"onestop.{self.speaker}.batch.{self.lane}"
+        return Message(key, headers, BATCH_CONTENT_TYPE, body)
 
 
 def from_batch_body(body: bytes) -> list[Any]:

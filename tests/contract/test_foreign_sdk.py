@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.bus.wire import lane_of, to_batch_message, to_message
+from shared.bus.wire import lane_of, to_message
 from shared.events.fact import fact_classes
 from tests.contract.test_events import golden
 from tests.support.foreign import ToolFailed, run_node
+from tests.support.messages import batch_message
 
 pytestmark = pytest.mark.usefixtures("foreign_tools")
 
@@ -57,7 +58,7 @@ def test_many_facts_in_a_batch(tmp_path: Path) -> None:
     assert len({lane_of(fact["subject"]) for fact in FACTS}) == 1
     speakers = sorted({fact["source"] for fact in FACTS})
     by_speaker = [[fact for fact in FACTS if fact["source"] == speaker] for speaker in speakers]
-    batches = [to_batch_message(facts) for facts in by_speaker]
+    batches = [batch_message(facts) for facts in by_speaker]
     messages = [
         {"headers": {**batch.headers, "content-type": batch.content_type}, "body": batch.body.decode()}
         for batch in batches

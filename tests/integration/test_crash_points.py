@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -22,7 +22,7 @@ from deploy.processes import free_port, spawn
 from deploy.services import SERVICES
 from deploy.standins.launch import SmsStandin
 from shared.bus.outbox import Relay
-from tests.integration.bus.history import outcome_of
+from tests.integration.bus.history import open_line, outcome_of
 from tests.support.installation import (
     ROOT,
     Citizen,
@@ -106,16 +106,19 @@ RABBITMQ: tuple[Chain, ...] = (
         Step("inbox.claim.commit.after", nth=2),
         Step("inbox.alone.commit.after"),
     ),
-    (
-        Step("outbox.hand_on.before"),
-        Step("publish.before"),
-        Step("publish.after"),
-        Step("confirm.after"),
-        Step("outbox.hand_on.after"),
-        Step("outbox.sent.commit.before"),
-        Step("outbox.sent.commit.after"),
-    ),
 )
+
+RELAY: Chain = (
+    Step("outbox.hand_on.before"),
+    Step("publish.before"),
+    Step("publish.after"),
+    Step("confirm.after"),
+    Step("outbox.hand_on.after"),
+    Step("outbox.sent.commit.before"),
+    Step("outbox.sent.commit.after"),
+)
+"""Over RabbitMQ: walked with a fact that goes alone and with some that go together."""
+TOGETHER = 3
 
 JOBS: tuple[Chain, ...] = (
     (
@@ -219,28 +222,48 @@ class Walk:
         self.live_through(chain, kind, number)
         check_once(self.installation, number)
 
-    def live_through(self, chain: Chain, kind: Kind, number: str) -> None:
-        """One life a step, then an heir; the case ends as it did in the clean run."""
+    def walk_together(self, chain: Chain, kind: Kind) -> None:
+        """Some cases along the victim's relay, which finds a fact of each waiting."""
+        numbers = [self.installation.submit(self.who).number for _ in range(TOGETHER)]
+        if self.victim != "intake":
+            self.let_victim_say(numbers)
+        self.live_through(chain, kind, *numbers)
+        for number in numbers:
+            check_once(self.installation, number)
+
+    def let_victim_say(self, numbers: Sequence[str]) -> None:
+        """What comes to the victim is handled in this process, which hands on nothing."""
+        unsent = f"SELECT count(DISTINCT case_no) FROM {self.victim}.outbox WHERE sent_at IS NULL"
+        with open_line(self.installation, self.victim, self.installation.inbox(self.victim)):
+            wait_for(
+                lambda: self.installation.value(unsent) == len(numbers),
+                f"{self.victim} has said something about each of {numbers}",
+                of=self.installation,
+            )
+
+    def live_through(self, chain: Chain, kind: Kind, *numbers: str) -> None:
+        """One life a step, then an heir; the cases end as one did in the clean run."""
         for n, step in enumerate(chain):
-            if self.live(step, kind, number):
+            if self.live(step, kind, numbers):
                 assert n == len(chain) - 1, f"{step} did not end its process, so the rest was not walked"
                 break
         else:
             heir = self.start()
-            where = f"{number} after {chain}"
-            wait_for(lambda: self.is_complete(number), where, of=self.installation)
+            where = f"{numbers} after {chain}"
+            wait_for(lambda: all(map(self.is_complete, numbers)), where, of=self.installation)
             stop(heir)
-        found = self.state(number)
-        more, less = Counter(found) - Counter(self.expected), Counter(self.expected) - Counter(found)
-        assert (dict(more), dict(less)) == ({}, {}), chain
+        for number in numbers:
+            found = self.state(number)
+            more, less = Counter(found) - Counter(self.expected), Counter(self.expected) - Counter(found)
+            assert (dict(more), dict(less)) == ({}, {}), chain
 
-    def live(self, step: Step, kind: Kind, number: str) -> bool:
-        """One life of the victim; True when it survived the step and completed the case."""
+    def live(self, step: Step, kind: Kind, numbers: Sequence[str]) -> bool:
+        """One life of the victim; True when it survived the step and completed the cases."""
         worker = self.start(step.plan(kind))
         killed = kind == "kill" or step.prelude
         if not killed and step.point.startswith(SURVIVED):
-            where = f"{number}, which survived {step}"
-            wait_for(lambda: self.is_complete(number), where, of=self.installation)
+            where = f"{numbers}, which survived {step}"
+            wait_for(lambda: all(map(self.is_complete, numbers)), where, of=self.installation)
             stop(worker)
             return True
         wait_for(
@@ -344,8 +367,13 @@ def begin(made: Installation, victim: str, extra: dict[str, str]) -> Walk:
 @pytest.mark.parametrize("kind", KINDS)
 def test_consumer_and_relay(installation: Installation, delivery: Delivery, kind: Kind, victim: str) -> None:
     walk = begin(installation, victim, {})
-    for chain in DATABASE if delivery == "database" else RABBITMQ:
+    if delivery == "database":
+        for chain in DATABASE:
+            walk.walk(chain, kind)
+        return
+    for chain in (*RABBITMQ, RELAY):
         walk.walk(chain, kind)
+    walk.walk_together(RELAY, kind)
 
 
 @pytest.fixture
@@ -447,7 +475,7 @@ def _pattern(node: ast.expr) -> str:
 
 
 def test_every_point_of_shared_is_walked() -> None:
-    chains = (*DATABASE, *RABBITMQ, *JOBS, *ISSUING)
+    chains = (*DATABASE, *RABBITMQ, RELAY, *JOBS, *ISSUING)
     walked = {step.point for chain in chains for step in chain if not step.prelude}
     points = points_of_shared()
     unwalked = {point for point in points if not any(fnmatch(name, point) for name in walked)}

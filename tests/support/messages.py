@@ -1,13 +1,18 @@
-"""Messages as they stand on the wire: a sound fact with something changed, and the hash it is parked by."""
+"""Messages as they stand on the wire: facts in batches, a sound fact with something changed, and the hash it
+is parked by."""
 
 import hashlib
+import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared.bus.boundary import Delivery, open_delivery
+from shared.bus.frames import RawDelivery
 from shared.bus.topology import user_name
+from shared.bus.wire import BATCH_CONTENT_TYPE, Batch, Message, from_message, lane_of
 from shared.events.ids import new_id
-from tests.support.raw_amqp import ORDER, Field, short, table, text_headers
+from tests.support.raw_amqp import ORDER, Field, property_list, short, table, text_headers
 
 FACT: dict[str, Any] = {
     "specversion": "1.0",
@@ -21,6 +26,35 @@ BODY = b'{"step": "verify"}'
 
 WIDTH = dict(zip(b"tbBsuIifldTDV", (1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 5, 0), strict=True))
 """Field type -> octets, for those that have no length before them."""
+
+
+def batch_message(facts: Sequence[Mapping[str, Any]]) -> Message:
+    """Stored facts of one speaker and lane as a relay packs them, be it only one."""
+    [speaker] = {fact["source"].removeprefix("/onestop/") for fact in facts}
+    [lane] = {lane_of(fact["subject"]) for fact in facts}
+    batch = Batch(speaker, lane)
+    for fact in facts:
+        batch.add(fact["type"], json.dumps(fact, ensure_ascii=False).encode())
+    return batch.message()
+
+
+def facts_in(headers: Mapping[str, str], content_type: str | None, body: bytes) -> list[dict[str, Any]]:
+    """The stored facts of a message in either form."""
+    if content_type == BATCH_CONTENT_TYPE:
+        found: list[dict[str, Any]] = json.loads(body)
+        return found
+    return [from_message(headers, content_type, body)]
+
+
+def delivery_of(message: Message) -> Delivery:
+    """A message as its reader gets it."""
+    properties = {
+        "content-type": short(message.content_type.encode()),
+        "headers": table(text_headers(message.headers)),
+        "user-id": short(user_name(message.routing_key.split(".")[1]).encode()),
+    }
+    body = message.body
+    return open_delivery(RawDelivery(1, False, b"key", property_list(properties), len(body), body))
 
 
 def headers(**changed: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from shared.bus.handlers import handlers_of
 from shared.bus.inbox import Handler, Inbox
 from shared.bus.topology import queue_name, user_name
 from shared.bus.unit import unit_of
-from shared.bus.wire import Unreadable, from_json, to_message
+from shared.bus.wire import Message, Said, Unreadable, from_json, to_message, to_messages
 from shared.db.transaction import transaction
 from shared.db.types import AwareDateTime
 from shared.events.fact import Event
@@ -380,8 +380,11 @@ def speaking(source: object) -> str:
     return user_name(str(source).rpartition("/")[2])
 
 
-def post(installation: Installation, service: str, facts: Sequence[Stored]) -> None:
-    """Let facts be on their way to a service that runs in processes of its own."""
+def post(
+    installation: Installation, service: str, facts: Sequence[Stored], *, together: bool = False
+) -> None:
+    """Let facts be on their way to a service that runs in processes of its own, one by one, or over a broker
+    as many together as their speakers would send."""
     inbox = installation.inbox(service)
     url = installation.broker_url
     if url is None:
@@ -390,18 +393,22 @@ def post(installation: Installation, service: str, facts: Sequence[Stored]) -> N
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
         channel = connection.channel()
-        for fact in facts:
-            message = to_message(fact)
-            channel.basic_publish(
-                "",
-                queue_name(service),
-                message.body,
-                pika.BasicProperties(
+        for source, said in groupby(facts, key=lambda fact: fact["source"]):
+            speaker = source.removeprefix("/onestop/")
+            for message in _messages(speaker, list(said), together):
+                properties = pika.BasicProperties(
                     headers=message.headers,
                     content_type=message.content_type,
                     delivery_mode=2,
-                    user_id=speaking(fact["source"]),
-                ),
-            )
+                    user_id=speaking(source),
+                )
+                channel.basic_publish("", queue_name(service), message.body, properties)
     finally:
         connection.close()
+
+
+def _messages(speaker: str, facts: Sequence[Stored], together: bool) -> Iterable[Message]:
+    if not together:
+        return map(to_message, facts)
+    waiting = [Said(fact["subject"], fact["type"], json.dumps(fact)) for fact in facts]
+    return to_messages(speaker, waiting)

@@ -7,21 +7,25 @@ import pika
 import pytest
 
 from shared.bus import undecodable
+from shared.bus.changes import MAX_ATTEMPTS
 from shared.bus.inbox import Inbox
 from shared.bus.topology import EXCHANGE, PARK_QUEUE, read_queues, user_name
-from shared.bus.wire import BATCH_FACTS, BatchMessage, Unreadable, lane_of, to_batch_message
+from shared.bus.wire import BATCH_FACTS, Message, Unreadable, lane_of
 from shared.events.fact import Event
+from tests.integration.bus.failing import FailingCommands
 from tests.integration.bus.history import (
     BrokerLine,
     Listening,
     Stage,
     Stored,
     events,
+    ident,
     kind,
     listening,
     open_line,
 )
 from tests.support.installation import Installation, settle, wait_for
+from tests.support.messages import batch_message
 from tests.support.trouble import trouble_of
 
 pytestmark = pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
@@ -29,7 +33,7 @@ pytestmark = pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
 CASES = 40
 
 
-def packed(facts: Sequence[Stored]) -> Iterator[BatchMessage]:
+def packed(facts: Sequence[Stored]) -> Iterator[Message]:
     """Messages as a relay would make them: by speaker and lane, full ones first."""
 
     def place(fact: Stored) -> tuple[str, int]:
@@ -38,10 +42,10 @@ def packed(facts: Sequence[Stored]) -> Iterator[BatchMessage]:
     for _, together in groupby(sorted(facts, key=place), place):
         found = list(together)
         for n in range(0, len(found), BATCH_FACTS):
-            yield to_batch_message(found[n : n + BATCH_FACTS])
+            yield batch_message(found[n : n + BATCH_FACTS])
 
 
-def send(line: BrokerLine, messages: Sequence[BatchMessage]) -> None:
+def send(line: BrokerLine, messages: Sequence[Message]) -> None:
     """By the exchange: the bindings that there are take batches too."""
     connection = pika.BlockingConnection(pika.URLParameters(line.url))
     try:
@@ -108,7 +112,7 @@ def test_a_batch_comes_to_what_its_facts_come_to_one_by_one(stage: Stage, inbox:
 def test_a_transaction_takes_messages_until_it_holds_a_hundred_facts(stage: Stage, inbox: Listening) -> None:
     facts = first_facts(stage, 190)
     cuts = [0, 1, 31, 91, 100, 190]
-    messages = [to_batch_message(facts[begin:end]) for begin, end in pairwise(cuts)]
+    messages = [batch_message(facts[begin:end]) for begin, end in pairwise(cuts)]
     inbox.may_go.clear()
     with open_line(stage.installation, "notify", inbox) as line:
         assert isinstance(line, BrokerLine)
@@ -128,7 +132,7 @@ def test_a_batch_is_urgent_when_one_of_its_types_is(stage: Stage, inbox: Listeni
     assert {kind(fact) for fact in urgent} >= {"case-accepted", "correction-required"}
     with open_line(stage.installation, "notify", inbox, linger_s=60) as line:
         assert isinstance(line, BrokerLine)
-        send(line, [to_batch_message(lingering), to_batch_message(urgent)])
+        send(line, [batch_message(lingering), batch_message(urgent)])
         line.take()
     assert [len(batch) for batch in inbox.batches] == [len(lingering + urgent)]
 
@@ -138,7 +142,7 @@ def test_all_facts_of_a_batch_that_comes_again_are_suspects(stage: Stage, inbox:
     idle = Idle(inbox._context, {})
     with open_line(stage.installation, "notify", idle, mute=True) as line:
         assert isinstance(line, BrokerLine)
-        send(line, [to_batch_message(facts)])
+        send(line, [batch_message(facts)])
         line.take()
     with open_line(stage.installation, "notify", inbox) as line:
         wait_for(lambda: bool(inbox.suspects), "it comes again")
@@ -147,12 +151,31 @@ def test_all_facts_of_a_batch_that_comes_again_are_suspects(stage: Stage, inbox:
     assert inbox.batches == []
 
 
+def test_a_fact_that_fails_in_the_middle_of_a_full_batch_is_blamed_alone(
+    stage: Stage, installation: Installation
+) -> None:
+    facts = first_facts(stage, BATCH_FACTS)
+    poison = ident(facts[BATCH_FACTS // 2])
+    failing = FailingCommands("notify", {poison: MAX_ATTEMPTS})
+    inbox = Listening(installation.context("notify"), failing.handlers())
+    with open_line(installation, "notify", inbox) as line:
+        assert isinstance(line, BrokerLine)
+        send(line, [batch_message(facts)])
+        line.take()
+        rows = installation.rows("SELECT id, attempts FROM notify.inbox")
+        assert [(row.id, row.attempts) for row in rows] == [(poison, 1)]
+        settle(installation, "notify", inbox)
+    [row] = installation.rows("SELECT id, state, deaths FROM notify.inbox")
+    assert (row.id, row.state, row.deaths) == (poison, "parked", 0)
+    assert installation.handled("notify") == BATCH_FACTS - 1
+
+
 def test_one_bad_fact_of_a_batch_is_parked_alone(stage: Stage, inbox: Listening) -> None:
     facts = first_facts(stage, 3)
     bad = facts[1] | {"id": "urn:uuid:" + facts[1]["id"]}
     with open_line(stage.installation, "notify", inbox) as line:
         assert isinstance(line, BrokerLine)
-        send(line, [to_batch_message([facts[0], bad, facts[2]])])
+        send(line, [batch_message([facts[0], bad, facts[2]])])
         line.take()
     assert inbox.batches == [events([facts[0], facts[2]])]
     [parked] = trouble_of(stage.installation.context("notify"))
@@ -168,7 +191,7 @@ def test_a_batch_of_which_something_could_not_be_kept_stays_in_the_park_queue(
     bad = facts[1] | {"id": "urn:uuid:" + facts[1]["id"]}
     with open_line(stage.installation, "notify", inbox) as line:
         assert isinstance(line, BrokerLine)
-        send(line, [to_batch_message([facts[0], bad, facts[2]])])
+        send(line, [batch_message([facts[0], bad, facts[2]])])
         line.take()
     assert inbox.batches == [events([facts[0], facts[2]])]
     assert trouble_of(stage.installation.context("notify")) == []

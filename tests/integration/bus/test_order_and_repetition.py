@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from deploy.services import SERVICES
 from shared.bus.housekeeping import keep_tables
+from shared.bus.wire import to_message
+from shared.events.fact import Event
 from tests.integration.bus.history import (
     History,
     Stage,
@@ -18,6 +20,7 @@ from tests.integration.bus.history import (
     open_line,
 )
 from tests.support.installation import Delivery, Installation, settle
+from tests.support.messages import batch_message, delivery_of
 
 EXAMPLES = 50
 """For each service and way in: 400 in all."""
@@ -83,12 +86,33 @@ def test_the_same_facts_five_times_and_again_much_later(
 
 
 @st.composite
-def arrivals(draw: st.DrawFn, count: int) -> tuple[list[int], list[int]]:
-    """An order of the facts by their places, some of them more than once, and where batches end."""
+def arrivals(draw: st.DrawFn, count: int) -> tuple[list[int], list[int], set[int]]:
+    """An order of the facts by their places, some of them more than once, where transactions end, and before
+    which places, besides, a message does."""
     again = draw(st.lists(st.integers(0, count - 1), max_size=4))
     order = draw(st.permutations([*range(count), *again]))
     cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=5)))
-    return order, cuts
+    return order, cuts, draw(st.sets(st.integers(1, len(order)), max_size=8))
+
+
+def over_the_wire(facts: Sequence[Stored], ends: set[int]) -> list[Event]:
+    """Facts that go in messages of as many as stand together: each is of one speaker."""
+    found: list[Event] = []
+    message: list[Stored] = []
+    for place, fact in enumerate(facts):
+        if message and (place in ends or fact["source"] != message[0]["source"]):
+            found += read(message)
+            message = []
+        message.append(fact)
+    return found + read(message)
+
+
+def read(facts: Sequence[Stored]) -> list[Event]:
+    """One message: a fact alone is one without a batch, or a batch of one."""
+    alone = len(facts) == 1 and int(facts[0]["sequence"]) % 2
+    told = delivery_of(to_message(facts[0]) if alone else batch_message(facts)).facts()
+    assert all(isinstance(one, Event) for one in told)
+    return [one for one in told if isinstance(one, Event)]
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -116,26 +140,26 @@ def _any_order(stage: Stage, way: str, examples: int) -> None:
         max_examples=examples, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
     )
     @given(arrivals(count))
-    def any_order_ends_the_same(arrival: tuple[list[int], list[int]]) -> None:
-        order, cuts = arrival
+    def any_order_ends_the_same(arrival: tuple[list[int], list[int], set[int]]) -> None:
+        order, cuts, ends = arrival
         number, facts = stage.new_case()
         early, late = decided_late(stage, facts)
         told = [early[place] for place in order]
         for start, end in zip([0, *cuts], [*cuts, len(told)], strict=True):
-            give(told[start:end])
+            give(told[start:end], ends)
         settle(installation, service, inbox)
         if late:
             installation.decide(number)
-            give(late + early)
+            give(late + early, ends)
             settle(installation, service, inbox)
         assert installation.unfinished(service) == 0
         assert stage.outcome(number) == expected
 
-    def give(batch: list[Stored]) -> None:
+    def give(batch: list[Stored], ends: set[int]) -> None:
         if not batch:
             return
         if way == "received":
-            inbox.receive(events(batch))
+            inbox.receive(over_the_wire(batch, ends))
         else:
             line.send(batch)
             line.take()

@@ -10,6 +10,7 @@ from shared.bus.inbox import MAX_DEATHS
 from shared.bus.topology import queue_name, read_queues
 from tests.integration.bus.history import History, Stage, Stored, kind, make_stage, post
 from tests.support.installation import Installation, Worker, wait_for
+from tests.support.messages import facts_in
 
 CASES = 60
 BATCH = 20
@@ -93,10 +94,11 @@ def _heard_by_intake(installation: Installation) -> list[tuple[str, int]]:
     try:
         channel = connection.channel()
         while True:
-            method, properties, _ = channel.basic_get(queue_name("intake"), auto_ack=True)
+            method, properties, body = channel.basic_get(queue_name("intake"), auto_ack=True)
             if method is None:
                 return found
-            found.append((str(properties.headers["ce-subject"]), int(properties.headers["ce-sequence"])))
+            facts = facts_in(properties.headers, properties.content_type, body)
+            found += [(fact["subject"], int(fact["sequence"])) for fact in facts]
     finally:
         connection.close()
 
@@ -118,7 +120,7 @@ def check_all(stage: Stage, cases: dict[str, list[Stored]], expected: list[str])
 def test_three_workers_of_one_service(stage: Stage, expected: list[str]) -> None:
     cases = make_cases(stage, CASES)
     facts = woven(cases)
-    post(stage.installation, "notify", facts)
+    post(stage.installation, "notify", facts, together=True)
     workers = [stage.installation.worker("notify", batch=BATCH) for _ in range(WORKERS)]
     finish(stage, facts)
     stop_all(workers)
@@ -132,7 +134,7 @@ def test_sigterm_to_one_of_three_causes_no_redelivery(stage: Stage, expected: li
     cases = make_cases(stage, CASES)
     facts = woven(cases)
     before = done(stage)
-    post(stage.installation, "notify", facts)
+    post(stage.installation, "notify", facts, together=True)
     # The first one alone handles the first batch, so that it is at work when it is told.
     workers = [stage.installation.worker("notify", batch=BATCH)]
     wait_for(lambda: done(stage) > before, "the first batch")
@@ -152,7 +154,7 @@ def test_the_death_of_one_of_three_loses_nothing(stage: Stage, expected: list[st
     cases = make_cases(stage, CASES)
     facts = woven(cases)
     before = done(stage)
-    post(stage.installation, "notify", facts)
+    post(stage.installation, "notify", facts, together=True)
     # The first one alone handles the first batch, so that it is at work when it is told.
     workers = [stage.installation.worker("notify", batch=BATCH)]
     wait_for(lambda: done(stage) > before, "the first batch")
@@ -195,7 +197,7 @@ def test_a_death_at_the_worst_moment_repeats_and_nothing_happens_twice(
 ) -> None:
     cases = make_cases(stage, 5)
     facts = woven(cases)
-    post(stage.installation, "notify", facts)
+    post(stage.installation, "notify", facts, together=True)
     dying = stage.installation.worker("notify", faults=f"{point}:1:kill")
     wait_for(lambda: dying.process.poll() is not None, "its death")
     stage.installation.make_due("notify")
@@ -215,7 +217,7 @@ def test_a_fact_that_kills_its_process_is_parked_at_the_third_death(
     facts = woven(cases)
     poisoned = list(cases)[2]
     poison = next(fact for fact in cases[poisoned] if kind(fact) == "case-accepted")
-    post(stage.installation, "notify", facts)
+    post(stage.installation, "notify", facts, together=True)
     parked = "SELECT id, deaths, reason FROM notify.inbox WHERE state = 'parked'"
     open_ = "SELECT count(*) FROM notify.inbox WHERE state IN ('claimed', 'suspected', 'retry', 'not_yet')"
 

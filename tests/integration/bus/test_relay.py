@@ -16,9 +16,11 @@ from shared.bus.broker import NotPublished
 from shared.bus.outbox import BUSY
 from shared.bus.topology import EXCHANGE, queue_name, routing_pattern
 from shared.bus.unit import unit_of
+from shared.bus.wire import BATCH_FACTS, lane_of
 from shared.db.transaction import transaction
 from shared.faults import InjectedFault
 from tests.support.installation import Installation, settle
+from tests.support.messages import facts_in
 
 SUBSCRIBERS = ("materials", "approval", "notify")
 
@@ -42,6 +44,27 @@ def test_what_is_confirmed_is_marked_and_goes_once(installation: Installation) -
     assert relay.run_once() == 3
     assert relay.run_once() == 0
     assert unsent(installation) == 0
+
+
+@pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
+def test_what_waits_together_travels_together_and_what_waits_alone_alone(installation: Installation) -> None:
+    who, relay, channel = installation.citizen(), installation.relay("intake"), channel_of(installation)
+    for count in (1, 20):
+        numbers = [installation.submit(who).number for _ in range(count)]
+        assert relay.run_once() == count
+        for service in SUBSCRIBERS:
+            lanes = {lane_of(number) for number in numbers}
+            messages = [channel.basic_get(queue_name(service), auto_ack=True) for _ in lanes]
+            assert channel.basic_get(queue_name(service), auto_ack=True)[0] is None
+            keys = {method.routing_key for method, _, _ in messages}
+            assert keys == (
+                {f"onestop.intake.batch.{lane}" for lane in lanes}
+                if count > 1
+                else {"onestop.intake.case-submitted.v1"}
+            )
+            facts = [facts_in(p.headers, p.content_type, body) for _, p, body in messages]
+            assert sorted(fact["subject"] for some in facts for fact in some) == sorted(numbers)
+    channel.connection.close()
 
 
 @pytest.mark.parametrize("delivery", ["rabbitmq"], indirect=True)
@@ -203,11 +226,13 @@ def _sequences(installation: Installation) -> list[int]:
     channel = channel_of(installation)
     found: list[int] = []
     while True:
-        method, properties, _ = channel.basic_get(queue_name("materials"), auto_ack=True)
+        method, properties, body = channel.basic_get(queue_name("materials"), auto_ack=True)
         if method is None:
             channel.connection.close()
             return found
-        found.append(int(properties.headers["ce-sequence"]))
+        facts = facts_in(properties.headers, properties.content_type, body)
+        assert len(facts) <= BATCH_FACTS
+        found += [int(fact["sequence"]) for fact in facts]
 
 
 def confirm(installation: Installation) -> None:

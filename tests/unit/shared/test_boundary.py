@@ -14,18 +14,17 @@ from shared.bus.boundary import Delivery, Undecoded, open_delivery
 from shared.bus.frames import LARGEST_BYTES, Frame, RawDelivery, raw_frame_handler
 from shared.bus.topology import user_name
 from shared.bus.wire import (
-    BATCH_BYTES,
     BATCH_CONTENT_TYPE,
     BATCH_FACTS,
     LANES,
     TYPES_HEADER,
-    BatchMessage,
+    Message,
     Unreadable,
     from_json,
     lane_of,
-    to_batch_message,
     to_message,
 )
+from tests.support.messages import batch_message
 from tests.support.raw_amqp import Field, deliver_frames, long, property_list, short, table, text_headers
 
 GOLDEN = Path(shared.events.__file__).parent / "golden"
@@ -45,7 +44,7 @@ def raw(properties: bytes, body: bytes, *, redelivered: bool = False) -> RawDeli
     return RawDelivery(1, redelivered, b"key", properties, len(body), body)
 
 
-def batch_of(message: BatchMessage) -> Delivery:
+def batch_of(message: Message) -> Delivery:
     properties = {
         "content-type": short(message.content_type.encode()),
         "headers": table(text_headers(message.headers)),
@@ -103,7 +102,7 @@ def test_one_fact_alone() -> None:
 
 def test_a_batch_keeps_its_order_and_names_its_types_unopened() -> None:
     facts = [fact(n, sequence=str(n)) for n in range(1, BATCH_FACTS + 1)]
-    message = to_batch_message(facts)
+    message = batch_message(facts)
 
     delivery = batch_of(message)
 
@@ -117,24 +116,8 @@ def test_a_batch_keeps_its_order_and_names_its_types_unopened() -> None:
 def test_the_types_of_a_mixed_batch() -> None:
     others = [json.loads(path.read_text(encoding="utf-8")) for path in GOLDEN.glob("onestop.intake.*.json")]
     facts = [{**other, "subject": SUBMITTED["subject"]} for other in others]
-    assert batch_of(to_batch_message(facts)).types == {other["type"] for other in others}
+    assert batch_of(batch_message(facts)).types == {other["type"] for other in others}
     assert len(others) > 1
-
-
-@pytest.mark.parametrize(
-    "facts",
-    [
-        [],
-        [fact(1), fact(2, source="/onestop/approval")],
-        [fact(1), fact(2, subject=OTHER_LANE)],
-        [fact(n) for n in range(BATCH_FACTS + 1)],
-        [fact(n, data={"x": "y" * 10_000}) for n in range(BATCH_BYTES // 10_000 + 1)],
-    ],
-    ids=["none", "two speakers", "two lanes", "too many", "too large"],
-)
-def test_what_does_not_go_into_one_message(facts: list[dict[str, Any]]) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - which of them is of no interest to anybody
-        to_batch_message(facts)
 
 
 def test_lanes_are_the_same_everywhere_and_evenly_used() -> None:
