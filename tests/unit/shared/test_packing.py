@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.bus.wire import (
@@ -66,10 +66,11 @@ def is_batch(message: Message) -> bool:
 
 CASES = st.sampled_from([f"330106261123{n:06}X" for n in range(40)])
 SIZES = st.sampled_from([0, 0, 0, 10_000, 31_900, 40_000])
-WAITING = st.lists(st.tuples(CASES, SIZES), min_size=1, max_size=60)
+WAITING = st.lists(st.tuples(CASES, SIZES), min_size=1, max_size=30)
 ONE_LANE = [("330106261123000001X", 0)] * (2 * BATCH_FACTS + 1)
 
 
+@settings(deadline=None)
 @given(waiting=WAITING)
 @example(waiting=ONE_LANE)
 def test_every_fact_goes_once_and_those_of_a_case_in_their_order(waiting: list[tuple[str, int]]) -> None:
@@ -87,6 +88,7 @@ def test_every_fact_goes_once_and_those_of_a_case_in_their_order(waiting: list[t
         assert message.headers == {TYPES_HEADER: ",".join(sorted({one["type"] for one in inside}))}
 
 
+@settings(deadline=None)
 @given(waiting=st.lists(CASES, min_size=2, max_size=60))
 def test_there_are_no_more_messages_than_lanes_while_they_fit(waiting: list[str]) -> None:
     messages = packed([fact(case, n) for n, case in enumerate(waiting, 1)])
