@@ -77,7 +77,7 @@ class Message:
 
     routing_key: str
     headers: dict[str, str]
-    content_type: str
+    content_type: str | None
     body: bytes
     id: str | None = None
 
@@ -150,7 +150,7 @@ def to_message(stored: dict[str, Any]) -> Message:
     attributes = {k: v for k, v in stored.items() if k != "data"}
     attributes["time"] = datetime.fromisoformat(stored["time"])
     made = to_binary(CloudEvent(attributes, stored["data"]), _FORMAT)
-    return Message(stored["type"], made.headers, made.content_type or "", made.body, stored["id"])
+    return Message(stored["type"], made.headers, made.content_type, made.body, stored["id"])
 
 
 def from_message(headers: Mapping[str, str], content_type: str | None, body: bytes) -> dict[str, Any]:

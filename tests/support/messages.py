@@ -48,6 +48,7 @@ def facts_in(headers: Mapping[str, str], content_type: str | None, body: bytes) 
 
 def delivery_of(message: Message) -> Delivery:
     """A message as its reader gets it."""
+    assert message.content_type is not None
     properties = {
         "content-type": short(message.content_type.encode()),
         "headers": table(text_headers(message.headers)),

@@ -18,13 +18,12 @@ from shared.bus.wire import (
     BATCH_FACTS,
     LANES,
     TYPES_HEADER,
-    Message,
     Unreadable,
     from_json,
     lane_of,
     to_message,
 )
-from tests.support.messages import batch_message
+from tests.support.messages import batch_message, delivery_of
 from tests.support.raw_amqp import Field, deliver_frames, long, property_list, short, table, text_headers
 
 GOLDEN = Path(shared.events.__file__).parent / "golden"
@@ -42,15 +41,6 @@ INTAKE = short(user_name("intake").encode())
 
 def raw(properties: bytes, body: bytes, *, redelivered: bool = False) -> RawDelivery:
     return RawDelivery(1, redelivered, b"key", properties, len(body), body)
-
-
-def batch_of(message: Message) -> Delivery:
-    properties = {
-        "content-type": short(message.content_type.encode()),
-        "headers": table(text_headers(message.headers)),
-        "user-id": INTAKE,
-    }
-    return open_delivery(raw(property_list(properties), message.body))
 
 
 def read_body(body: bytes) -> list[Any]:
@@ -104,7 +94,7 @@ def test_a_batch_keeps_its_order_and_names_its_types_unopened() -> None:
     facts = [fact(n, sequence=str(n)) for n in range(1, BATCH_FACTS + 1)]
     message = batch_message(facts)
 
-    delivery = batch_of(message)
+    delivery = delivery_of(message)
 
     assert message.routing_key == f"onestop.intake.batch.{lane_of(SUBMITTED['subject'])}"
     assert message.content_type == "application/cloudevents-batch+json"
@@ -116,7 +106,7 @@ def test_a_batch_keeps_its_order_and_names_its_types_unopened() -> None:
 def test_the_types_of_a_mixed_batch() -> None:
     others = [json.loads(path.read_text(encoding="utf-8")) for path in GOLDEN.glob("onestop.intake.*.json")]
     facts = [{**other, "subject": SUBMITTED["subject"]} for other in others]
-    assert batch_of(batch_message(facts)).types == {other["type"] for other in others}
+    assert delivery_of(batch_message(facts)).types == {other["type"] for other in others}
     assert len(others) > 1
 
 
