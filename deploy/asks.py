@@ -24,6 +24,7 @@ _OF_THEIR_OWN: MayAsk = {
         "keep_upload": ("intake",),
         "read_upload": ("approval",),
         "still_valid": ("approval",),
+        "upload_names": ("intake",),
         "uploads_owned": ("intake",),
     },
     "notify": {

@@ -1,6 +1,6 @@
 """What a citizen does and sees, for API and pages alike: apply, follow, look up, supply."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -138,6 +138,15 @@ def supply(
             fingerprint("POST", f"/api/v1/cases/{number}/supplements", said.encode()),
             make,
         )
+
+
+def kept_files(context: WebContext, party: Principal, uploads: Collection[UUID]) -> dict[UUID, str]:
+    """What those of these uploads are called that this person gave; they wait on from now."""
+    if not uploads or party.party is None:
+        return {}
+    asked = {"owner": str(party.party), "uploads": [str(upload) for upload in uploads]}
+    names = context.service.asker.ask("materials", "upload_names", asked)["names"]
+    return {UUID(upload): name for upload, name in names.items()}
 
 
 def check_asked(context: WebContext, number: str, party: Principal) -> None:

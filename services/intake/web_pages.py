@@ -25,7 +25,7 @@ from services.intake.handling import NOTHING_HELD, Held, Shown
 from shared.auth.csrf import check_same_origin
 from shared.auth.deps import Party, authenticator
 from shared.auth.principal import Principal, PrincipalKind
-from shared.bus.held_forms import HeldForm
+from shared.bus.held_forms import HeldForm, KeptFile
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import AppError, Conflict, FieldError, Invalid
 from shared.http.context import WebContext
@@ -45,15 +45,15 @@ _MATTERS, _CASES = 20, 20
 _MOST_FILES = 50
 _STOPS = ("case", "everything")
 # What is wrong with a file, not with us; anything else is no fault of the form.
-_FAULTS_OF_FILES = frozenset((413, 415, 422))
+_FAULTS_OF_FILES = frozenset((413, 415, 422, 429))
 
 
 class FilesWrong(Invalid):
-    """A browser forgets the chosen files when a form comes back, so all must be chosen again."""
+    """What is marked is chosen again. A browser forgets its files, so we keep the others."""
 
     code = "case.files-wrong"
-    title_zh = "请改正后重新选择全部文件"
-    title_en = "Please correct this and choose all files again"
+    title_zh = "请改正标出的材料后重新提交，其余已保留"
+    title_en = "Please correct what is marked and send it again; everything else is kept"
 
 
 class OtherFilesTaken(Conflict):
@@ -166,10 +166,6 @@ def _case_pages(context: WebContext) -> APIRouter:
 
     secure = context.service.settings.web.cookie_secure
 
-    def keep_file(who: Principal, name: str, content: SealedFile) -> str:
-        brought = {"owner": str(who.party), "name": name}
-        return str(context.service.asker.hand_over("materials", "keep_upload", brought, content)["id"])
-
     @router.get("/cases/{number}")
     def read_case(
         request: Request, number: str, party: Party, cursor: Cursor = None, held: UUID | None = None
@@ -190,57 +186,69 @@ def _case_pages(context: WebContext) -> APIRouter:
         await run_in_threadpool(check)
 
     @router.post("/cases/{number}/supply")
-    @comes_back(context.service, "/cases/{number}", secure=secure, keep_file=keep_file)
+    @comes_back(context.service, "/cases/{number}", secure=secure, keep_file=partial(_keep_file, context))
     @takes(context.service.settings.web.max_upload_bytes, files=_MOST_FILES, admission=may_supply)
     async def supply(request: Request, number: str, party: Party) -> Response:
         """Everything that was asked for, in one go."""
         form = await request.form()
-        sent, kept = _files_of(form), _kept_of(form)
-        key = require_key(_text(form, FIELD))
-        return await in_turn(partial(_supply, context, request, party, number, Posted(key, sent, kept)))
+        posted = _posted(require_key(_text(form, FIELD)), form)
+        return await in_turn(partial(_supply, context, request, party, number, posted))
 
     return router
 
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
-    """A file of the form: for which asked material, and as which of the materials that meet it."""
+    """A file of the form."""
 
-    material: str
     name: str
     content: SealedFile
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What the page brought: its key, files by what was asked for, and those kept from before log-in as
-    (material, upload)."""
+    """What the page brought: its key, and by what was asked for the files, the uploads that were kept before,
+    and as which of the materials that meet it each is brought."""
 
     key: str
     sent: dict[str, SentFile]
-    kept: dict[str, tuple[str, UUID]]
+    kept: dict[str, UUID]
+    kinds: dict[str, str]
+
+    def material(self, asked: str) -> str:
+        """As what it is brought; what was asked for, by itself."""
+        return self.kinds.get(asked) or asked
 
 
-def _kept_of(form: FormData) -> dict[str, tuple[str, UUID]]:
-    """A file that is chosen now takes the place of one that was kept."""
-    found = {}
+@dataclass(slots=True)
+class Brought:
+    """By what was asked for: the files that lie with materials, and what is wrong."""
+
+    files: dict[str, KeptFile]
+    wrong: list[FieldError]
+
+    def held(self, path: str, kinds: Mapping[str, str]) -> HeldForm:
+        """The form as it stands on the page again."""
+        fields = {f"as.{asked}": kind for asked, kind in kinds.items()}
+        return HeldForm(path, fields, {f"file.{asked}": file for asked, file in self.files.items()})
+
+
+def _posted(key: str, form: FormData) -> Posted:
+    """A field without a file is as good as no field."""
+    posted = Posted(key, {}, {}, {})
     for field, value in form.items():
-        asked = field.removeprefix("kept.")
-        if asked != field and isinstance(value, str) and asked not in _files_of(form):
+        part, _, asked = field.partition(".")
+        if isinstance(value, SealedUpload):
+            if part == "file" and value.filename:
+                posted.sent[asked] = SentFile(value.filename, value.sealed)
+        elif not isinstance(value, str):
+            continue
+        elif part == "kept":
             with suppress(ValueError):
-                found[asked] = (_text(form, f"as.{asked}") or asked, UUID(value))
-    return found
-
-
-def _files_of(form: FormData) -> dict[str, SentFile]:
-    """By what was asked for. A field without a file is as good as no field."""
-    found = {}
-    for field, value in form.items():
-        if isinstance(value, SealedUpload) and field.startswith("file.") and value.filename:
-            asked = field.removeprefix("file.")
-            material = _text(form, f"as.{asked}") or asked
-            found[asked] = SentFile(material, value.filename, value.sealed)
-    return found
+                posted.kept[asked] = UUID(value)
+        elif part == "as":
+            posted.kinds[asked] = value
+    return posted
 
 
 def _text(form: FormData, name: str) -> str | None:
@@ -255,65 +263,77 @@ def _supply(
     number: str,
     posted: Posted,
 ) -> Response:
-    sent = posted.sent
     shown = handling.read_case(context, number, party)
     if not shown.case["asked"]:
         raise NothingAsked
-    asked = [item["material"] for item in shown.case["asked"] if item["material"] not in posted.kept]
-    uploads, wrong = _keep(context, party, asked, sent)
-    if not wrong:
-        # A page has one key; its files are kept anew, under other ids, each time that it is sent.
-        uploads |= dict(posted.kept.values())
-        said = "&".join(
-            sorted(
-                [
-                    *(f"{file.material}={file.content.sha256}" for file in sent.values()),
-                    *(f"{material}={upload}" for material, upload in posted.kept.values()),
-                ]
-            )
-        )
+    brought = _bring(context, party, [item["material"] for item in shown.case["asked"]], posted)
+    problem = None
+    if not brought.wrong:
+        uploads = {posted.material(asked): UUID(file.upload) for asked, file in brought.files.items()}
         try:
-            handling.supply(context, party, posted.key, number, uploads, said=said)
+            handling.supply(context, party, posted.key, number, uploads, said=_said(posted, brought))
         except StillRunning:
-            return RedirectResponse(f"/cases/{number}", 303)
+            pass
         except KeyReused:
             problem = problem_of(request, OtherFilesTaken())
-            return _case_page(context, request, shown, can_supply=True, problem=problem)
         except (UploadTypeWrong, NotAskedFor) as error:
-            wrong = _by_asked(error.fields, sent)
-    if wrong:
-        problem = problem_of(request, FilesWrong(fields=_named(wrong, shown.case)))
-        return _case_page(context, request, shown, can_supply=True, problem=problem, back=f"/cases/{number}")
-    return RedirectResponse(f"/cases/{number}", 303)
+            # The file may be right, and the kind that was chosen for it wrong: both stand there again.
+            brought.wrong += _by_asked(error.fields, posted, brought.files)
+    if brought.wrong:
+        problem = problem_of(request, FilesWrong(fields=_named(brought.wrong, shown.case)))
+    if problem is None:
+        return RedirectResponse(f"/cases/{number}", 303)
+    kept = brought.held(request.url.path, posted.kinds)
+    return _case_page(
+        context, request, shown, can_supply=True, kept=kept, problem=problem, back=f"/cases/{number}"
+    )
 
 
-def _keep(
-    context: WebContext, party: Principal, asked: list[str], sent: Mapping[str, SentFile]
-) -> tuple[dict[str, UUID], list[FieldError]]:
-    """Material code -> upload id, and what is wrong. Nothing is kept while a file is missing."""
-    wrong = [FieldError(f"/uploads/{code}", *_MISSING) for code in asked if code not in sent]
-    uploads: dict[str, UUID] = {}
-    for code in asked if not wrong else ():
-        file = sent[code]
-        brought = {"owner": str(party.party), "name": file.name}
-        try:
-            kept = context.service.asker.hand_over("materials", "keep_upload", brought, file.content)
-        except AppError as error:
-            if error.status not in _FAULTS_OF_FILES:
-                raise
-            # Not the details: they name all types that there are, the page those that this material takes.
-            wrong.append(
-                FieldError(f"/uploads/{code}", error.code, f"{error.title_zh}。", f"{error.title_en}.")
-            )
-        else:
-            uploads[file.material] = UUID(kept["id"])
-    return uploads, wrong
+def _said(posted: Posted, brought: Brought) -> str:
+    """What tells one sending of a page from another: its files are kept anew, under other ids, each time."""
+    return "&".join(
+        f"{posted.material(asked)}={sent.content.sha256 if (sent := posted.sent.get(asked)) else file.upload}"
+        for asked, file in sorted(brought.files.items())
+    )
 
 
-def _by_asked(fields: Iterable[FieldError], sent: Mapping[str, SentFile]) -> list[FieldError]:
+def _bring(context: WebContext, party: Principal, asked: Iterable[str], posted: Posted) -> Brought:
+    """Keep each file that is taken, whatever is wrong with others. One that is chosen now takes the place of
+    one that was kept before; an upload that is not there, or not this person's, is as good as none."""
+    own = handling.kept_files(context, party, posted.kept.values())
+    brought = Brought({}, [])
+    for code in asked:
+        kept = posted.kept.get(code)
+        if kept in own:
+            brought.files[code] = KeptFile(str(kept), own[kept])
+        file = posted.sent.get(code)
+        if file is not None:
+            try:
+                brought.files[code] = KeptFile(_keep_file(context, party, file.name, file.content), file.name)
+            except AppError as error:
+                brought.wrong.append(_fault_of_file(code, error))
+        elif code not in brought.files:
+            brought.wrong.append(FieldError(f"/uploads/{code}", *_MISSING))
+    return brought
+
+
+def _fault_of_file(asked: str, error: AppError) -> FieldError:
+    """What is wrong with a file. Not the details: they name all types that there are, the page those that
+    this material takes. Raises what is no fault of a file."""
+    if error.status not in _FAULTS_OF_FILES:
+        raise error
+    return FieldError(f"/uploads/{asked}", error.code, f"{error.title_zh}。", f"{error.title_en}.")
+
+
+def _keep_file(context: WebContext, who: Principal, name: str, content: SealedFile) -> str:
+    brought = {"owner": str(who.party), "name": name}
+    return str(context.service.asker.hand_over("materials", "keep_upload", brought, content)["id"])
+
+
+def _by_asked(fields: Iterable[FieldError], posted: Posted, asked: Iterable[str]) -> list[FieldError]:
     """The page's fields are named by what was asked for, the command's by what was brought for it."""
-    asked = {f"/uploads/{file.material}": f"/uploads/{code}" for code, file in sent.items()}
-    return [replace(field, pointer=asked.get(field.pointer, field.pointer)) for field in fields]
+    codes = {f"/uploads/{posted.material(code)}": f"/uploads/{code}" for code in asked}
+    return [replace(field, pointer=codes.get(field.pointer, field.pointer)) for field in fields]
 
 
 def _named(fields: Iterable[FieldError], case: Mapping[str, Any]) -> list[FieldError]:

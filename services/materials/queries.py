@@ -107,6 +107,12 @@ def upload_piece(session: Session, upload_id: UUID, number: int) -> bytes | None
     return session.execute(wanted).scalar_one_or_none()
 
 
+def sealed_names(session: Session, ids: Collection[UUID]) -> dict[UUID, bytes]:
+    """What their senders call these uploads."""
+    rows = session.execute(select(Upload.id, Upload.sealed_name).where(Upload.id.in_(ids)))
+    return {upload_id: sealed for upload_id, sealed in rows}
+
+
 def lock_uploads(session: Session, ids: Collection[UUID]) -> dict[UUID, Upload]:
     """The uploads that exist, locked in order."""
     if not ids:

@@ -118,8 +118,8 @@ def _check_quota(unit: Unit, owner: UUID, size: int) -> None:
 
 
 def hold_uploads(unit: Unit, owner: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
-    """Which of these uploads this person gave, with their media types. An application is about to name them:
-    those that no case took wait on from now."""
+    """Which of these uploads this person gave, with their media types. A page or an application is about to
+    name them: those that no case took wait on from now."""
     own = {
         found.id: found for found in queries.lock_uploads(unit.session, ids).values() if found.owner == owner
     }
@@ -127,6 +127,15 @@ def hold_uploads(unit: Unit, owner: UUID, ids: Collection[UUID]) -> dict[UUID, s
         if upload.case_no is None:
             upload.held_at = unit.wall
     return {upload_id: upload.media_type for upload_id, upload in own.items()}
+
+
+def hold_named_uploads(unit: Unit, owner: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
+    """As `hold_uploads`, with what this person calls them."""
+    held = hold_uploads(unit, owner, ids)
+    return {
+        upload_id: unit.context.vault.open(sealed, table="uploads", row=upload_id, column="sealed_name")
+        for upload_id, sealed in queries.sealed_names(unit.session, held).items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

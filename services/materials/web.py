@@ -45,6 +45,13 @@ def answers(context: ServiceContext) -> dict[str, Question]:
             owned = uploads.hold_uploads(unit, UUID(params["owner"]), ids)
             return {"uploads": {str(upload): media_type for upload, media_type in owned.items()}}
 
+    def upload_names(params: Params) -> Params:
+        """What those of these uploads are called that the person gave; they wait on for a page."""
+        with unit_of(context, "materials.upload_names") as unit:
+            ids = {UUID(upload) for upload in params["uploads"]}
+            owned = uploads.hold_named_uploads(unit, UUID(params["owner"]), ids)
+            return {"names": {str(upload): name for upload, name in owned.items()}}
+
     def keep_upload(params: Params, file: SealedFile) -> Params:
         """Keep a file that came through a page of another service."""
         checked = uploads.check_file(file)
@@ -86,6 +93,7 @@ def answers(context: ServiceContext) -> dict[str, Question]:
         "certificate": certificate,
         "checklist": checklist,
         "uploads_owned": uploads_owned,
+        "upload_names": upload_names,
         "keep_upload": TakesFile(keep_upload),
         "read_upload": GivesFile(read_upload),
         "still_valid": still_valid,

@@ -126,7 +126,7 @@ def test_a_file_of_the_wrong_kind_is_told_beside_its_field(system: System, visit
     field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"just some words"})
     one.page.get_by_role("button", name="一次提交全部材料").click()
     alert = one.page.get_by_role("alert")
-    expect(alert).to_contain_text("请改正后重新选择全部文件")
+    expect(alert).to_contain_text("请改正标出的材料后重新提交")
     alert.get_by_role("link").click()
     expect(field).to_be_focused()
     expect(field).to_have_accessible_description(re.compile("错误："))
