@@ -52,7 +52,7 @@ from shared.events.approval import (
 from shared.events.fact import Event
 from shared.events.ids import new_id
 from shared.events.intake import CaseSubmitted, known_cases
-from shared.events.materials import CertificateIssued, MaterialsMatched
+from shared.events.materials import CertificateIssued, MaterialsMatched, MaterialsPartlyMatched
 
 
 class TaskState(StrEnum):
@@ -141,6 +141,18 @@ def judge_materials(unit: Unit, event: Event, loaded: Files) -> None:
         _complete(unit, case)
     else:
         _accept(unit, case, fact.last_received_at, loaded.calendars[case.region])
+
+
+def note_look(unit: Unit, event: Event, loaded: Files) -> None:
+    """A consent met a part of what is missing. What was asked for stays asked for, and nobody is asked again;
+    a decision rests on this look."""
+    fact = event.fact
+    assert isinstance(fact, MaterialsPartlyMatched)
+    case = loaded.cases.get(event.case)
+    if case is None:
+        raise NotYet(CaseSubmitted)
+    if State(case.state) not in DECIDED:
+        case.materials_round = fact.round
 
 
 def _ask(unit: Unit, case: Case, fact: MaterialsMatched, state: State) -> None:

@@ -27,6 +27,11 @@ class Worker(ServiceWorker):
         """Accept a complete application, or ask for everything that is missing."""
         commands.judge_materials(unit, event, loaded)
 
+    @hears(materials.MaterialsPartlyMatched, load=commands.load_files)
+    def note_look(self, unit: Unit, event: Event, loaded: Files) -> None:
+        """Know which look at the materials a decision rests on."""
+        commands.note_look(unit, event, loaded)
+
     @hears(materials.CertificateIssued, load=commands.load_files)
     def close_after_issue(self, unit: Unit, event: Event, loaded: Files) -> None:
         """Close a case whose certificate exists."""

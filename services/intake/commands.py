@@ -33,6 +33,7 @@ from services.intake.models import (
     Consent,
     DayCount,
 )
+from services.intake.rules.asked import still_asked
 from services.intake.rules.case_number import SERIALS, compose_case_number
 from services.intake.rules.consent import WAITS_FOR_CONSENT, ProxyDocument, may_agree_again
 from services.intake.rules.contacts import ContactKind
@@ -491,10 +492,9 @@ def supply_materials(unit: Unit, case: Case, uploads: Mapping[str, UUID]) -> Non
 
     Raises NothingAsked, also when all of it has come and only was not looked at yet, and NotAskedFor.
     """
-    if not case.asked:
-        raise NothingAsked
     matter = unit.context.matters.get(case.matter, case.matter_version)
-    asked = [set(matter.uploads_for(code, case.facts)) for code in case.asked]
+    missing = still_asked(case.asked, case.materials)
+    asked = [set(matter.uploads_for(code, case.facts)) for code in missing]
     if all(materials.intersection(case.supplied) for materials in asked):
         raise NothingAsked
     wrong = sorted(set(uploads).difference(*asked))

@@ -18,6 +18,7 @@ from services.intake.errors import (
     UploadNotYours,
     UploadTypeWrong,
 )
+from services.intake.rules.asked import still_asked
 from shared.auth.principal import Principal
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
@@ -152,7 +153,8 @@ def kept_files(context: WebContext, party: Principal, uploads: Collection[UUID])
 def check_asked(context: WebContext, number: str, party: Principal) -> None:
     """Whether this citizen may send files for the case. Raises CaseNotFound and NothingAsked."""
     with unit_of(context.service, "case.look") as unit:
-        if not access.own_case(unit, number, party).asked:
+        case = access.own_case(unit, number, party)
+        if not still_asked(case.asked, case.materials):
             raise NothingAsked
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from services.intake import queries
 from services.intake.models import Case, Consent, TimelineEntry
 from services.intake.queries import GivenConsent
+from services.intake.rules.asked import still_asked
 from services.intake.rules.consent import (
     WAITS_FOR_CONSENT,
     ConsentState,
@@ -60,7 +61,7 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
                 "name_en": matter.names_of_requirement(code).en,
                 "uploads": sorted(matter.uploads_for(code, case.facts)),
             }
-            for code in case.asked
+            for code in still_asked(case.asked, case.materials)
         ],
         "materials": [
             {
@@ -305,8 +306,9 @@ def notified(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _awaiting_check(case: Case, matter: Matter) -> bool:
     """Whether everything that was asked for has come and only has not been looked at yet."""
-    asked = [{code, *matter.uploads_for(code, case.facts)} for code in case.asked]
-    return bool(asked) and all(materials.intersection(case.supplied) for materials in asked)
+    missing = still_asked(case.asked, case.materials)
+    asked = [{code, *matter.uploads_for(code, case.facts)} for code in missing]
+    return bool(case.asked) and all(materials.intersection(case.supplied) for materials in asked)
 
 
 def _remedies(matter: Matter) -> dict[str, Any]:

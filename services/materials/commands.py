@@ -46,7 +46,12 @@ from shared.events.intake import (
     MaterialsSupplied,
     known_cases,
 )
-from shared.events.materials import CertificateIssued, MatchedMaterial, MaterialsMatched
+from shared.events.materials import (
+    CertificateIssued,
+    MatchedMaterial,
+    MaterialsMatched,
+    MaterialsPartlyMatched,
+)
 from shared.legal_time import legal_day
 
 ISSUE_JOB = "materials.issue"
@@ -190,7 +195,8 @@ def match_again(unit: Unit, event: Event, loaded: Checklists) -> None:
 
 
 def match_after_consent(unit: Unit, event: Event, loaded: Checklists) -> None:
-    """A holder agreed: note the grant, and look at their certificates if something is still missing."""
+    """A holder agreed: note the grant, and look at their certificates if something is still missing. Nobody
+    waits for this consent any more, so what stands otherwise now is told though more is missing."""
     fact = event.fact
     assert isinstance(fact, ConsentGiven)
     case = loaded.cases.get(event.case)
@@ -201,7 +207,7 @@ def match_after_consent(unit: Unit, event: Event, loaded: Checklists) -> None:
     case.consents = {**case.consents, **dict.fromkeys(fact.roles, fact.basis.value)}
     _grant(unit, case, {fact.holder: fact.basis})
     if case.gaps and not _is_over(case):
-        _match_anew(unit, case, loaded, fact.given_at)
+        _match_anew(unit, case, loaded, fact.given_at, in_part=True)
 
 
 def match_without_consent(unit: Unit, event: Event, loaded: Checklists) -> None:
@@ -228,14 +234,23 @@ def match_without_consent(unit: Unit, event: Event, loaded: Checklists) -> None:
         _record(unit, case, result, loaded, withdrawn=True)
 
 
-def _match_anew(unit: Unit, case: Case, loaded: Checklists, at: datetime) -> None:
+def _match_anew(unit: Unit, case: Case, loaded: Checklists, at: datetime, *, in_part: bool = False) -> None:
     case.last_received_at = at
-    result = _match(unit, case, loaded, settled(loaded.found.get(case.number, {})))
+    before = loaded.found.get(case.number, {})
+    result = _match(unit, case, loaded, settled(before))
     case.gaps = list(result.gaps)
-    if result.gaps:
-        return
-    case.round += 1
-    _record(unit, case, result, loaded)
+    if not result.gaps:
+        case.round += 1
+        _record(unit, case, result, loaded)
+    elif in_part and _told(result.outcomes) != _told(before.values()):
+        case.round += 1
+        _note_matches(unit, case, result, loaded)
+        unit.emit(
+            case,
+            MaterialsPartlyMatched(
+                round=case.round, outcomes=_told(result.outcomes), gaps=case.gaps, matched_at=unit.legal
+            ),
+        )
 
 
 def order_certificate(unit: Unit, event: Event, loaded: Checklists) -> None:
@@ -497,6 +512,11 @@ def grant_id(case_no: str, holder: UUID, withdrawn: int = 0) -> UUID:
 def _record(
     unit: Unit, case: Case, result: MatchResult, loaded: Checklists, *, withdrawn: bool = False
 ) -> None:
+    _note_matches(unit, case, result, loaded)
+    _say_matched(unit, case, result.outcomes, withdrawn=withdrawn)
+
+
+def _note_matches(unit: Unit, case: Case, result: MatchResult, loaded: Checklists) -> None:
     for outcome in result.outcomes:
         unit.append(
             MaterialMatch,
@@ -512,7 +532,6 @@ def _record(
         unit.after_commit(metrics.MATERIALS.labels(outcome.source or "none").inc)
     found = {outcome.material: outcome for outcome in result.outcomes}
     loaded.found[case.number] = loaded.rounds[case.number, case.round] = found
-    _say_matched(unit, case, result.outcomes, withdrawn=withdrawn)
 
 
 def _say_matched(unit: Unit, case: Case, outcomes: Sequence[MaterialOutcome], *, withdrawn: bool) -> None:
@@ -520,15 +539,17 @@ def _say_matched(unit: Unit, case: Case, outcomes: Sequence[MaterialOutcome], *,
         case,
         MaterialsMatched(
             round=case.round,
-            outcomes=[
-                MatchedMaterial(material=o.material, outcome=o.told, source=o.source) for o in outcomes
-            ],
+            outcomes=_told(outcomes),
             gaps=case.gaps,
             consent_withdrawn=withdrawn,
             matched_at=unit.legal,
             last_received_at=case.last_received_at,
         ),
     )
+
+
+def _told(outcomes: Iterable[MaterialOutcome]) -> list[MatchedMaterial]:
+    return [MatchedMaterial(material=o.material, outcome=o.told, source=o.source) for o in outcomes]
 
 
 def _view(certificate: Certificate) -> CertificateView:

@@ -8,6 +8,9 @@ from pydantic import BaseModel
 from shared.events.fact import Code, Fact
 from shared.events.view import As, Seen, ViewChange, Words
 
+MET = frozenset(("matched", "self_provided"))
+"""The outcomes of what is there."""
+
 
 class MatchedMaterial(BaseModel):
     """How one required material stands.
@@ -33,7 +36,7 @@ class MaterialsMatched(Fact):
 
     round: int
     """1 for the match after submission, then one more for each that is told of: when all is there, or when a
-    consent is withdrawn."""
+    consent is given or withdrawn."""
     outcomes: list[MatchedMaterial]
     gaps: list[Code]
     matched_at: datetime
@@ -41,6 +44,26 @@ class MaterialsMatched(Fact):
     """A holder took their consent back before this look: what is missing now was not overlooked before."""
     last_received_at: datetime
     """When the last material arrived; acceptance of a corrected application dates from here."""
+
+    def changes(self) -> ViewChange:
+        return {"materials": [outcome.model_dump() for outcome in self.outcomes]}
+
+
+class MaterialsPartlyMatched(Fact):
+    """A holder's consent met a part of what is missing. Nobody is asked for the rest again: it stands in the
+    one notice (行政许可法 art. 32)."""
+
+    seen = Seen(
+        Words("持证人同意后已重新核验材料", "Materials checked again after a consent"),
+        shown={"gaps": As.MATERIALS},
+        lines=(Words("还缺：{gaps}", "Missing: {gaps}"),),
+    )
+
+    round: int
+    """Counted with those of `MaterialsMatched`."""
+    outcomes: list[MatchedMaterial]
+    gaps: list[Code]
+    matched_at: datetime
 
     def changes(self) -> ViewChange:
         return {"materials": [outcome.model_dump() for outcome in self.outcomes]}

@@ -227,6 +227,7 @@ QUERIES: list[tuple[str, Query]] = [
     of(materials.upload, UUID(int=1), most=1),
     of(materials.upload_piece, UUID(int=1), 1, most=1),
     of(materials.lock_uploads, {UUID(int=n) for n in range(50)}, most=50),
+    of(materials.sealed_names, {UUID(int=n) for n in range(50)}, most=50),
     of(materials.untaken, ME, 50, most=100),
     of(materials.matched_certificates, "case-1", most=21),
     of(materials.upload_of_case, UUID(int=1), "case-1", most=2),

@@ -5,16 +5,19 @@ from uuid import uuid4
 
 from tests.support.agents import GRANNY, acted_for, born, under_review_by_agent
 from tests.support.hall import (
+    A_PDF,
     NOWHERE,
     WITHOUT_LEASE,
     Hall,
     Headers,
     application,
     hidden_field,
+    keyed,
     problem,
     same,
     session,
     untouched,
+    upload,
 )
 from tests.support.installation import HELD, Citizen
 
@@ -40,6 +43,7 @@ def test_every_certificate_read_leaves_a_grant_and_a_use(fresh_hall: Hall) -> No
     assert {use.grant for use in uses} == {grant.id for grant in grants}
 
 
+TOLD = ("correction-required", "materials-asked-again", "notice-sent")
 DISABLED = tuple([*HELD, "disability_certificate"])
 
 
@@ -132,12 +136,62 @@ def test_the_case_goes_on_when_its_holder_agrees(hall: Hall) -> None:
 
 def test_what_a_holder_lacks_is_brought_and_nobody_is_told_why(hall: Hall) -> None:
     _, agents, headers, number = acted_for_disabled(hall, (*WITHOUT_LEASE, "disability_certificate"))
-    told = hall.case(agents, number)["asked"]
+    before = hall.case(agents, number)
     assert hall.client.post(f"/api/v1/cases/{number}/consent", headers=headers).status_code == 200
     hall.installation.pump()
     case = hall.case(agents, number)
-    assert (case["state"], case["asked"]) == ("correction_required", told)
-    assert {m["outcome"] for m in case["materials"]} <= {"matched", "needs_consent", "self_provide"}
+    assert case["state"] == "correction_required"
+    assert len(before["asked"]) > 1
+    assert [one["material"] for one in case["asked"]] == ["residence_proof"], "only the rest is asked for"
+    missing = {m["material"]: m["outcome"] for m in case["materials"] if m["material"] == "residence_proof"}
+    assert missing == {"residence_proof": "self_provide"}
+    assert "needs_consent" not in {m["outcome"] for m in case["materials"]}
+    told = [[line["details"] for line in one["timeline"] if line["fact"] in TOLD] for one in (before, case)]
+    assert told[0] == told[1], "nobody is told a second time"
+    body = {"uploads": {"lease_contract": upload(hall, agents)}}
+    done = hall.client.post(f"/api/v1/cases/{number}/supplements", headers=keyed(agents), json=body)
+    assert done.status_code == 202
+    hall.installation.pump()
+    assert hall.case(agents, number)["state"] == "under_review"
+
+
+def test_whoever_refuses_and_then_agrees_brings_only_the_rest(hall: Hall) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, application(who, fetch_consent=False)).json()["number"]
+    hall.installation.pump()
+    cookie = {**session(headers), "Accept": "text/html"}
+    assert len(re.findall(r'name="file\.', hall.client.get(f"/cases/{number}", headers=cookie).text)) == 4
+    assert hall.client.post(f"/api/v1/cases/{number}/consent", headers=headers).status_code == 200
+    hall.installation.pump()
+    page = hall.client.get(f"/cases/{number}", headers=cookie).text
+    assert re.findall(r'name="file\.(\w+)"', page) == ["residence_proof"]
+    assert "等待持证人" not in page
+    form = {
+        "csrf_token": hidden_field(hall, f"/cases/{number}", session(headers)),
+        "idempotency_key": str(uuid4()),
+        "as.residence_proof": "lease_contract",
+    }
+    file = {"file.residence_proof": ("lease.pdf", A_PDF)}
+    sent = hall.client.post(
+        f"/cases/{number}/supply", headers=cookie, data=form, files=file, follow_redirects=False
+    )
+    assert sent.status_code == 303
+    hall.installation.pump()
+    assert hall.case(headers, number)["state"] == "under_review"
+
+
+def test_a_consent_that_met_a_part_and_is_taken_back_meets_nothing(hall: Hall) -> None:
+    _, agents, headers, number = acted_for_disabled(hall, (*WITHOUT_LEASE, "disability_certificate"))
+    before = hall.case(agents, number)
+    hall.client.post(f"/api/v1/cases/{number}/consent", headers=headers)
+    hall.installation.pump()
+    done = hall.client.post(f"/api/v1/cases/{number}/consent/withdrawal", headers=keyed(headers))
+    assert done.status_code == 200
+    hall.installation.pump()
+    after = hall.case(agents, number)
+    assert [after[part] for part in ("state", "asked", "materials")] == [
+        before[part] for part in ("state", "asked", "materials")
+    ]
 
 
 def test_only_the_holder_agrees(hall: Hall) -> None:

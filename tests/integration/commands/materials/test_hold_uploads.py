@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from services.materials.uploads import check_file, hold_named_uploads, hold_uploads, keep_upload
+from services.materials.uploads import check_file, hold_uploads, keep_upload
 from shared.bus.unit import unit_of
 from tests.support.commands import row
 from tests.support.hall import A_JPEG, A_PDF, arrived
@@ -33,8 +33,6 @@ def test_ones_own_files_wait_on_from_now_and_others_are_not_there(made: Installa
     assert after[pdf] - before[pdf] > timedelta(days=2)
     assert after[jpeg] - before[jpeg] > timedelta(days=2)
     assert after[theirs] == before[theirs]
-    with unit_of(made.context("materials"), "test.hold") as unit:
-        assert hold_named_uploads(unit, mine, [pdf, theirs]) == {pdf: "a"}
 
 
 def test_what_a_case_has_taken_is_held_no_longer_by_that(made: Installation) -> None:

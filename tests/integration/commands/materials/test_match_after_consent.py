@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.materials.commands import load_checklists, match_after_consent, match_materials
 from shared.events.intake import ConsentBasis, ConsentGiven
-from shared.events.materials import MaterialsMatched
+from shared.events.materials import MaterialsMatched, MaterialsPartlyMatched
 from tests.support.commands import (
     RECEIVED,
     event_of,
@@ -55,11 +55,17 @@ def test_what_was_missing_is_found(made: Installation) -> None:
     assert len(rows(made, "materials.use_records", case_no=number)) == len(HELD)
 
 
-def test_nothing_is_said_while_something_is_still_missing(made: Installation) -> None:
+def test_what_a_consent_met_is_told_while_something_is_still_missing(made: Installation) -> None:
     applicant = person_of(made, GAP)
     number = unread(made, applicant)
     consent(made, number, applicant)
-    assert len(said(made, "materials", number)) == 1
+    first, then = said(made, "materials", number)
+    assert isinstance(first, MaterialsMatched)
+    assert isinstance(then, MaterialsPartlyMatched), "so that nobody is asked a second time"
+    assert (then.round, then.gaps) == (2, ["residence_proof"])
+    told = {outcome.material: outcome.outcome for outcome in then.outcomes}
+    assert told.pop("residence_proof") == "self_provide"
+    assert set(told.values()) == {"matched"}
     assert rows(made, "materials.use_records", case_no=number) != []
 
 
