@@ -122,7 +122,8 @@ class CaseMaterial(Answer):
 
     material: str
     outcome: Literal["matched", "self_provided", "needs_consent", "self_provide"]
-    """Met by a certificate, by a file; waits for its holder's consent, for a file."""
+    """Met by a certificate, by a file; waits for its holder's consent, for a file. By what it was met is told
+    to its holder alone: to others it is `matched` without a source."""
     source: str | None
     name_zh: str
     name_en: str

@@ -21,6 +21,7 @@ from shared.bus.unit import Unit
 from shared.catalogue.matter import Matter
 from shared.catalogue.terms import Names
 from shared.events.fact import fact_named
+from shared.events.materials import MET
 from shared.events.notify import NoticeSent
 from shared.events.view import As, CaseState, Seen
 from shared.http.locale import Locale
@@ -65,7 +66,7 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
         ],
         "materials": [
             {
-                **material,
+                **_told_to(role, material, matter, case.facts),
                 "name_zh": matter.names_of_requirement(material["material"]).zh,
                 "name_en": matter.names_of_requirement(material["material"]).en,
             }
@@ -79,6 +80,22 @@ def case_view(unit: Unit, case: Case, role: str | None, cursor: str | None = Non
         "notified": notified(lines),
         "remedies": _remedies(matter) if case.outcome == CaseState.DENIED else None,
     }
+
+
+def _told_to(
+    role: str | None, material: Mapping[str, Any], matter: Matter, facts: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """How a material stands. By what it was met is told to its holder alone: anybody else would learn which
+    certificates there are."""
+    holders = {
+        member.holder_role
+        for requirement in matter.requirements(facts)
+        if requirement.code == material["material"]
+        for member in requirement.members
+    }
+    if material["outcome"] not in MET or role in holders:
+        return material
+    return {**material, "outcome": "matched", "source": None}
 
 
 def case_line(case: Case, matter: Matter) -> dict[str, Any]:

@@ -285,7 +285,14 @@ def _supply(
         return RedirectResponse(f"/cases/{number}", 303)
     kept = brought.held(request.url.path, posted.kinds)
     return _case_page(
-        context, request, shown, can_supply=True, kept=kept, problem=problem, back=f"/cases/{number}"
+        context,
+        request,
+        shown,
+        can_supply=True,
+        kept=kept,
+        consent=consents.consent_of(context, party, number),
+        problem=problem,
+        back=f"/cases/{number}",
     )
 
 

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from tests.support.agents import GRANNY, acted_for, born, under_review_by_agent
 from tests.support.hall import (
+    A_JPEG,
     A_PDF,
     NOWHERE,
     WITHOUT_LEASE,
@@ -192,6 +193,53 @@ def test_a_consent_that_met_a_part_and_is_taken_back_meets_nothing(hall: Hall) -
     assert [after[part] for part in ("state", "asked", "materials")] == [
         before[part] for part in ("state", "asked", "materials")
     ]
+
+
+def test_by_what_it_was_met_is_told_to_its_holder_alone(hall: Hall) -> None:
+    """The same to an agent whether the state holds everything or nothing, and everything was brought."""
+    _, some, holders, held = acted_for_disabled(hall, DISABLED)
+    assert hall.client.post(f"/api/v1/cases/{held}/consent", headers=holders).status_code == 200
+    _, others, _, brought = acted_for_disabled(hall, None)
+    uploads = {
+        ask["uploads"][0]: upload(hall, others, A_JPEG if ask["material"] == "photo" else A_PDF)
+        for ask in hall.case(others, brought)["asked"]
+    }
+    sent = keyed(others)
+    path = f"/api/v1/cases/{brought}/supplements"
+    assert hall.client.post(path, headers=sent, json={"uploads": uploads}).status_code == 202
+    hall.installation.pump()
+    seen, pages = [], []
+    for number, agents in ((held, some), (brought, others)):
+        case = hall.case(agents, number)
+        assert case["state"] == "under_review"
+        seen.append({m["material"]: (m["outcome"], m["source"]) for m in case["materials"]})
+        page = hall.client.get(f"/cases/{number}", headers={**session(agents), "Accept": "text/html"}).text
+        pages.append(page.partition('id="materials-title"')[2].partition("</dl>")[0])
+    assert seen[0] == seen[1]
+    assert pages[0] == pages[1]
+    assert seen[0].pop("agent_id_card") == ("matched", "certificate"), "their own"
+    assert set(seen[0].values()) == {("matched", None)}
+    own = hall.case(holders, held)["materials"]
+    assert {m["source"] for m in own if m["material"] != "agent_id_card"} == {"certificate"}
+    assert {m["source"] for m in own if m["material"] == "agent_id_card"} == {None}
+
+
+def test_the_notice_and_the_page_say_that_a_consent_is_enough(hall: Hall) -> None:
+    who, headers = hall.citizen()
+    number = hall.apply(headers, application(who, fetch_consent=False)).json()["number"]
+    hall.installation.pump()
+    (told,) = (
+        one
+        for one in hall.client.get("/api/v1/messages", headers=headers).json()["messages"]
+        if one["title"] == "请一次性补正材料"
+    )
+    assert "同意" in told["body"]
+    cookie = {**session(headers), "Accept": "text/html"}
+    banner = hall.client.get(f"/cases/{number}", headers=cookie).text.partition('id="act-title"')[2]
+    assert f'href="/cases/{number}/consent"' in banner.partition("<form")[0]
+    hall.client.post(f"/api/v1/cases/{number}/consent", headers=headers)
+    hall.installation.pump()
+    assert hall.case(headers, number)["state"] == "under_review"
 
 
 def test_only_the_holder_agrees(hall: Hall) -> None:

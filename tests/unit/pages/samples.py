@@ -151,11 +151,17 @@ def case(**changes: Any) -> dict[str, Any]:
         "department_en": found.departments["xihu-community"].names.en,
         "asked": [],
         "materials": [
-            {"material": code, "outcome": outcome, "name_zh": names[code].zh, "name_en": names[code].en}
-            for code, outcome in (
-                ("id_card", "matched"),
-                ("photo", "self_provided"),
-                ("residence_proof", "self_provide"),
+            {
+                "material": code,
+                "outcome": outcome,
+                "source": source,
+                "name_zh": names[code].zh,
+                "name_en": names[code].en,
+            }
+            for code, outcome, source in (
+                ("id_card", "matched", "certificate"),
+                ("photo", "self_provided", "upload"),
+                ("residence_proof", "self_provide", None),
             )
         ],
         "timeline": [
