@@ -68,13 +68,14 @@ def task(session: Session, task_id: UUID) -> tuple[Task, Case] | None:
 
 
 class Queued(NamedTuple):
-    """A task in a queue, the region whose days it counts by, the version of the matter that names it, and
-    what its citizen is to bring."""
+    """A task in a queue, the region whose days it counts by, the version of the matter that names it, what
+    its citizen is to bring, and everybody whom the application speaks of."""
 
     task: Task
     region: str
     matter_version: int
     asked: list[str]
+    parties: list[str]
 
 
 def queue(
@@ -100,7 +101,7 @@ def queue(
     )
     page = merged([open_.where(one).limit(limit + 1) for one in wanted], "due", "id")
     rows = session.execute(
-        select(Task, Case.region, Case.matter_version, Case.asked)
+        select(Task, Case.region, Case.matter_version, Case.asked, Case.parties)
         .join(page, page.c.id == Task.id)
         .join(Case, Case.number == Task.case_no)
         .order_by(page.c.due, page.c.id)

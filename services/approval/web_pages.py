@@ -14,7 +14,7 @@ from shared.auth.principal import Principal
 from shared.bus.unit import unit_of
 from shared.errors import AppError, FieldError, Invalid
 from shared.http.context import WebContext
-from shared.http.doors import doors
+from shared.http.doors import doors, takes
 from shared.http.downloads import attachment
 from shared.http.held import comes_back, filled_in
 from shared.http.paging import Cursor
@@ -23,6 +23,8 @@ from shared.http.rendering import page
 from shared.legal_time import legal_day
 
 _PAGE = 50
+_REASON_BYTES = 512 * 1024
+"""What is far too long comes back to its writer as well; a character of a form takes up to nine bytes."""
 # What an officer can mend on the page or must know before going on: somebody else was faster.
 _SHOWN_ON_THE_PAGE = frozenset((409, 412, 422))
 
@@ -81,6 +83,7 @@ def _acts(context: WebContext) -> APIRouter:
 
     @router.post("/tasks/{task_id}/assignment")
     @back
+    @takes(_REASON_BYTES)
     def assign(
         request: Request,
         task_id: UUID,
@@ -101,6 +104,7 @@ def _acts(context: WebContext) -> APIRouter:
 
     @router.post("/tasks/{task_id}/decision")
     @back
+    @takes(_REASON_BYTES)
     def decide(
         request: Request,
         task_id: UUID,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import Field, Strict
 
 from services.intake import access, commands, view
 from services.intake.commands import SeenProxy
@@ -12,7 +12,7 @@ from services.intake.rules.consent import ProxyDocument
 from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.idempotency import StoredResponse, answer_once
 from shared.bus.unit import unit_of
-from shared.http.body import Body, cleaned
+from shared.http.body import Body, ShownText
 from shared.http.context import WebContext
 from shared.http.idempotency import fingerprint
 
@@ -23,9 +23,7 @@ class ProxyConsent(Body):
 
     holder_role: Annotated[str, Field(min_length=1, max_length=60, examples=["applicant"])]
     document: Annotated[ProxyDocument, Strict(False)]
-    reference: Annotated[
-        str, BeforeValidator(cleaned), Field(min_length=1, max_length=100, examples=["2026-0412"])
-    ]
+    reference: Annotated[ShownText, Field(min_length=1, max_length=100, examples=["2026-0412"])]
 
 
 class CounterWithdrawal(Body):

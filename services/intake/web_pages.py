@@ -90,7 +90,7 @@ def _open_pages(context: WebContext) -> APIRouter:
     @router.get("/lookup")
     def ask_for_a_case(request: Request) -> Response:
         """The form for number and query code."""
-        return page(context.pages, request, "lookup.html", {"problem": None, "number": ""})
+        return page(context.pages, request, "lookup.html", {"problem": None, "number": "", "query_code": ""})
 
     @router.post("/lookup")
     def look_up(
@@ -103,7 +103,7 @@ def _open_pages(context: WebContext) -> APIRouter:
         try:
             shown = handling.look_up(context, request, number, query_code)
         except (CaseNotFound, TooManyLookups) as missed:
-            values = {"problem": problem_of(request, missed), "number": number}
+            values = {"problem": problem_of(request, missed), "number": number, "query_code": query_code}
             return page(context.pages, request, "lookup.html", values, refused=missed, back="/lookup")
         return _case_page(context, request, shown, can_supply=False, back="/lookup")
 

@@ -4,10 +4,10 @@ import re
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared.typed import clean_text
+from shared.typed import clean_code, clean_text, shows_nothing, turns_around
 
 # PostgreSQL cannot store NUL; the other control characters have no business in anything people fill in.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -48,6 +48,26 @@ def has_control(data: object) -> bool:
     return isinstance(data, list) and any(has_control(item) for item in data)
 
 
+def seen(text: str) -> str:
+    """A validator: others must see in a text what is stored. Raises what pydantic reports."""
+    if turns_around(text):
+        code, zh, en = "field.bad-character", "含有改变文字方向的控制字符", "characters turn the text around"
+    elif shows_nothing(text):
+        code, zh, en = "field.shows-nothing", "没有可见的文字", "nothing can be seen in it"
+    else:
+        return text
+    raise PydanticCustomError("not_seen", en, {"code": code, "zh": zh, "en": en})
+
+
 def cleaned(value: object) -> object:
     """A validator before the others, for free text: what its writer could not see is not counted."""
     return clean_text(value) if isinstance(value, str) else value
+
+
+def cleaned_number(value: object) -> object:
+    """A validator before the others, for a number or code however it is grouped or typed."""
+    return clean_code(value) if isinstance(value, str) else value
+
+
+ShownText = Annotated[str, BeforeValidator(cleaned), AfterValidator(seen)]
+"""What people write for others to read: cleaned, then judged."""

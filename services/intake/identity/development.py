@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from fastapi import APIRouter, Form, Request
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from starlette.responses import Response
 
 from services.intake.identity.accounts import Office, open_account, set_account
@@ -20,7 +20,7 @@ from shared.auth.csrf import check_same_origin
 from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.unit import Unit
 from shared.errors import FieldError, Invalid, NotFound
-from shared.http.body import Body
+from shared.http.body import Body, ShownText, cleaned_number
 from shared.http.doors import doors
 from shared.http.problems import Problem, problem_of
 from shared.http.rendering import page
@@ -54,8 +54,8 @@ class NoSuchLogIn(NotFound):
 class DevCitizen(Body):
     """Somebody whose identity this log-in takes as verified."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60)]
-    id_number: Annotated[str, Field(min_length=1, max_length=18)]
+    name: Annotated[ShownText, Field(min_length=1, max_length=60)]
+    id_number: Annotated[str, BeforeValidator(cleaned_number), Field(min_length=1, max_length=18)]
     phone: Annotated[str, Field(max_length=20)] | None = None
     email: Annotated[str, Field(max_length=254)] | None = None
 

@@ -39,6 +39,7 @@ from shared.http.doors import doors
 from shared.legal_time import legal_day
 from shared.sections import Section
 from shared.settings import Settings, SettingsError
+from shared.typed import clean_text, shows_nothing, turns_around
 
 NAME = "openid_connect"
 
@@ -137,13 +138,14 @@ class Realm:
 
     def who(self, unit: Unit, claims: dict[str, Any]) -> Principal:
         """Whoever the provider says it is. Raises IdentityIncomplete, NoAccount."""
-        name = str(claims.get(self.at.name_claim, "")).strip()[:60]
+        name = clean_text(str(claims.get(self.at.name_claim, "")))[:60]
         if self.people is People.OFFICERS:
             subject = str(claims.get(self.at.subject_claim, ""))
             office, version = office_of(unit, PrincipalKind.OFFICER, subject)
             return office.principal(version, name=name)
         number = str(claims.get(self.at.id_number_claim, ""))
-        if not name or check_id_number(number, legal_day(unit.legal)) is not None:
+        is_seen = not (shows_nothing(name) or turns_around(name))
+        if not is_seen or check_id_number(number, legal_day(unit.legal)) is not None:
             raise IdentityIncomplete
         phone = _vouched(claims, "phone_number", ContactKind.PHONE)
         email = _vouched(claims, "email", ContactKind.EMAIL)

@@ -24,6 +24,8 @@ from tests.support.installation import (
 MEGABYTE = b"x" * (1 << 20)
 TAKES_FILES = {("POST", "/api/v1/uploads"), ("POST", "/cases/{number}/supply")}
 """Whatever else there is takes 64 kB. Whoever adds a door for files says so here."""
+TAKE_REASONS = {f"/desk/tasks/{{task_id}}/{act}" for act in ("assignment", "decision")}
+"""Officers are told what they wrote too long, and keep it."""
 
 
 @dataclass
@@ -95,6 +97,8 @@ def test_every_door_takes_little_or_says_that_it_takes_files(hall: Hall) -> None
             assert door.takes.size <= most + (1 << 20), path
         elif ("POST", path) in TAKES_FILES:
             assert (door.takes.size, door.takes.files > 0) == (most, True), path
+        elif path in TAKE_REASONS:
+            assert (door.takes.size, door.takes.files) == (8 * SMALL, 0), path
         else:
             assert (door.takes.size, door.takes.files) == (SMALL, 0), path
 

@@ -179,6 +179,7 @@ def test_a_line_end_counts_once(hall: Hall, deciding_task: str) -> None:
     ("typed", "code"),
     [
         ({"outcome": "denied", "reason": "长" * 2001}, "reason"),
+        ({"outcome": "denied", "reason": "长" * 20_000}, "reason"),
         ({"outcome": "", "reason": "写了很久的理由"}, "outcome-approved"),
         ({"reason": "写了很久的理由"}, "outcome-approved"),
         ({"outcome": "denied", "reason": "许\u202e可"}, "reason"),

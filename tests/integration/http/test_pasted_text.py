@@ -1,9 +1,12 @@
 """What people paste is cleaned and then judged; what shows something else than it says is refused."""
 
+import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from services.intake.consents import ProxyConsent
 from tests.support.hall import Hall, application
 from tests.support.installation import Citizen
 
@@ -105,3 +108,33 @@ def test_what_nobody_sees_is_not_kept(hall: Hall) -> None:
         "kind": "rented",
         "since": "2024-03-01",
     }
+
+
+@pytest.mark.parametrize("name", ["张\u202e三", "\u200b\u3164"])
+def test_a_log_in_takes_no_name_that_shows_something_else(hall: Hall, name: str) -> None:
+    who, _ = hall.citizen()
+    typed = {"name": name, "id_number": who.id_number}
+    refused = hall.client.post("/dev/tokens/citizen", json=typed)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/name")
+
+
+def test_a_log_in_takes_an_id_number_as_it_was_pasted(hall: Hall) -> None:
+    who, _ = hall.citizen()
+    typed = {"name": who.name, "id_number": grouped(who.id_number, 6, 14, by="\u00a0")}
+    assert hall.client.post("/dev/tokens/citizen", json=typed).status_code == 200
+
+
+@pytest.mark.parametrize("reference", ["\u202e2026-1", "\u200b\u3164"])
+def test_what_a_counter_notes_of_a_paper_can_be_read(reference: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ProxyConsent.model_validate_json(
+            json.dumps({"holder_role": "applicant", "document": "guardianship", "reference": reference})
+        )
+    assert [error["loc"] for error in refused.value.errors()] == [("reference",)]
+
+
+def test_a_look_up_that_finds_nothing_keeps_what_was_typed(hall: Hall) -> None:
+    typed = {"number": "330106XZXK2026999999", "query_code": "abcd 1234"}
+    answer = hall.client.post("/lookup", data=typed, headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 404
+    assert all(f'value="{value}"' in answer.text for value in typed.values())

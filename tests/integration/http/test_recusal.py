@@ -42,6 +42,23 @@ def test_every_file_is_closed_to_whom_nobody_knows(
     check_closed(hall, open_task, officer, method, path, options, "decision.officer-not-linked")
 
 
+def test_ones_own_case_is_in_nobodys_own_queue(hall: Hall, own: tuple[Citizen, Headers, str, str]) -> None:
+    who, _, number, _ = own
+
+    def queued(subject: str, person: Citizen) -> bool:
+        officer = hall.officer(subject, person=as_named(person), supervises=["xihu-community"])
+        numbers, cursor = set(), ""
+        while True:
+            page = hall.client.get(f"/api/v1/tasks?limit=100{cursor}", headers=officer).json()
+            numbers |= {task["case"] for task in page["tasks"]}
+            if page["next"] is None:
+                return number in numbers
+            cursor = f"&cursor={page['next']}"
+
+    assert queued("somebody-else", hall.citizen()[0])
+    assert not queued("both", who)
+
+
 def check_closed(
     hall: Hall, task: str, officer: Headers, method: str, path: str, options: dict[str, Any], code: str
 ) -> None:

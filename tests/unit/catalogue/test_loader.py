@@ -219,6 +219,7 @@ MEANING = [
         "arranges no visit",
         "leave it out",
     ),
+    ('applicant_kinds: ["1"]', 'applicant_kinds: ["1", "2"]', "natural persons", "leave it out"),
     ('amount_cny: "0.00"', 'amount_cny: "20.00"', "decided unpaid", "leave it out"),
     (
         "    decides: true\n",
@@ -227,8 +228,8 @@ MEANING = [
         "leave it out",
     ),
     (
-        "    queue: xihu-community.residence\n",
-        "    queue: xihu-community.residence\n    silence_policy: consent\n",
+        "    department: xihu-community\n",
+        "    department: xihu-community\n    silence_policy: consent\n",
         "draws nothing from silence",
         "leave it out",
     ),

@@ -135,7 +135,9 @@ def test_the_promise_keeps_the_limit_counted_in_natural_days_too(matter: Matter)
 def test_notices(matter: Matter, fact: str, payload: dict[str, str], template: str | None) -> None:
     notice = matter.notice_for(fact, payload)
     assert (notice.template if notice else None) == template
-    assert notice is None or notice.to == ("applicant", "agent")
+    # The certificate is shown to its holder.
+    told = ("applicant",) if template == "certificate-issued" else ("applicant", "agent")
+    assert notice is None or notice.to == told
 
 
 def test_a_refusal_names_authority_court_and_time(matter: Matter) -> None:

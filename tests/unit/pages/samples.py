@@ -572,7 +572,7 @@ def pages() -> dict[str, tuple[str, dict[str, Any], Principal | None]]:
         "contact-code-wrong": ("contact_code.html", {**code, "problem": WRONG_CODE}, CITIZEN),
         "home": ("home.html", {"matters": [found], "next": "abc="}, None),
         "home-officer": ("home.html", {"matters": [], "next": None}, OFFICER),
-        "lookup": ("lookup.html", {"problem": None, "number": ""}, None),
+        "lookup": ("lookup.html", {"problem": None, "number": "", "query_code": ""}, None),
         "stop": ("stop.html", {"problem": None, "code": "", "what": ""}, None),
         "stop-wrong": (
             "stop.html",
