@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
+from stdnum.cn import uscc
 
 from services.intake import queries
 from services.intake.errors import AccountWrong, NoAccount
@@ -43,6 +44,8 @@ class Office:
             self.kind is not PrincipalKind.CLIENT or self.filings_a_day < 0
         ):
             raise AccountWrong(detail_en="only a client program has a number of filings a day, 0 at least")
+        if self.organisation is not None and not uscc.is_valid(self.organisation):
+            raise AccountWrong(detail_en=f"{self.organisation!r} is no credit code (GB 32100)")
         try:
             self.principal()
         except ValueError as error:

@@ -72,7 +72,7 @@ def everybody(hall: Hall) -> dict[str, Headers]:
     found = {
         "citizen": citizen,
         "officer": hall.officer("officer-1"),
-        "clerk": hall.log_in("clerk", subject="clerk-1", organisation="91330106MA27XXXX0A", person=person),
+        "clerk": hall.log_in("clerk", subject="clerk-1", organisation="91330106MA27XXXX06", person=person),
         "operator": hall.log_in("operator", subject="desk-1", channels=["counter"], acting_for=person),
         "client": hall.log_in("client", subject="kiosk-1", channels=["kiosk"]),
     }

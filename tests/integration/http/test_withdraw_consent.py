@@ -209,6 +209,9 @@ def test_nobody_withdraws_for_somebody_else_nor_learns_of_them(hall: Hall) -> No
             for answer in answers:
                 assert problem(answer) == (404, "case.not-found")
             same(answers[0], answers[1], but={number: NOWHERE})
+        cookie = {**session(strangers), "Accept": "text/html"}
+        pages = [hall.client.get(f"/cases/{name}/consent", headers=cookie) for name in (number, NOWHERE)]
+        assert [page.status_code for page in pages] == [404, 404]
     assert withdraw(hall, agents, number).status_code == 200, "their own"
     (line,) = given(hall, headers, number)
     assert line["state"] == "stands"
