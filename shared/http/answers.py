@@ -13,7 +13,7 @@ def _open(schema: dict[str, Any]) -> None:
 class Answer(BaseModel):
     """Base of every answer's schema: what a door says besides it is a fault of ours, found by the tests.
 
-    Moments, days and ids are texts already where these are checked: nothing is converted on the way out.
+    Moments and ids are texts already where these are checked: nothing is converted on the way out.
     """
 
     model_config = ConfigDict(
@@ -24,7 +24,6 @@ class Answer(BaseModel):
 Moment = Annotated[
     str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-23T09:00:00+08:00"]})
 ]
-Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-11-23"]})]
 Id = Annotated[
     str,
     WithJsonSchema(

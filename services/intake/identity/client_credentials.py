@@ -9,20 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, Form, Request
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jws import extract_compact
-from pydantic import Field, field_validator
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from services.intake.errors import NoAccount
 from services.intake.identity.accounts import is_subject, office_of
 from services.intake.identity.client_keys import PublicKey, keys_of, spend_assertion
-from services.intake.identity.provider import LogInDesk, Way
+from services.intake.identity.provider import LogInDesk, Origin, Way
 from services.intake.identity.sessions import Proof
 from services.intake.rules.contacts import ContactKind
 from shared.auth.deps import authenticator
@@ -78,18 +77,10 @@ class ScopeNotGranted(BadRequest):
 class ClientCredentialsSettings(Section):
     """`ONESTOP_IDENTITY__CLIENT_CREDENTIALS__…`"""
 
-    public_url: str = Field(
+    public_url: Origin = Field(
         description="where programs find this hall; `aud` of what they sign is this or its token endpoint",
         examples=["https://hall.example.org"],
     )
-
-    @field_validator("public_url")
-    @classmethod
-    def _an_origin(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
-            raise ValueError("must be an address such as https://hall.example.org")
-        return url.rstrip("/")
 
 
 SETTINGS = ClientCredentialsSettings

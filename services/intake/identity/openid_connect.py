@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 from starlette.responses import RedirectResponse, Response
 
 from services.intake.identity._openid import (
@@ -27,7 +26,7 @@ from services.intake.identity._openid import (
 from services.intake.identity.accounts import office_of
 from services.intake.identity.attributes import Source
 from services.intake.identity.persons import register_person
-from services.intake.identity.provider import LogInDesk, Way, forget_here
+from services.intake.identity.provider import LogInDesk, Origin, Way, forget_here
 from services.intake.identity.sessions import Proof, end_sessions_at
 from services.intake.rules.contacts import ContactKind, clean_contact
 from services.intake.rules.identity import check_id_number
@@ -76,7 +75,7 @@ class At(Section):
 class OpenIdSettings(Section):
     """`ONESTOP_IDENTITY__OPENID_CONNECT__…`, with `CITIZENS__…` and `OFFICERS__…`."""
 
-    public_url: str = Field(
+    public_url: Origin = Field(
         description="where browsers find this hall", examples=["https://hall.example.org"]
     )
     citizens: At | None = None
@@ -96,14 +95,6 @@ class OpenIdSettings(Section):
             else:
                 nested[name] = value
         return nested
-
-    @field_validator("public_url")
-    @classmethod
-    def _an_origin(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
-            raise ValueError("must be an address such as https://hall.example.org")
-        return url.rstrip("/")
 
     @model_validator(mode="after")
     def _somebody(self) -> "OpenIdSettings":

@@ -18,9 +18,11 @@ from datetime import timedelta
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Request
+from pydantic import AfterValidator
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from services.intake.identity.sessions import LASTS, Ended, Proof, open_session
@@ -38,8 +40,18 @@ PARTS = frozenset(
         *("provider", "sessions", "web"),
     )
 )
-
 """The files of this folder that are no providers."""
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+        raise ValueError("must be an address such as https://hall.example.org")
+    return url.rstrip("/")
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+"""A setting of a provider: where others reach this installation, without a path."""
 
 
 @dataclass(frozen=True, slots=True)
