@@ -120,6 +120,8 @@ class Step(Part):
     code: Code
     names: Names
     department: Slug
+    queue: Slug
+    """The queue of the service hall in which its tasks lie."""
     decides: StrictBool = False
     limit: Limit | None = None
     condition: Condition | None = None

@@ -148,7 +148,7 @@ class AgentGround(StrEnum):
 Code = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 """A lower-case identifier of ours."""
 Slug = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$", max_length=60)]
-"""A lower-case name with dots and hyphens: events, templates, departments."""
+"""A lower-case name with dots and hyphens: events, templates, queues, departments."""
 Text = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=1000)]
 Pointer = Annotated[str, StringConstraints(strict=True, pattern=r"^(/([^/~]|~[01])+)+$")]
 """A JSON Pointer (RFC 6901) into the form."""

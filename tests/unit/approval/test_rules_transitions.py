@@ -52,7 +52,7 @@ def test_no_case_is_asked_twice_or_decided_twice(acts: list[Act]) -> None:
 
 
 def step(code: str, **more: Any) -> Step:
-    base = {"names": {"zh": code, "en": code}, "department": "police"}
+    base = {"names": {"zh": code, "en": code}, "department": "police", "queue": "police.hall"}
     return Step.model_validate({"code": code, **base, **more})
 
 

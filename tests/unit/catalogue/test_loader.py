@@ -228,8 +228,8 @@ MEANING = [
         "leave it out",
     ),
     (
-        "    department: xihu-community\n",
-        "    department: xihu-community\n    silence_policy: consent\n",
+        "    queue: xihu-community.residence\n",
+        "    queue: xihu-community.residence\n    silence_policy: consent\n",
         "draws nothing from silence",
         "leave it out",
     ),
