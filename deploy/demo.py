@@ -1,6 +1,7 @@
 """`onestop demo`: everything up, with people, certificates, cases, and somebody to decide them."""
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ import psutil
 from deploy import users
 from deploy.demo_log import DemoLog
 from deploy.demo_people import PEOPLE, DemoPerson
-from deploy.demo_scenarios import Hall, LeftOver, ScenarioFailed, leave_work, play
+from deploy.demo_scenarios import DEPARTMENTS, Hall, LeftOver, ScenarioFailed, leave_work, play
 from deploy.errors import MadeByAnotherBuild
 from deploy.installation import Installation, InstallationOptions, keeps_database, remembered_settings
 from deploy.kept_data import check_kept, put_aside
@@ -164,6 +165,7 @@ class _Demo:
     def _show_addresses(self, hall: Hall, left: list[LeftOver]) -> None:
         people = "".join(f"\n    {p.name}  {p.id_number}" for p in PEOPLE)
         work = "".join(f"\n    {one.number}  {one.what}\n        {one.who}" for one in left)
+        looked_up = "".join(f"\n    {number}  {code}" for number, code in list(hall.query_codes.items())[-1:])
         self._tell(
             f"\n  演示已就绪 The demo is ready. Ctrl-C ends it; data stay in {self._installation.data_dir}\n"
             f"  办事大厅 service hall   {hall.url}/\n"
@@ -173,7 +175,9 @@ class _Demo:
             f"  邮箱 mailbox            {self._standins['mail'].url}/\n"
             f"  测试人员 test people:{people}\n"
             f"  留给您办的 left for you to do:{work}\n"
-            "  令牌 tokens: POST /dev/tokens/citizen, /dev/tokens/officer\n"
+            f"  免登录查询 look up without a log-in, by number and query code: {hall.url}/lookup{looked_up}\n"
+            "  令牌 tokens: POST /dev/tokens/citizen with name and id_number; /dev/tokens/officer with\n"
+            f'    {{"subject": "officer-1", "departments": {json.dumps(DEPARTMENTS)}}}\n'
         )
 
     def _tell(self, line: str) -> None:

@@ -46,6 +46,7 @@ class Hall:
     stop: Event
     client: httpx.Client = field(init=False)
     numbers: set[str] = field(default_factory=set)
+    query_codes: dict[str, str] = field(default_factory=dict)
     shown: set[tuple[str, ...]] = field(default_factory=set)
     first_number_at: float | None = None
 
@@ -89,7 +90,9 @@ class Hall:
         # Each run applies anew, while what the last one left may be open.
         body = {"matter": MATTER, "form": form, "channel": channel, "another": True}
         headers = {"Idempotency-Key": key or str(uuid4())}
-        number = str(self.call("POST", "/api/v1/cases", token, headers=headers, json=body).json()["number"])
+        receipt = self.call("POST", "/api/v1/cases", token, headers=headers, json=body).json()
+        number = str(receipt["number"])
+        self.query_codes[number] = str(receipt["query_code"])
         self.first_number_at = self.first_number_at or time.time()
         again = "再次 again, " if key and number in self.numbers else ""
         self.numbers.add(number)

@@ -59,8 +59,8 @@ def rotate(service: Service, data_dir: DataDir = None, json: Json = False) -> in
         say(f"onestop: {rows} rows of {service}.{table} do not open, and stay under the old key")
     if turned.left:
         named = ", ".join(map(str, turned.left))
-        say(f"onestop: key {named} stays for now; `onestop keys status --service {service}` says for what. ")
-        say("onestop: the workers go on by themselves; `onestop keys rotate` goes on, too")
+        say(f"onestop: key {named} stays for now; `onestop keys status --service {service}` says for what")
+        say("onestop: nothing more is to be done: the workers go on by themselves")
     return FAILED if turned.unopened or not turned.complete else 0
 
 

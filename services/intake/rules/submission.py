@@ -70,7 +70,7 @@ _WORDS = {
     ),
     f"phone.{PhoneProblem.INVALID}": (
         "电话号码有误，请核对。",
-        "This is not a phone number in use.",
+        "This is not a mobile phone number.",
     ),
     f"phone.{PhoneProblem.LANDLINE}": (
         "请填写能接收短信的手机号码。",
