@@ -385,13 +385,16 @@ def renew_consent(unit: Unit, case: Case, consent: Consent, holder: Principal) -
 
 def withdraw_consent(unit: Unit, case: Case, consent: Consent, sender: Principal) -> None:
     """A consent is taken back, by its holder, or at a counter by whom an operator serves: from here on
-    nothing of the holder is read for this case. Withdrawing again changes nothing.
+    nothing of the holder is read for this case. Withdrawing again changes nothing but whose no it is.
 
     Case and consent are locked. Raises ConsentNotGiven, and ConsentOver once the case is decided.
     """
     if consent.given_at is None:
         raise ConsentNotGiven
     if consent.withdrawn_at is not None:
+        if sender.party == consent.holder:
+            # Whoever had agreed in their place was first; now nobody agrees over the holder's own no.
+            consent.withdrawn_for, consent.withdrawn_by = consent.holder, sender.subject
         return
     _check_undecided(case)
     consent.withdrawn_at = unit.legal

@@ -99,8 +99,10 @@ class Principal:
 
     @property
     def scope(self) -> str:
-        """In whose name a request is known again when it comes twice: both identities of an operator."""
-        return self.subject if self.acting_for is None else f"{self.subject}/{self.acting_for}"
+        """In whose name a request is known again when it comes twice: both identities of an operator. Two of
+        different kinds may bear one subject."""
+        own = f"{self.kind}/{self.subject}"
+        return own if self.acting_for is None else f"{own}/{self.acting_for}"
 
     def works_for(self, department: str) -> bool:
         """Whether this is an officer of the department."""

@@ -148,10 +148,12 @@ def router(desk: LogInDesk) -> APIRouter:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A statement that a key of this program signed, for us and not long ago; `jti` is its own name."""
+    """A statement that a key of this program signed, for us and not long ago; `jti` is its own name, `kid`
+    the key's (RFC 7638)."""
 
     client: str
     jti: str
+    kid: str
 
 
 def _program(unit: Unit, signed: Signed, scope: str) -> Principal:
@@ -160,6 +162,9 @@ def _program(unit: Unit, signed: Signed, scope: str) -> Principal:
         office, version = office_of(unit, PrincipalKind.CLIENT, signed.client)
     except NoAccount:
         raise _refused("no open account") from None
+    # The account is locked: a key that was removed since the signature was checked opens nothing.
+    if signed.kid not in {key.thumbprint() for key in keys_of(unit, signed.client)}:
+        raise _refused("key removed")
     # In the transaction of the session: what came to nothing may be sent again.
     if not spend_assertion(unit, signed.client, signed.jti):
         raise _refused("used before")
@@ -173,7 +178,7 @@ def _proven(desk: LogInDesk, assertion: str, audiences: Sequence[str]) -> Signed
     client = _named(assertion)
     with unit_of(desk.context.service, "client.keys") as unit:
         keys = keys_of(unit, client)
-    claims = _claims(assertion, keys)
+    claims, kid = _claims(assertion, keys)
     registry = jwt.JWTClaimsRegistry(
         now=_now(),
         leeway=_LEEWAY_S,
@@ -188,11 +193,11 @@ def _proven(desk: LogInDesk, assertion: str, audiences: Sequence[str]) -> Signed
     except (JoseError, ValueError, TypeError) as error:
         raise _refused(type(error).__name__) from None
     jti = claims["jti"]
-    if not isinstance(jti, str) or not 1 <= len(jti) <= _LONGEST_JTI:
+    if not isinstance(jti, str) or not 1 <= len(jti) <= _LONGEST_JTI or not jti.isprintable():
         raise _refused("no jti")
     if claims["exp"] > _now() + _LONGEST_LIFE_S + _LEEWAY_S:
         raise _refused("lives too long")
-    return Signed(client, jti)
+    return Signed(client, jti, kid)
 
 
 def _named(assertion: str) -> str:
@@ -207,11 +212,12 @@ def _named(assertion: str) -> str:
     return client
 
 
-def _claims(assertion: str, keys: Sequence[PublicKey]) -> dict[str, Any]:
-    """What a token signed with one of these keys says. Never a key that the header brings or points to."""
+def _claims(assertion: str, keys: Sequence[PublicKey]) -> tuple[dict[str, Any], str]:
+    """What a token signed with one of these keys says, and which key. Never one that the header brings or
+    points to."""
     for key in keys:
         try:
-            return dict(jwt.decode(assertion, key, algorithms=list(_ALGORITHMS)).claims)
+            return dict(jwt.decode(assertion, key, algorithms=list(_ALGORITHMS)).claims), key.thumbprint()
         except (JoseError, ValueError, TypeError, KeyError, RecursionError):
             continue
     raise _refused("signed by no key of a program")

@@ -26,7 +26,9 @@ from shared.bus.unit import Unit
 
 MOST_KEYS = 5
 """Of one program at a time: the one in use, the next one, and some that were forgotten."""
-_LEAST_RSA_BITS = 2048
+_LEAST_RSA_BITS, _MOST_RSA_BITS = 2048, 8192
+_LONGEST_EXPONENT = 8
+"""As a JWK has it: 65537 is `AQAB`."""
 _CURVES = ("P-256", "Ed25519")
 _PRIVATE = re.compile(rb"PRIVATE KEY|\"d\"\s*:")
 _OF_A_KEY = frozenset(("kty", "crv", "x", "y", "n", "e"))
@@ -36,7 +38,7 @@ PublicKey = ECKey | OKPKey | RSAKey
 
 
 def read_public_key(text: bytes) -> PublicKey:
-    """A public key as PEM or JWK: P-256, Ed25519, or RSA of 2,048 bits at least. Raises ClientKeyWrong."""
+    """A public key as PEM or JWK: P-256, Ed25519, or RSA of 2,048 to 8,192 bits. Raises ClientKeyWrong."""
     if _PRIVATE.search(text):
         raise ClientKeyWrong(
             "这是私钥，请只提供公钥", "this is the private key: keep it, and give the public one"
@@ -111,7 +113,7 @@ def spend_assertion(unit: Unit, client: str, jti: str) -> bool:
 def _from_pem(text: bytes) -> PublicKey:
     key = load_pem_public_key(text)
     if isinstance(key, RSAPublicKey):
-        if key.key_size < _LEAST_RSA_BITS:
+        if not _LEAST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS:
             raise _weak()
         return RSAKey.import_key(key)
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
@@ -124,7 +126,9 @@ def _from_pem(text: bytes) -> PublicKey:
 def _from_jwk(text: bytes) -> PublicKey:
     found = json.loads(text)
     # Six bits a character, before anything is made of it.
-    if found.get("kty") == "RSA" and len(found["n"]) * 6 < _LEAST_RSA_BITS:
+    if found.get("kty") == "RSA" and not (
+        _LEAST_RSA_BITS <= len(found["n"]) * 6 <= _MOST_RSA_BITS + 6 and len(found["e"]) <= _LONGEST_EXPONENT
+    ):
         raise _weak()
     return _public(import_key({name: value for name, value in found.items() if name in _OF_A_KEY}))
 
@@ -137,6 +141,6 @@ def _public(key: object) -> PublicKey:
 
 def _weak() -> ClientKeyWrong:
     return ClientKeyWrong(
-        f"须为 P-256、Ed25519，或不少于 {_LEAST_RSA_BITS} 位的 RSA 公钥",
-        f"it must be of P-256, of Ed25519, or RSA of {_LEAST_RSA_BITS} bits at least",
+        f"须为 P-256、Ed25519，或 {_LEAST_RSA_BITS} 至 {_MOST_RSA_BITS} 位的 RSA 公钥",
+        f"it must be of P-256, of Ed25519, or RSA of {_LEAST_RSA_BITS} to {_MOST_RSA_BITS} bits",
     )

@@ -29,7 +29,8 @@ def clean_contact(kind: ContactKind, text: str, pointer: str = "/value") -> str 
     wrong = contact_problem(_FORMATS[kind], plain, pointer)
     if wrong is not None:
         return wrong
-    return normalise_phone(plain) if kind is ContactKind.PHONE else str(plain)
+    # Mail services tell no two mailboxes apart by upper and lower case, so limits and codes must not either.
+    return normalise_phone(plain) if kind is ContactKind.PHONE else str(plain).lower()
 
 
 def masked(kind: ContactKind, value: str) -> str:

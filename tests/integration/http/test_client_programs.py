@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from services.intake.identity import client_credentials
 from services.intake.identity.accounts import Office, close_account, set_account
 from services.intake.identity.client_keys import add_key, read_public_key, remove_key
 from shared.auth.principal import PrincipalKind
@@ -143,6 +144,7 @@ WRONG: dict[str, Callable[[Program], str]] = {
     "for a year": lambda p: p.signed(exp=int(time.time()) + 365 * 86400),
     "without a name": lambda p: p.signed(jti=None),
     "a name that is none": lambda p: p.signed(jti=["x"]),
+    "a name that nothing can store": lambda p: p.signed(jti="a\x00b"),
     "an issuer that nobody can have": lambda p: p.signed(iss="a\x00b"),
     "not yet": lambda p: p.signed(nbf=int(time.time()) + 120),
     "no token": lambda p: "x.y.z",
@@ -208,6 +210,21 @@ def test_a_program_that_leaves_or_loses_its_key_is_out(
         end(unit, program)
     renewed(hall)
     assert problem(hall.apply(headers, sent)) == (401, "auth.session-ended")
+    assert problem(program.ask(program.signed())) == (401, "auth.client-refused")
+
+
+def test_a_key_that_is_removed_meanwhile_opens_nothing(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = client_credentials._claims
+
+    def then_remove(*given: Any) -> Any:
+        found = checked(*given)
+        with unit_of(program.hall.installation.context("intake"), "test.remove") as unit:
+            lose_its_key(unit, program)
+        return found
+
+    monkeypatch.setattr(client_credentials, "_claims", then_remove)
     assert problem(program.ask(program.signed())) == (401, "auth.client-refused")
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from shared.auth.principal import Principal, PrincipalKind
 from tests.support.hall import Hall, Headers, application, problem, untouched
 from tests.support.installation import Citizen, wait_for
 
@@ -41,6 +42,15 @@ def test_a_key_is_its_owners(hall: Hall) -> None:
         who, headers = hall.citizen()
         numbers.add(hall.apply(headers, application(who), key).json()["number"])
     assert len(numbers) == 2
+
+
+def test_principals_of_different_kinds_share_no_keys() -> None:
+    scopes = {
+        Principal(PrincipalKind.CLIENT, "one-subject", channels=("app",)).scope,
+        Principal(PrincipalKind.CITIZEN, "one-subject", person_ref=uuid4()).scope,
+        Principal(PrincipalKind.OFFICER, "one-subject").scope,
+    }
+    assert len(scopes) == 3
 
 
 def test_a_refused_request_leaves_its_key_free(hall: Hall) -> None:

@@ -57,6 +57,8 @@ def test_it_is_kept_by_its_thumbprint_with_who_added_it(
         ECKey.generate_key("P-256").as_pem(private=True),
         json.dumps(ECKey.generate_key("P-256").as_dict(private=True)).encode(),
         json.dumps(OctKey.generate_key(256).as_dict()).encode(),
+        json.dumps({"kty": "RSA", "n": "x" * 2000, "e": "AQAB"}).encode(),
+        json.dumps({"kty": "RSA", "n": "x" * 400, "e": "x" * 400}).encode(),
         ECKey.generate_key("P-521").as_pem(private=False),
         json.dumps(OKPKey.generate_key("X25519").as_dict(private=False)).encode(),
         rsa.generate_private_key(65537, 1024).public_key().public_bytes(PEM, SPKI),
@@ -67,7 +69,17 @@ def test_it_is_kept_by_its_thumbprint_with_who_added_it(
         b"",
     ],
     ids=[
-        *("private PEM", "private JWK", "secret", "other curve", "no signatures", "short", "empty JWK"),
+        *(
+            "private PEM",
+            "private JWK",
+            "secret",
+            "long modulus",
+            "long exponent",
+            "other curve",
+            "no signatures",
+            "short",
+            "empty JWK",
+        ),
         *("list", "nested", "ssh", "nothing"),
     ],
 )

@@ -70,6 +70,16 @@ def test_nobody_agrees_over_the_holders_own_word(made: Installation) -> None:
     assert len(rows(made, "intake.consents", case_no=number, holder=applicant)) == 1
 
 
+@pytest.mark.parametrize("at_the_counter", [False, True])
+def test_nor_when_the_holder_says_no_after_who_had_agreed(made: Installation, at_the_counter: bool) -> None:
+    number, applicant = brought_by_agent(made)
+    record(made, number, BY)
+    withdraw(made, number, applicant, counter_for=BY)
+    withdraw(made, number, applicant, counter_for=applicant if at_the_counter else None)
+    with pytest.raises(ConsentWithdrawnBefore):
+        record(made, number, BY)
+
+
 def test_who_took_it_back_for_the_holder_agrees_for_them_again(made: Installation) -> None:
     number, applicant = brought_by_agent(made)
     record(made, number, BY)
