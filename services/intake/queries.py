@@ -123,20 +123,21 @@ class EndedLogIn:
     id: UUID
     ended_at: datetime
     expires_at: datetime
+    why: str
 
 
 def ended_sessions(
     session: Session, since: datetime, at: datetime, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[EndedLogIn]:
-    """Sessions that ended after a moment and whose tokens would still be good, a page and one, as they
+    """Sessions that ended after a moment and whose tokens would be good after `at`, a page and one, as they
     ended."""
-    ended = select(LogIn.id, LogIn.ended_at, LogIn.expires_at).where(
+    ended = select(LogIn.id, LogIn.ended_at, LogIn.expires_at, LogIn.ended_why).where(
         LogIn.ended_at > since, LogIn.expires_at > at
     )
     if after is not None:
         ended = ended.where(tuple_(LogIn.ended_at, LogIn.id) > after)
     rows = session.execute(ended.order_by(LogIn.ended_at, LogIn.id).limit(limit + 1))
-    return [EndedLogIn(row.id, row.ended_at, row.expires_at) for row in rows]
+    return [EndedLogIn(row.id, row.ended_at, row.expires_at, row.ended_why) for row in rows]
 
 
 def changed_accounts(

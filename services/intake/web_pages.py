@@ -180,13 +180,21 @@ def _case_pages(context: WebContext) -> APIRouter:
             context, request, shown, can_supply=True, held=elsewhere, kept=kept, consent=consent
         )
 
-    async def may_supply(request: Request) -> None:
-        citizen = authenticator(request).sender_of(request)
-        check = partial(handling.check_asked, context, request.path_params["number"], citizen)
+    async def still_asked(request: Request, who: Principal) -> None:
+        check = partial(handling.check_asked, context, request.path_params["number"], who)
         await run_in_threadpool(check)
 
+    async def may_supply(request: Request) -> None:
+        await still_asked(request, authenticator(request).sender_of(request))
+
     @router.post("/cases/{number}/supply")
-    @comes_back(context.service, "/cases/{number}", secure=secure, keep_file=partial(_keep_file, context))
+    @comes_back(
+        context.service,
+        "/cases/{number}",
+        secure=secure,
+        keep_file=partial(_keep_file, context, held=True),
+        still_asked=still_asked,
+    )
     @takes(context.service.settings.web.max_upload_bytes, files=_MOST_FILES, admission=may_supply)
     async def supply(request: Request, number: str, party: Party) -> Response:
         """Everything that was asked for, in one go."""
@@ -332,8 +340,10 @@ def _fault_of_file(asked: str, error: AppError) -> FieldError:
     return FieldError(f"/uploads/{asked}", error.code, f"{error.title_zh}。", f"{error.title_en}.")
 
 
-def _keep_file(context: WebContext, who: Principal, name: str, content: SealedFile) -> str:
-    brought = {"owner": str(who.party), "name": name}
+def _keep_file(
+    context: WebContext, who: Principal, name: str, content: SealedFile, *, held: bool = False
+) -> str:
+    brought = {"owner": str(who.party), "name": name, "held": held}
     return str(context.service.asker.hand_over("materials", "keep_upload", brought, content)["id"])
 
 

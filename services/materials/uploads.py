@@ -26,6 +26,9 @@ from shared.privacy.sealed_file import SealedFile
 
 MOST_UNTAKEN, MOST_UNTAKEN_BYTES = 50, 200 * 2**20
 """Files that one person may keep here without an application that uses them."""
+_SHARE_OF_HELD = 2
+"""A file of a form whose session is over has half of that: whoever has got hold of an old cookie leaves the
+other half to its owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,16 @@ def check_file(file: SealedFile) -> CheckedFile:
         return CheckedFile(file, refusal)
 
 
-def keep_upload(unit: Unit, owner: UUID, name: str, checked: CheckedFile) -> Upload:
+def keep_upload(unit: Unit, owner: UUID, name: str, checked: CheckedFile, *, held: bool = False) -> Upload:
     """Keep a citizen's file, sealed piece by piece, under a generated id. The type is read from the content,
-    not the name.
+    not the name. `held`: it came with a form whose session is over.
 
     Raises UploadEmpty, UploadTypeNotAllowed, UploadLocked, UploadTooManyPixels, and UploadsUntaken for
-    whoever would keep more than MOST_UNTAKEN files or MOST_UNTAKEN_BYTES that no case took.
+    whoever would keep more than MOST_UNTAKEN files or MOST_UNTAKEN_BYTES that no case took, half of that for
+    what is held.
     """
     media, file = checked.media, checked.content
-    _check_quota(unit, owner, file.size)
+    _check_quota(unit, owner, file.size, _SHARE_OF_HELD if held else 1)
     vault, upload_id = unit.context.vault, new_id()
     # A browser may say any alphabet for the name, and some hold characters that no other can write.
     kept_name = name[:255].encode(errors="replace").decode()
@@ -103,9 +107,9 @@ def _check_content(file: SealedFile) -> Media:
     return media
 
 
-def _check_quota(unit: Unit, owner: UUID, size: int) -> None:
+def _check_quota(unit: Unit, owner: UUID, size: int, share: int) -> None:
     found = queries.untaken(unit.session, owner, MOST_UNTAKEN)
-    if found.count < MOST_UNTAKEN and found.size + size <= MOST_UNTAKEN_BYTES:
+    if found.count < MOST_UNTAKEN // share and found.size + size <= MOST_UNTAKEN_BYTES // share:
         return
     frees_at = (found.oldest or unit.wall) + UNTAKEN_FOR
     days, most_mb = UNTAKEN_FOR.days, MOST_UNTAKEN_BYTES // 2**20

@@ -56,7 +56,9 @@ def answers(context: ServiceContext) -> dict[str, Question]:
         """Keep a file that came through a page of another service."""
         checked = uploads.check_file(file)
         with unit_of(context, "materials.keep_upload") as unit:
-            kept = uploads.keep_upload(unit, UUID(params["owner"]), params["name"], checked)
+            kept = uploads.keep_upload(
+                unit, UUID(params["owner"]), params["name"], checked, held=params.get("held", False)
+            )
             return {"id": str(kept.id)}
 
     def read_upload(params: Params) -> FileAnswer:

@@ -104,17 +104,19 @@ class Authenticator:
 
     def came_with(self, request: Request, csrf_field: str) -> Principal | None:
         """Whose form this was, by a session of this browser that may be over; None unless a page of that
-        session made it.
+        session made it, and for one that somebody or something else than its own log-out ended.
 
-        Nothing may be done in their name because of it.
+        Nothing may be done in their name because of it: whoever has got hold of a cookie makes the field too.
+        Raises RevocationsOld.
         """
         proof, has = _proof(csrf_field), self._session_of(request)
         had = [*([has] if has else []), *(former for _, former in self._former_of(request))]
-        return next((one.principal for one in had if hmac.compare_digest(one.pages, proof)), None)
+        who = next((one.principal for one in had if hmac.compare_digest(one.pages, proof)), None)
+        return who if who is not None and self._revocations.left(who) else None
 
-    def end(self, session: UUID, expires_at: datetime) -> None:
+    def end(self, session: UUID, expires_at: datetime, *, logged_out: bool) -> None:
         """A session ended, and this process knows at once."""
-        self._revocations.end(session, expires_at)
+        self._revocations.end(session, expires_at, logged_out=logged_out)
 
     def issue(self, principal: Principal, ttl_s: int) -> str:
         """A session token for `ttl_s` seconds. Raises RuntimeError where there is no key to sign with."""

@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from shared.auth.principal import Principal, PrincipalKind
 from shared.auth.signatures import NotSigned, PublicKeys, SigningKey
+from shared.auth.tokens import LONGEST_SESSION
 from shared.describe import kind_of
 from shared.errors import AppError, Unauthenticated, Unavailable
 
@@ -61,10 +62,12 @@ class _Part(BaseModel):
 
 
 class EndedSession(_Part):
-    """A session that ended before `expires_at`, when its token ends anyway."""
+    """A session that ended before `expires_at`, when its token ends anyway. Unless its own log-out ended it,
+    no form that was open in it is kept."""
 
     id: UUID
     expires_at: AwareDatetime
+    logged_out: bool = False
 
 
 class ChangedRights(_Part):
@@ -106,7 +109,7 @@ class Revocations:
         self._clock = clock
         self._known_at: datetime | None = None
         self._read_at: datetime | None = None
-        self._ended: dict[UUID, datetime] = {}
+        self._ended: dict[UUID, EndedSession] = {}
         self._rights: dict[tuple[PrincipalKind, str], ChangedRights] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -115,9 +118,7 @@ class Revocations:
 
         Raises SessionEnded, and RevocationsOld when what we know is older than OLDEST.
         """
-        if self._known_at is None or self._clock() - self._known_at > OLDEST:
-            raise RevocationsOld
-        if principal.session in self._ended:
+        if self._ending(principal) is not None:
             raise SessionEnded
         newer = self._rights.get((principal.kind, principal.subject))
         return (
@@ -126,9 +127,23 @@ class Revocations:
             else _with(principal, newer)
         )
 
-    def end(self, session: UUID, expires_at: datetime) -> None:
+    def left(self, principal: Principal) -> bool:
+        """Whether a session that may be over ended by nothing but its own log-out or its age.
+
+        Raises RevocationsOld.
+        """
+        ending = self._ending(principal)
+        return ending is None or ending.logged_out
+
+    def end(self, session: UUID, expires_at: datetime, *, logged_out: bool) -> None:
         """A session ended in this very process: nobody here need wait for the next answer."""
-        self._ended[session] = expires_at
+        self._ended[session] = EndedSession(id=session, expires_at=expires_at, logged_out=logged_out)
+
+    def _ending(self, principal: Principal) -> EndedSession | None:
+        """How the session of a token ended before its time, if it did. Raises RevocationsOld."""
+        if self._known_at is None or self._clock() - self._known_at > OLDEST:
+            raise RevocationsOld
+        return self._ended.get(principal.session) if principal.session is not None else None
 
     def renew(self) -> None:
         """Ask intake for what is new. Raises AppError as asking does, and RevocationsOld for an answer that
@@ -141,7 +156,7 @@ class Revocations:
                 page = self._page({**asked, "cursor": page.next})
             self._read_at, self._known_at = first.read_at, first.signed_at
             now = self._clock()
-            for over in [id for id, until in self._ended.copy().items() if until + _LEEWAY <= now]:
+            for over in [id for id, one in self._ended.copy().items() if _matters_until(one) <= now]:
                 del self._ended[over]
 
     def _page(self, asked: dict[str, Any]) -> Changes:
@@ -154,7 +169,7 @@ class Revocations:
             # Somebody says again what was true once, or the clocks of the hosts are apart.
             raise RevocationsOld(detail_en="the answer is not of now: compare the clocks of the hosts")
         for ended in page.ended:
-            self._ended[ended.id] = ended.expires_at
+            self._ended[ended.id] = ended
         for rights in page.rights:
             known = self._rights.get((rights.kind, rights.subject))
             if known is None or known.version < rights.version:
@@ -193,6 +208,11 @@ class Renewing:
             _log.error("revocations_not_renewed", error=kind_of(error), exc_info=error)
             return RETRY_AFTER_S
         return FETCH_EVERY.total_seconds()
+
+
+def _matters_until(ended: EndedSession) -> datetime:
+    """A token tells whose form was open for LONGEST_SESSION after its time."""
+    return ended.expires_at + (_LEEWAY if ended.logged_out else LONGEST_SESSION)
 
 
 def _with(principal: Principal, rights: ChangedRights) -> Principal:

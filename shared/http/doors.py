@@ -16,6 +16,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from shared.auth.deps import COOKIE, FORMER_COOKIE, Condition, admission, conditions_among
+from shared.auth.principal import Principal
 from shared.errors import AppError, Unauthenticated
 from shared.http.again import runs_again
 from shared.http.body_limit import SMALL, incoming_of
@@ -129,15 +130,19 @@ class Door(APIRoute):
         incoming_of(request.scope).take_up_to(self.takes.size)
         checked = CheckedRequest(request, files=self.takes.files)
         try:
-            return await self.comes_back.leads_back(request, await checked.form())
+            return await self.comes_back.leads_back(request, await checked.form(), self._admit)
         finally:
             await checked.close()
+
+    async def _admit(self, who: Principal) -> None:
+        for condition in self.conditions:
+            await condition(who)
 
     async def _lead_on(self, request: CheckedRequest) -> Response | None:
         """A form that an earlier session of the same person made is kept, and shown to them again."""
         if self.comes_back is None or not _from_page(request):
             return None
-        return await self.comes_back.leads_on(request, await request.form())
+        return await self.comes_back.leads_on(request, await request.form(), self._admit)
 
 
 def _from_page(request: Request) -> bool:

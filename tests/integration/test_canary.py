@@ -323,7 +323,7 @@ def outlive_a_session(system: System, officer: dict[str, str], page: str) -> Non
     system.ask("POST", "/logout", 303, headers=other)
     form = {**fields, "outcome": "denied", "reason": system.canary.held}
     sent = system.ask("POST", f"{page}/decision", 303, headers=other, data=form)
-    [back] = re.findall(r'onestop_back="?([^";]+)', sent.headers["set-cookie"])
+    [back] = re.findall(r'onestop_back="?([^";&]+)', sent.headers["set-cookie"])
     again = system.ask("GET", back, 200, headers=cookie(officer))
     assert system.canary.held in again.text
 

@@ -222,7 +222,7 @@ def router(desk: LogInDesk) -> APIRouter:
             raise BadRequest(detail_en="this is not a log-out of ours") from None
         with unit_of(desk.context.service, "session.end") as unit:
             ended = end_sessions_at(unit, realm.name, sub=sub, sid=sid)
-        forget_here(request, ended)
+        forget_here(request, ended, logged_out=False)
         return Response(status_code=200, headers={"Cache-Control": "no-store"})
 
     return router

@@ -78,7 +78,8 @@ class LogInDesk:
     def let_in(self, request: Request, principal: Principal) -> Response:
         """To where their work is, with the cookie."""
         usual = "/desk" if principal.kind is PrincipalKind.OFFICER else "/cases"
-        response = RedirectResponse(back_from_log_in(request.cookies) or usual, 303)
+        back = back_from_log_in(request.cookies, principal)
+        response = RedirectResponse(back or usual, 303)
         response.delete_cookie(BACK_COOKIE)
         authenticator(request).log_in(request, response, principal, int(LASTS.total_seconds()))
         return response
@@ -90,10 +91,10 @@ class LogInDesk:
         return JSONResponse({"token": token, "person_ref": str(person_ref) if person_ref else None})
 
 
-def forget_here(request: Request, ended: list[Ended]) -> None:
+def forget_here(request: Request, ended: list[Ended], *, logged_out: bool) -> None:
     """Sessions that ended are over in this process at once, and in the others within a minute."""
     for session in ended:
-        authenticator(request).end(session.id, session.expires_at)
+        authenticator(request).end(session.id, session.expires_at, logged_out=logged_out)
 
 
 def provider_names() -> tuple[str, ...]:

@@ -108,7 +108,9 @@ def changes(unit: Unit, since: datetime | None, cursor: str | None, signed_at: d
 
     First all endings, then all rights, page by page. Raises CursorInvalid.
     """
-    after = max(since or unit.wall - LONGEST_SESSION, unit.wall - LONGEST_SESSION)
+    # How a session ended counts as long again as it may have lasted: until then its token may bring a form.
+    longest = LONGEST_SESSION * 2 if (cursor or _ENDED).startswith(_ENDED) else LONGEST_SESSION
+    after = max(since or unit.wall - longest, unit.wall - longest)
     which, _, place = (cursor or f"{_ENDED}:").partition(":")
     ended: list[EndedSession] = []
     rights: list[ChangedRights] = []
@@ -123,10 +125,14 @@ def changes(unit: Unit, since: datetime | None, cursor: str | None, signed_at: d
 
 def _ended(unit: Unit, after: datetime, place: str) -> tuple[list[EndedSession], str | None]:
     key = read_cursor(place, moment, UUID) if place else None
-    found = queries.ended_sessions(unit.session, after, unit.wall, key, PAGE)
+    found = queries.ended_sessions(unit.session, after, unit.wall - LONGEST_SESSION, key, PAGE)
     page = page_of(found, PAGE, lambda one: (one.ended_at, one.id))
     following = f"{_ENDED}:{page.next}" if page.next else f"{_RIGHTS}:"
-    return [EndedSession(id=one.id, expires_at=one.expires_at) for one in page.lines], following
+    ended = [
+        EndedSession(id=one.id, expires_at=one.expires_at, logged_out=one.why == Why.LOGGED_OUT)
+        for one in page.lines
+    ]
+    return ended, following
 
 
 def _rights(unit: Unit, after: datetime, place: str) -> tuple[list[ChangedRights], str | None]:

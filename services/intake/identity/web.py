@@ -86,7 +86,7 @@ def identity_router(context: WebContext) -> APIRouter:
         if leaving is not None and leaving.session is not None:
             with unit_of(context.service, "session.end") as unit:
                 ended = sessions.end_session(unit, leaving.session, leaving.subject, sessions.Why.LOGGED_OUT)
-            forget_here(request, ended)
+            forget_here(request, ended, logged_out=True)
         response = RedirectResponse("/", 303)
         authenticator(request).log_out(request, response)
         return response

@@ -6,7 +6,22 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.hall import A_PDF, WITHOUT_LEASE, Hall, Headers, as_named, hidden_field, session, untouched
+from services.intake.identity.sessions import Why, end_session
+from services.materials.uploads import MOST_UNTAKEN
+from shared.auth.csrf import csrf_token_for
+from shared.bus.unit import unit_of
+from tests.support.hall import (
+    A_PDF,
+    NOWHERE,
+    WITHOUT_LEASE,
+    Hall,
+    Headers,
+    app_of,
+    as_named,
+    hidden_field,
+    session,
+    untouched,
+)
 from tests.support.hall import application as complete
 from tests.support.installation import Citizen
 
@@ -41,6 +56,11 @@ def back_of(answer: Any) -> str:
     return found[1]
 
 
+def place(back: str) -> str:
+    """The page that log-in leads its person to."""
+    return back.partition("&for=")[0]
+
+
 def log_in_again(hall: Hall, path: str, back: str, **form: str) -> tuple[str, Headers]:
     answer = hall.client.post(path, data=form, headers={"Cookie": f"{BACK}={back}"}, follow_redirects=False)
     assert answer.status_code == 303, answer.text
@@ -65,7 +85,7 @@ def test_what_an_officer_wrote_is_there_after_log_in(hall: Hall, task: tuple[str
     back = back_of(send())
     assert hall.installation.value("SELECT state FROM approval.tasks WHERE id = :i", i=which) == "claimed"
     where, again = log_in_again(hall, "/dev/login", back, person="officer-1")
-    assert where == back
+    assert where == place(back)
     page = hall.client.get(where, headers=again).text
     assert REASON in page
     assert 'role="status"' in page
@@ -85,7 +105,7 @@ def test_nobody_else_sees_it(hall: Hall, task: tuple[str, Headers]) -> None:
     end(hall, cookie)
     back = back_of(send())
     other = session(hall.officer("officer-2"))
-    page = hall.client.get(back, headers=other)
+    page = hall.client.get(place(back), headers=other)
     assert (page.status_code, REASON in page.text) == (200, False)
     row = hall.installation.rows("SELECT sealed FROM approval.held_forms ORDER BY held_at DESC LIMIT 1")[0]
     assert REASON.encode() not in bytes(row.sealed)
@@ -106,6 +126,101 @@ def test_only_a_page_of_that_session_is_kept(hall: Hall, task: tuple[str, Header
     assert [own().status_code for _ in range(5)] == [303, 303, 303, 401, 401]
 
 
+@pytest.mark.parametrize("why", [why for why in Why if why is not Why.LOGGED_OUT])
+def test_a_session_that_was_ended_for_its_owner_keeps_nothing(
+    hall: Hall, task: tuple[str, Headers], why: Why
+) -> None:
+    which, cookie = task
+    send = decision(hall, which, cookie)
+    session_id = hall.installation.value("SELECT id FROM intake.sessions ORDER BY began_at DESC LIMIT 1")
+    with unit_of(hall.installation.context("intake"), "test.end") as unit:
+        assert len(end_session(unit, session_id, "somebody", why)) == 1
+    app_of(hall).state.revocations.renew()
+    end(hall, cookie)
+    with untouched(hall):
+        refused = send()
+    assert (refused.status_code, BACK in refused.headers.get("set-cookie", "")) == (401, False)
+
+
+def ended(hall: Hall, headers: Headers) -> tuple[Headers, dict[str, str]]:
+    """The cookie of a session that was logged out, and the field that whoever has the cookie computes."""
+    cookie = session(headers)
+    end(hall, cookie)
+    return cookie, {"csrf_token": csrf_token_for(cookie["Cookie"].partition("=")[2])}
+
+
+def many_files(most: int) -> dict[str, tuple[str, bytes, str]]:
+    return {f"file.f{n}": ("f.pdf", A_PDF, "application/pdf") for n in range(most)}
+
+
+@pytest.mark.parametrize("which", ["nobody's", "somebody else's", "complete"])
+def test_no_file_is_kept_for_a_case_that_asks_its_sender_for_none(hall: Hall, which: str) -> None:
+    who, headers = hall.citizen()
+    other, others = hall.citizen(WITHOUT_LEASE)
+    numbers = {
+        "nobody's": NOWHERE,
+        "somebody else's": hall.apply(others, complete(other)).json()["number"],
+        "complete": hall.apply(headers, complete(who)).json()["number"],
+    }
+    hall.installation.pump()
+    cookie, form = ended(hall, headers)
+    with untouched(hall):
+        refused = hall.client.post(
+            f"/cases/{numbers[which]}/supply", headers=cookie, data=form, files=many_files(2)
+        )
+    assert refused.status_code == 401
+
+
+def test_an_officer_s_old_cookie_keeps_nothing_at_a_citizen_s_door(hall: Hall) -> None:
+    cookie, form = ended(hall, hall.officer("officer-1"))
+    with untouched(hall):
+        refused = hall.client.post("/contacts", headers=cookie, data={**form, "value": "x"})
+    assert refused.status_code == 401
+
+
+def test_kept_files_leave_their_owner_half_of_what_they_may_keep(hall: Hall) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    number = hall.apply(headers, complete(who)).json()["number"]
+    hall.installation.pump()
+    cookie, form = ended(hall, headers)
+    for _ in range(2):
+        sent = hall.client.post(
+            f"/cases/{number}/supply",
+            headers=cookie,
+            data=form,
+            files=many_files(MOST_UNTAKEN // 2 + 1),
+            follow_redirects=False,
+        )
+        assert place(back_of(sent)).startswith(f"/cases/{number}?held=")
+    again = hall.log_in_as(who)
+    kept = hall.installation.value(
+        "SELECT count(*) FROM materials.uploads WHERE case_no IS NULL AND owner = "
+        "(SELECT person_ref FROM intake.sessions ORDER BY began_at DESC LIMIT 1)"
+    )
+    assert kept == MOST_UNTAKEN // 2
+    fresh = hall.client.post(
+        "/api/v1/uploads",
+        headers={**again, "Idempotency-Key": "b" * 20},
+        files={"file": ("f.pdf", A_PDF)},
+    )
+    assert fresh.status_code == 201
+
+
+def test_who_logs_in_next_is_not_led_to_what_somebody_else_had_open(hall: Hall) -> None:
+    who, headers = hall.citizen(WITHOUT_LEASE)
+    next_one, _ = hall.citizen()
+    number = hall.apply(headers, complete(who)).json()["number"]
+    hall.installation.pump()
+    cookie, form = ended(hall, headers)
+    sent = hall.client.post(
+        f"/cases/{number}/supply", headers=cookie, data=form, files=many_files(1), follow_redirects=False
+    )
+    back = back_of(sent)
+    assert log_in_again(hall, "/dev/login/citizen", back, **only(next_one))[0] == "/cases"
+    assert log_in_again(hall, "/dev/login/citizen", place(back), **only(who))[0] == "/cases"
+    assert log_in_again(hall, "/dev/login/citizen", back, **only(who))[0] == place(back)
+
+
 def test_files_are_kept_too(hall: Hall) -> None:
     who, headers = hall.citizen(WITHOUT_LEASE)
     number = hall.apply(headers, complete(who)).json()["number"]
@@ -118,7 +233,7 @@ def test_files_are_kept_too(hall: Hall) -> None:
     sent = hall.client.post(f"{path}/supply", headers=cookie, data=chosen, files=file, follow_redirects=False)
     back = back_of(sent)
     where, again = log_in_again(hall, "/dev/login/citizen", back, **only(who))
-    assert where == back
+    assert where == place(back)
     page = hall.client.get(where, headers=again).text
     assert "租赁合同.pdf" in page
     (upload,) = re.findall(r'name="kept.residence_proof" value="([^"]+)"', page)
@@ -180,8 +295,8 @@ def test_who_only_logged_out_in_another_tab_is_led_through_log_in(
     browse(hall, "/logout")
     sent = browse(hall, f"/desk/tasks/{which}/decision", **form)
     back = back_of(sent)
-    assert browse(hall, "/dev/login", person="officer-1").headers["location"] == back
-    assert REASON in hall.client.get(back).text
+    assert browse(hall, "/dev/login", person="officer-1").headers["location"] == place(back)
+    assert REASON in hall.client.get(place(back)).text
 
 
 def test_who_logged_in_after_somebody_else_sees_nothing_of_theirs(

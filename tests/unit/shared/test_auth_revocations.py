@@ -24,6 +24,7 @@ from shared.auth.revocations import (
     sign_changes,
 )
 from shared.auth.signatures import PublicKeys, SigningKey, public_key_of
+from shared.auth.tokens import LONGEST_SESSION
 from shared.errors import Unavailable
 from tests.support.installation import wait_for
 
@@ -117,9 +118,33 @@ def test_an_ended_session_is_over(known: Revocations, intake: Intake) -> None:
 
 def test_what_ended_in_this_process_is_over_at_once(known: Revocations) -> None:
     known.renew()
-    known.end(SESSION, START + timedelta(hours=8))
+    known.end(SESSION, START + timedelta(hours=8), logged_out=True)
     with pytest.raises(SessionEnded):
         known.current(OFFICER)
+
+
+@pytest.mark.parametrize("logged_out", [True, False])
+def test_a_session_is_left_by_its_own_log_out_or_its_age_only(
+    known: Revocations, intake: Intake, logged_out: bool
+) -> None:
+    with pytest.raises(RevocationsOld):
+        known.left(OFFICER)
+    ends = START + timedelta(hours=8)
+    intake.pages = [([EndedSession(id=SESSION, expires_at=ends, logged_out=logged_out)], [])]
+    known.renew()
+    assert known.left(OFFICER) is logged_out
+    assert known.left(replace(OFFICER, session=UUID(int=2)))
+    intake.pages, intake.now = [([], [])], ends + LONGEST_SESSION - timedelta(seconds=1)
+    known.renew()
+    assert known.left(OFFICER) is logged_out, "as long as its token tells whose form it was"
+
+
+def test_what_ended_in_this_process_says_how(known: Revocations) -> None:
+    known.renew()
+    known.end(SESSION, START + timedelta(hours=8), logged_out=False)
+    assert not known.left(OFFICER)
+    known.end(SESSION, START + timedelta(hours=8), logged_out=True)
+    assert known.left(OFFICER)
 
 
 def test_an_old_answer_is_not_believed_until_there_is_a_new_one(known: Revocations, intake: Intake) -> None:
@@ -184,9 +209,10 @@ def test_all_pages_are_read_and_each_question_begins_before_the_last_answer(
 
 
 def test_what_would_be_over_anyway_is_forgotten(known: Revocations, intake: Intake) -> None:
-    intake.pages = [([EndedSession(id=SESSION, expires_at=START + timedelta(minutes=1))], [])]
+    end = START + timedelta(minutes=1)
+    intake.pages = [([EndedSession(id=SESSION, expires_at=end)], [])]
     known.renew()
-    intake.pages, intake.now = [([], [])], START + timedelta(minutes=2)
+    intake.pages, intake.now = [([], [])], end + LONGEST_SESSION
     known.renew()
     assert known.current(OFFICER) is OFFICER
 

@@ -1,7 +1,7 @@
 """What intake tells the other services about log-ins: page by page, all of it and nothing that is over."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -76,3 +76,29 @@ def test_only_what_is_newer_than_asked_and_than_any_token(made: Installation) ->
 def test_a_cursor_that_is_not_ours_is_refused(made: Installation, cursor: str) -> None:
     with unit_of(made.context("intake"), "test.changes") as unit, pytest.raises(CursorInvalid):
         changes(unit, None, cursor, datetime.now(UTC))
+
+
+def test_how_a_session_ended_is_told_for_as_long_as_its_token_may_bring_a_form(made: Installation) -> None:
+    left, ordered = opened(made, citizen(uuid4())), opened(made, citizen(uuid4()))
+    with unit_of(made.context("intake"), "test.end") as unit:
+        end_session(unit, left, "somebody", Why.LOGGED_OUT)
+        end_session(unit, ordered, "somebody", Why.ORDERED)
+
+    def how() -> dict[UUID, bool]:
+        found: dict[UUID, bool] = {}
+        cursor: str | None = None
+        while True:
+            with unit_of(made.context("intake"), "test.changes") as unit:
+                page = changes(unit, None, cursor, datetime.now(UTC))
+            found |= {one.id: one.logged_out for one in page.ended if one.id in (left, ordered)}
+            if page.next is None:
+                return found
+            cursor = page.next
+
+    assert how() == {left: True, ordered: False}
+    made.change(
+        "UPDATE intake.sessions SET ended_at = ended_at - interval '19 hours', "
+        "expires_at = expires_at - interval '19 hours' WHERE id = :i",
+        i=ordered,
+    )
+    assert how()[ordered] is False
