@@ -58,17 +58,19 @@ def set_up(system: System) -> Prepared:
         system.claim(officer, tasks[name])
     system.settle()
     let_it_be_late(system, cases["deciding"])
+    logged_in = system.session(newcomer)
+    # Whoever is logged in with a contact has it from that moment.
+    person = system.made.value("SELECT person_ref FROM intake.contact_points ORDER BY added_at DESC LIMIT 1")
     sessions: dict[Role, str | None] = {
         "nobody": None,
         "citizen": system.session(who),
         "gaps": system.session(gaps),
-        "newcomer": system.session(newcomer),
+        "newcomer": logged_in,
         "holder": system.session(holder),
         "operator": system.operator_session("counter-1", who),
         "officer": system.officer_session("officer-1"),
         "supervisor": system.officer_session("officer-9", *DEPARTMENTS),
     }
-    person = system.made.value("SELECT person_ref FROM intake.contact_points ORDER BY added_at DESC LIMIT 1")
     contact = added(system.made, person)
     return Prepared(sessions, cases, tasks, str(contact))
 

@@ -187,15 +187,17 @@ def test_of_two_holders_only_who_withdraws_is_left_out(made: Installation) -> No
     assert row(made, "materials.cases", number=found).consents == {"applicant": "own"}
 
 
-def test_what_nothing_was_told_of_yet_needs_no_new_word(made: Installation) -> None:
-    """They agreed while something was missing, so nothing was said; they withdraw, and all is as before."""
+def test_what_was_met_in_part_is_missing_again(made: Installation) -> None:
+    """They agreed while something was missing, and were told what that met; they withdraw, and all is as
+    before, which is said too."""
     applicant, found = person_of(made, GAP), new_number()
     hear(made, event_of(submitted(applicant, consents={}), found))
     hear(made, event_of(given(applicant), found, 2))
     assert row(made, "materials.cases", number=found).gaps != ASKED
     hear(made, event_of(withdrawn(applicant), found, 3))
     assert row(made, "materials.cases", number=found).gaps == ASKED
-    assert len(matched(made, found)) == 1
+    first, last = matched(made, found)
+    assert (last.consent_withdrawn, last.gaps, told(last)) == (True, first.gaps, told(first))
 
 
 def test_what_is_brought_instead_completes_the_case(made: Installation, number: str, applicant: UUID) -> None:
