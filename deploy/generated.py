@@ -61,10 +61,16 @@ def write_all(root: Path = ROOT) -> list[str]:
 
 
 def keep_released(root: Path = ROOT) -> list[str]:
-    """Keep the contracts as they are now for what comes after to be compared with; the files that changed."""
+    """Keep contracts and migrations as they are now, for what comes after to be compared with; the files that
+    changed."""
+    from deploy.frozen_migrations import digests
+
+    now = {
+        name: (root / "docs" / name).read_text(encoding="utf-8") for name in ("openapi.json", "asyncapi.json")
+    }
     changed = []
-    for name in ("openapi.json", "asyncapi.json"):
-        text, kept = (root / "docs" / name).read_text(encoding="utf-8"), root / "docs" / "released" / name
+    for name, text in {**now, "migrations.json": _json(digests())}.items():
+        kept = root / "docs" / "released" / name
         if not kept.is_file() or kept.read_text(encoding="utf-8") != text:
             kept.parent.mkdir(exist_ok=True)
             kept.write_text(text, encoding="utf-8")
