@@ -62,6 +62,16 @@ class Hall:
         sent = {**headers, "Idempotency-Key": key or str(uuid4())}
         return self.client.post("/api/v1/cases", headers=sent, json=body)
 
+    def queue(self, officer: Headers) -> list[dict[str, Any]]:
+        """All that an officer's queue shows, page by page: others' tests fill the first one."""
+        found, cursor = [], ""
+        while True:
+            page = self.client.get(f"/api/v1/tasks?limit=100{cursor}", headers=officer).json()
+            found += page["tasks"]
+            if page["next"] is None:
+                return found
+            cursor = f"&cursor={page['next']}"
+
     def case(self, headers: dict[str, str], number: str) -> dict[str, Any]:
         """The citizen's view."""
         found: dict[str, Any] = self.client.get(f"/api/v1/cases/{number}", headers=headers).json()

@@ -49,8 +49,7 @@ def test_a_colleague_goes_on(hall: Hall, blocked: str, boss: Headers) -> None:
 
 def test_or_the_queue(hall: Hall, blocked: str, boss: Headers) -> None:
     assert assign(hall, boss, blocked, reason="已离职") == (200, "None")
-    queue = hall.client.get("/api/v1/tasks?limit=100", headers=boss).json()["tasks"]
-    assert blocked in {task["id"] for task in queue}
+    assert blocked in {task["id"] for task in hall.queue(boss)}
 
 
 def test_a_supervisor_looks_and_hands_out_and_does_not_decide(

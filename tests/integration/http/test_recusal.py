@@ -47,13 +47,7 @@ def test_ones_own_case_is_in_nobodys_own_queue(hall: Hall, own: tuple[Citizen, H
 
     def queued(subject: str, person: Citizen) -> bool:
         officer = hall.officer(subject, person=as_named(person), supervises=["xihu-community"])
-        numbers, cursor = set(), ""
-        while True:
-            page = hall.client.get(f"/api/v1/tasks?limit=100{cursor}", headers=officer).json()
-            numbers |= {task["case"] for task in page["tasks"]}
-            if page["next"] is None:
-                return number in numbers
-            cursor = f"&cursor={page['next']}"
+        return number in {task["case"] for task in hall.queue(officer)}
 
     assert queued("somebody-else", hall.citizen()[0])
     assert not queued("both", who)
