@@ -179,7 +179,7 @@ CREATE TABLE {schema}.data_keys (
 );
 CREATE UNIQUE INDEX data_keys_active ON {schema}.data_keys (state) WHERE state = 'active';
 CREATE TABLE {schema}.idempotency_keys (
-    principal varchar(140) NOT NULL,
+    principal varchar(180) NOT NULL,
     key varchar(128) NOT NULL,
     fingerprint varchar(64) NOT NULL,
     status integer NOT NULL,

@@ -90,7 +90,7 @@ class ComesBack:
         check_same_origin(request)
         now = authenticator(request).sender_of(request)
         who = authenticator(request).came_with(request, str(form.get(FIELD, "")))
-        if who is None or who.session == now.session or _holder(who) != _holder(now):
+        if who is None or who.session == now.session or who.scope != now.scope:
             return None
         kept = await self._kept(request, form, who, admit)
         return RedirectResponse(kept.path, 303) if kept else None
@@ -125,7 +125,7 @@ class ComesBack:
         fields = {n: v for n, v in form.items() if isinstance(v, str) and n not in _NOT_KEPT}
         kept = HeldForm(path, fields, self._files(who, form))
         with unit_of(self.service, "form.hold") as unit:
-            return hold_form(unit, _holder(who), session, kept)
+            return hold_form(unit, who.scope, session, kept)
 
     def _files(self, who: Principal, form: FormData) -> dict[str, KeptFile]:
         """No session with the database is held meanwhile. What is not taken is chosen again."""
@@ -178,7 +178,7 @@ def filled_in(service: ServiceContext, who: Principal, held: UUID | None) -> Hel
     if held is None:
         return None
     with unit_of(service, "form.look") as unit:
-        return held_form(unit, _holder(who), held)
+        return held_form(unit, who.scope, held)
 
 
 def back_from_log_in(cookies: Mapping[str, str], who: Principal) -> str | None:
@@ -192,8 +192,4 @@ def back_from_log_in(cookies: Mapping[str, str], who: Principal) -> str | None:
 
 
 def _meant_for(held: str, who: Principal) -> str:
-    return sha256(f"{held} {_holder(who)}".encode()).hexdigest()
-
-
-def _holder(who: Principal) -> str:
-    return f"{who.kind}/{who.scope}"
+    return sha256(f"{held} {who.scope}".encode()).hexdigest()

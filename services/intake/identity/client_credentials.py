@@ -157,7 +157,8 @@ class Signed:
 
 
 def _program(unit: Unit, signed: Signed, scope: str) -> Principal:
-    """Who has signed. Raises ClientRefused for what comes again and for a closed account, ScopeNotGranted."""
+    """Who has signed. Raises ClientRefused for what comes again, a removed key and a closed account, and
+    ScopeNotGranted."""
     try:
         office, version = office_of(unit, PrincipalKind.CLIENT, signed.client)
     except NoAccount:

@@ -53,6 +53,16 @@ def test_principals_of_different_kinds_share_no_keys() -> None:
     assert len(scopes) == 3
 
 
+def test_the_longest_name_of_an_operator_is_kept_whole(hall: Hall) -> None:
+    longest = Principal(PrincipalKind.OPERATOR, "o" * 100, channels=("counter",), acting_for=uuid4()).scope
+    room = hall.installation.rows(
+        "SELECT table_schema, character_maximum_length AS most FROM information_schema.columns "
+        "WHERE (table_name, column_name) IN (('idempotency_keys', 'principal'), ('held_forms', 'holder'))"
+    )
+    assert len(room) == 8
+    assert [column.table_schema for column in room if column.most < len(longest)] == []
+
+
 def test_a_refused_request_leaves_its_key_free(hall: Hall) -> None:
     who, headers = hall.citizen()
     key = str(uuid4())
