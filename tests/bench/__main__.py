@@ -1,18 +1,20 @@
-"""python -m tests.bench [--cases N] [--json] [--latency-s S] [--rounds R] [--only PART]"""
+"""python -m tests.bench [--all] [--only PART] [--rounds R] [--cases N] [--latency-s S] [--json] [--tiny]"""
 
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tests.bench import crash, latency, queue, report, throughput
+from tests.bench import crash, crowd, latency, queue, report, submissions, throughput, whole
 from tests.bench.contenders import CONTENDERS
-from tests.bench.seed import fill_template
-from tests.bench.servers import DELIVERIES, installation, machine, tell
+from tests.bench.seed import MANY_PEOPLE, TINY_PEOPLE, fill_people, fill_template
+from tests.bench.servers import DELIVERIES, Servers, installation, machine, tell
 from tests.support.output import log_to_stderr
 
 WARM_UP = 100
-PARTS = ("throughput", "crash", "latency")
+HELD = ("throughput", "crash", "latency")
+"""Parts in which cases are let go that were submitted beforehand."""
+PARTS = (*HELD, "whole", "submissions", "crowd")
 QUEUE = "queue"
 """Only when asked for: it fills a database of its own with two million tasks."""
 
@@ -32,20 +34,47 @@ def main(arguments: Sequence[str]) -> int:
     found = report.Report()
     with installation() as servers:
         tell(machine(servers))
-        fill_template(servers, chosen.cases + WARM_UP)
-        # First, while the servers have nothing else to tidy up.
-        for delivery in DELIVERIES if "latency" in parts else ():
-            found.latency[delivery] = latency.measure(servers, delivery, chosen.latency_s)
-        for contender in CONTENDERS if "crash" in parts else ():
-            found.survives[contender.name] = crash.survives(servers, contender)
-        # Rounds are interleaved, so that a busy spell of the machine hits every contender.
-        for _ in range(chosen.rounds if "throughput" in parts else 0):
-            for contender in CONTENDERS:
-                found.add(contender.name, throughput.measure(servers, contender, WARM_UP, chosen.cases))
+        if set(parts) & set(HELD):
+            _held(servers, found, chosen, parts)
+        _over_http(servers, found, chosen, parts)
     print(found.table(), file=sys.stderr if chosen.json else sys.stdout)
     if chosen.json:
         print(found.as_json())  # noqa: T201
     return 0
+
+
+def _held(servers: Servers, found: report.Report, chosen: argparse.Namespace, parts: Sequence[str]) -> None:
+    """What needs no door: cases let go at once, or submitted one by one inside a process."""
+    fill_template(servers, chosen.cases + WARM_UP)
+    # First, while the servers have nothing else to tidy up.
+    for delivery in DELIVERIES if "latency" in parts else ():
+        found.latency[delivery] = latency.measure(servers, delivery, chosen.latency_s)
+    for contender in CONTENDERS if "crash" in parts else ():
+        found.survives[contender.name] = crash.survives(servers, contender)
+    # Rounds are interleaved, so that a busy spell of the machine hits every contender.
+    for _ in range(chosen.rounds if "throughput" in parts else 0):
+        for contender in CONTENDERS:
+            found.add(contender.name, throughput.measure(servers, contender, WARM_UP, chosen.cases))
+
+
+def _over_http(
+    servers: Servers, found: report.Report, chosen: argparse.Namespace, parts: Sequence[str]
+) -> None:
+    """What people meet: submissions through the web process."""
+    tiny = chosen.tiny
+    runs: dict[str, Callable[[], object]] = {
+        "whole": lambda: whole.measure(servers, whole.TINY if tiny else whole.Scale()),
+        "submissions": lambda: submissions.measure(
+            servers, submissions.TINY if tiny else submissions.Scale()
+        ),
+        "crowd": lambda: crowd.measure(servers, crowd.TINY if tiny else crowd.Scale()),
+    }
+    wanted = [name for name in runs if name in parts]
+    if wanted:
+        fill_people(servers, TINY_PEOPLE if tiny else MANY_PEOPLE)
+    for _ in range(chosen.rounds):
+        for name in wanted:
+            found.add_part(name, runs[name]())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,9 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--latency-s", type=int, default=20, help="seconds of submissions at 20 cases a second"
     )
-    parser.add_argument("--rounds", type=int, default=1, help="repeat the throughput part; medians are told")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="repeat all but latency and crash; medians are told"
+    )
     parser.add_argument("--only", action="append", choices=(*PARTS, QUEUE), help="leave out the other parts")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object on standard output")
+    parser.add_argument("--tiny", action="store_true", help="only to see whether it runs")
     return parser
 
 

@@ -1,6 +1,7 @@
 """What was measured, as a table and as JSON."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from statistics import median
 from typing import Any
@@ -9,6 +10,9 @@ from tests.bench.latency import Percentiles
 from tests.bench.throughput import Figures
 
 SURVIVES = "survives_crash_between_commit_and_publish"
+CPU = "cpu_ms_by_process"
+_WORST = ("errors",)
+"""Of these no round may hide another."""
 
 
 @dataclass(slots=True)
@@ -18,6 +22,12 @@ class Report:
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
     survives: dict[str, bool] = field(default_factory=dict)
     latency: dict[str, Percentiles] = field(default_factory=dict)
+    parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Of every other part, by its name: the figures of each round."""
+
+    def add_part(self, name: str, figures: object) -> None:
+        """One more round of a part; its figures are a dataclass."""
+        self.parts.setdefault(name, []).append(asdict(figures))  # type: ignore[call-overload]
 
     def add(self, contender: str, figures: Figures) -> None:
         """One more round."""
@@ -40,7 +50,14 @@ class Report:
             delivery: {key: round(value, 1) for key, value in asdict(percentiles).items()}
             for delivery, percentiles in self.latency.items()
         }
-        return json.dumps({"contenders": contenders, "latency_ms": latency})
+        return json.dumps({"contenders": contenders, "latency_ms": latency, **self.parts_found()})
+
+    def parts_found(self) -> dict[str, Any]:
+        """The other parts by name, medians over the rounds; what each process used stands beside them."""
+        found = {name: middle(rounds) for name, rounds in self.parts.items()}
+        if CPU in found.get("whole", {}):
+            found[CPU] = found["whole"].pop(CPU)
+        return found
 
     def table(self) -> str:
         """For people."""
@@ -62,6 +79,7 @@ class Report:
             f"latency by {delivery}: p50 {percentiles.p50:.1f} ms, p99 {percentiles.p99:.1f} ms"
             for delivery, percentiles in self.latency.items()
         ]
+        lines += [f"{name}: {json.dumps(figures)}" for name, figures in self.parts_found().items()]
         return "\n".join(lines)
 
     def _line(self, name: str) -> str:
@@ -71,3 +89,19 @@ class Report:
         ours = self.medians("onestop")
         times = f"{ours['cases_per_s'] / found['cases_per_s']:.1f} times" if ours and found else "-"
         return f"{name:10}" + "".join(f"{cell:>15}" for cell in [*cells, times])
+
+
+def middle(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Each figure's median over the rounds, also of those that stand one level deeper."""
+    found: dict[str, Any] = {}
+    for name in rounds[0]:
+        values = [one[name] for one in rounds if name in one]
+        if isinstance(values[0], Mapping):
+            found[name] = middle(values)
+        else:
+            found[name] = max(values) if name in _WORST else _rounded(median(values))
+    return found
+
+
+def _rounded(value: float) -> float:
+    return round(value, 2) if value < 100 else round(value)

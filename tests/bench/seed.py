@@ -1,5 +1,7 @@
-"""The template database: migrated, the matter published, people with certificates, one held case each."""
+"""The template databases: migrated, the matter published, people with certificates, one held case each."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 
 from sqlalchemy import text
@@ -10,18 +12,22 @@ from services.intake.commands import Submission, submit_case
 from services.intake.identity.persons import register_person
 from services.intake.rules.submission import NamedPerson
 from services.materials.models import Certificate
+from shared.bus.context import ServiceContext
 from shared.bus.unit import Unit, unit_of
 from shared.catalogue.matter import Matter
 from shared.context import build_context
 from shared.events.ids import new_id
-from tests.bench.servers import TEMPLATE, Place, Servers, tell
+from shared.settings import Settings
+from tests.bench.servers import PEOPLE, TEMPLATE, Place, Servers, tell
 from tests.support.principals import VERIFIED, citizen
 
 MATTER = "residence_permit.apply"
+MANY_PEOPLE, TINY_PEOPLE = 2000, 20
+"""Who applies over HTTP, in turn; the fewer when it is only to be seen whether it runs."""
 _CHUNK = 200
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECKS = "10X98765432"
-_NAME, _PHONE = "张三", "13800138000"
+_NAME = "张三"
 
 
 def fill_template(servers: Servers, cases: int) -> None:
@@ -31,6 +37,35 @@ def fill_template(servers: Servers, cases: int) -> None:
     settings = servers.settings(TEMPLATE)
     migrate(settings)
     publish_built_in(settings)
+    with _contexts(settings) as (intake, materials):
+        matter = intake.matters.latest(MATTER)
+        for numbers in _chunks(cases):
+            register(intake, materials, numbers)
+            with unit_of(intake, "bench.submit") as unit:
+                for n in numbers:
+                    submit(unit, matter, n)
+        with unit_of(intake, "bench.hold") as unit:
+            # A mark that no relay takes for unsent: what holds the submissions back until the clock runs.
+            unit.connection.execute(text("UPDATE intake.outbox SET sent_at = to_timestamp(0)"))
+    servers.postgres.psql("CREATE EXTENSION pg_stat_statements; VACUUM ANALYZE;", TEMPLATE)
+
+
+def fill_people(servers: Servers, people: int) -> None:
+    """Make the template of those who apply over HTTP themselves: people and their certificates, no case."""
+    tell(f"seeding {people} people and their certificates")
+    servers.postgres.prepare(PEOPLE)
+    settings = servers.settings(PEOPLE)
+    migrate(settings)
+    publish_built_in(settings)
+    with _contexts(settings) as (intake, materials):
+        for numbers in _chunks(people):
+            register(intake, materials, numbers)
+    servers.postgres.psql("CREATE EXTENSION pg_stat_statements; VACUUM ANALYZE;", PEOPLE)
+
+
+@contextmanager
+def _contexts(settings: Settings) -> Iterator[tuple[ServiceContext, ServiceContext]]:
+    """Intake's and materials' in this process, gone afterwards."""
     intake = build_context(settings, "intake", guarded=True)
     materials = build_context(settings, "materials", guarded=True)
     for context in (intake, materials):
@@ -38,60 +73,67 @@ def fill_template(servers: Servers, cases: int) -> None:
         context.guard.look()
     # Nobody listens yet, and the template can be copied only while nobody is connected.
     intake.hints.close()
-    matter = intake.matters.latest(MATTER)
-    for start in range(0, cases, _CHUNK):
-        numbers = range(start, min(start + _CHUNK, cases))
-        with unit_of(intake, "bench.people") as unit:
-            refs = [
-                register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE), VERIFIED) for n in numbers
-            ]
-        with unit_of(materials, "bench.certificates") as unit:
-            unit.session.add_all(
-                Certificate(
-                    id=new_id(),
-                    identifier=f"bench.{ref}.{type_code}",
-                    type_code=type_code,
-                    holder=ref,
-                    issuer=issuer,
-                    state="normal",
-                    trust_level="A",
-                    valid_from=date(2020, 1, 1),
-                    recorded_at=unit.wall,
-                )
-                for ref in refs
-                for type_code, issuer in ISSUERS.items()
-            )
-        with unit_of(intake, "bench.submit") as unit:
-            for n in numbers:
-                submit(unit, matter, n)
-    with unit_of(intake, "bench.hold") as unit:
-        # A mark that no relay takes for unsent: what holds the submissions back until the clock runs.
-        unit.connection.execute(text("UPDATE intake.outbox SET sent_at = to_timestamp(0)"))
+    yield intake, materials
     for context in (intake, materials):
         context.engine.dispose()
         context.hints.engine.dispose()
-    servers.postgres.psql("CREATE EXTENSION pg_stat_statements; VACUUM ANALYZE;", TEMPLATE)
 
 
-def submit(unit: Unit, matter: Matter, n: int) -> str:
-    """Submit a case of person `n`, in which every material is fetched; its number."""
-    form = {
-        "applicant": {"name": _NAME, "id_number": id_number(n), "phone": _PHONE},
+def _chunks(count: int) -> Iterator[range]:
+    for start in range(0, count, _CHUNK):
+        yield range(start, min(start + _CHUNK, count))
+
+
+def register(intake: ServiceContext, materials: ServiceContext, numbers: Sequence[int]) -> None:
+    """People, and of each every certificate that the matter wants."""
+    with unit_of(intake, "bench.people") as unit:
+        refs = [register_person(unit, person(n), VERIFIED) for n in numbers]
+    with unit_of(materials, "bench.certificates") as unit:
+        unit.session.add_all(
+            Certificate(
+                id=new_id(),
+                identifier=f"bench.{ref}.{type_code}",
+                type_code=type_code,
+                holder=ref,
+                issuer=issuer,
+                state="normal",
+                trust_level="A",
+                valid_from=date(2020, 1, 1),
+                recorded_at=unit.wall,
+            )
+            for ref in refs
+            for type_code, issuer in ISSUERS.items()
+        )
+
+
+def person(n: int) -> NamedPerson:
+    """Person `n`, as forms name them."""
+    return NamedPerson(_NAME, id_number(n), f"139{n:08d}")
+
+
+def form_of(who: NamedPerson) -> dict[str, object]:
+    """A form with which every material is fetched."""
+    return {
+        "applicant": {"name": who.name, "id_number": who.id_number, "phone": who.phone},
         "residence": {"address": "文三路1号", "kind": "rented", "since": "2025-01-01"},
         "ground": "employment",
         "fetch_consent": True,
     }
-    person = register_person(unit, NamedPerson(_NAME, id_number(n), _PHONE), VERIFIED)
+
+
+def submit(unit: Unit, matter: Matter, n: int) -> str:
+    """Submit a case of person `n`, in which every material is fetched; its number."""
+    ref = register_person(unit, person(n), VERIFIED)
     return submit_case(
         unit,
         Submission(
             matter=matter,
-            form=form,
+            form=form_of(person(n)),
             uploads={},
             channel="web",
             client="bench",
             locale="zh-CN",
-            submitter=citizen(person),
+            submitter=citizen(ref),
             another=True,
         ),
     ).number

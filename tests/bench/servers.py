@@ -29,6 +29,9 @@ from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "bench_template"
+"""With cases that are held back."""
+PEOPLE = "bench_people"
+"""With people who have not applied yet."""
 Delivery = Literal["rabbitmq", "database"]
 DELIVERIES: tuple[Delivery, ...] = ("rabbitmq", "database")
 _READY_S = 60.0
@@ -53,12 +56,14 @@ class Servers:
     rabbitmq: RabbitNode
 
     @contextmanager
-    def place(self, name: str, delivery: Delivery = "rabbitmq") -> "Iterator[Place]":
+    def place(
+        self, name: str, delivery: Delivery = "rabbitmq", template: str = TEMPLATE
+    ) -> "Iterator[Place]":
         """A fresh copy of the template and a fresh virtual host, gone afterwards."""
         database = f"bench_{name}"
-        self.postgres.psql(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
+        self.postgres.psql(f"CREATE DATABASE {database} TEMPLATE {template}")
         # Else the copy would be taken for one of an older day.
-        shutil.copytree(self._witness(TEMPLATE), self._witness(database))
+        shutil.copytree(self._witness(template), self._witness(database))
         address = None
         if delivery == "rabbitmq":
             self._add_vhost(database)
@@ -164,8 +169,12 @@ class Place:
             return died[0] or all(probe() for probe in ready)
 
         if not wait_until(all_ready, _READY_S, every_s=0.1) or died[0]:
-            log = self.servers.folder / f"{self.database}.log"
-            raise RuntimeError(f"{self.database} is not ready: {log.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(f"{self.database} is not ready: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The end of what the processes of this place printed."""
+        log = self.servers.folder / f"{self.database}.log"
+        return log.read_text(errors="replace")[-2000:]
 
     def stop(self) -> None:
         """End every process of this place."""
@@ -188,13 +197,18 @@ class Place:
 
     def ask(self, statement: str, **values: Any) -> Any:
         """One statement of the bench itself, as the admin, in a transaction of its own; the first row."""
+        found = self.rows(statement, **values)
+        return found[0] if found else None
+
+    def rows(self, statement: str, **values: Any) -> Sequence[Any]:
+        """The same; all rows."""
         if self._engine is None:
             url = database_url(self.settings, self.servers.postgres.admin_user)
             self._engine = create_engine(url, isolation_level="AUTOCOMMIT")
         self.own_commits += 1
         with self._engine.connect() as connection:
             found = connection.execute(text(statement), values)
-            return found.first() if found.returns_rows else None
+            return found.all() if found.returns_rows else ()
 
     def commits(self) -> int:
         """Commits in this database without the bench's own. Exact once the workers have ended."""

@@ -1,0 +1,45 @@
+"""Every part of `make bench` runs, with numbers so small that they say nothing."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bench import crowd, submissions, whole
+from tests.bench.hall import Hall, hall
+from tests.bench.seed import TINY_PEOPLE, fill_people
+from tests.bench.servers import Servers, installation
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with installation() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def opened(servers: Servers) -> Iterator[Hall]:
+    fill_people(servers, TINY_PEOPLE)
+    with hall(servers, "smoke", people=TINY_PEOPLE) as made:
+        yield made
+
+
+def test_the_whole_flow_is_held_at_a_trickle(opened: Hall) -> None:
+    found = whole.find(opened, whole.TINY)
+    assert found.cases_per_s > 0
+    assert found.p95_ms > 0
+    assert {"web", "worker.intake", "worker.notify", "broker", "postgres"} <= found.cpu_ms_by_process.keys()
+    assert all(ms >= 0 for ms in found.cpu_ms_by_process.values())
+
+
+def test_submissions_are_answered(opened: Hall) -> None:
+    assert submissions.find(opened, submissions.TINY).per_s > 0
+
+
+def test_a_small_crowd_meets_no_error(opened: Hall) -> None:
+    found = crowd.find(opened, crowd.TINY)
+    assert found.errors == 0
+    assert found.per_s > 0
+    opened.drain()
+    assert opened.told() == opened.cases() == len(opened.told_at())
