@@ -13,6 +13,7 @@ from shared.peers import MayAsk
 _OF_THEIR_OWN: MayAsk = {
     "intake": {
         "contact": ("notify",),
+        "contacts": ("notify",),
         "application": ("approval",),
         "officer": ("approval",),
         "one_time_code": ("notify",),

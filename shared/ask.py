@@ -37,6 +37,8 @@ QuestionHandler = Callable[[Params], Params]
 _TIMEOUT_S = 2.0
 _TAKING_S = 30.0
 """A file is stored before the answer comes."""
+_NOT_NOW = (429, 502, 503, 504)
+"""The owner, or what stands before it, is there and cannot answer anything now."""
 # An answer with this member is the owner's own refusal, not a broken peer.
 REFUSAL = "refused"
 NAME_HEADER = "X-File-Name"
@@ -92,6 +94,11 @@ class PeerUnavailable(Unavailable):
     code = "peer.unavailable"
     title_zh = "相关服务暂时不可用，请稍后再试"
     title_en = "A service that we need is not available for the moment; try again later"
+
+
+class PeerFailed(PeerUnavailable):
+    """The owner was reached and has no answer to this: the question hits a mistake of its own, or is newer
+    than it. The same about something else may be answered."""
 
 
 class Asker:
@@ -189,7 +196,8 @@ class Asker:
         if isinstance(body.get(REFUSAL), dict):
             raise _refusal_of(body[REFUSAL])
         if response.status_code != 200:
-            raise _away(owner, question, f"status {response.status_code}")
+            away = PeerUnavailable if response.status_code in _NOT_NOW else PeerFailed
+            raise _away(owner, question, f"status {response.status_code}", away)
         return body
 
 
@@ -214,11 +222,11 @@ def _as_json(value: Params) -> Params:
     return plain
 
 
-def _away(owner: str, question: str, reason: str) -> PeerUnavailable:
+def _away(
+    owner: str, question: str, reason: str, away: type[PeerUnavailable] = PeerUnavailable
+) -> PeerUnavailable:
     _log.warning("peer_unavailable", owner=owner, question=question, reason=reason)
-    return PeerUnavailable(
-        f"服务 {owner} 未能答复", f"the service {owner} did not answer", members={"owner": owner}
-    )
+    return away(f"服务 {owner} 未能答复", f"the service {owner} did not answer", members={"owner": owner})
 
 
 def _refusal_of(written: Params) -> AppError:

@@ -1,6 +1,7 @@
 """Who may see and touch a case. Whoever may not gets the same answer as for a case that is not there."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,16 +15,16 @@ from services.intake.errors import (
     NotVerified,
     TooManyLookups,
 )
-from services.intake.identity.contacts import note_reading, value_of
+from services.intake.identity.contacts import has_value, note_reading, value_of
 from services.intake.identity.persons import name_of, verified_name
-from services.intake.models import Case, Consent, LookupMiss
+from services.intake.models import Case, CaseContact, Consent, ContactPoint, LookupMiss
 from services.intake.queries import GivenConsent
 from services.intake.rules.consent import may_speak
-from services.intake.rules.contacts import ContactKind
+from services.intake.rules.contacts import MOST, ContactKind
 from services.intake.rules.names import same_name
 from services.intake.rules.query_code import query_digest
 from services.intake.rules.submission import APPLICANT, named_people
-from services.intake.unasked import Leave
+from services.intake.unasked import Ask, Leave
 from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.unit import Unit
 from shared.errors import BadRequest
@@ -232,11 +233,13 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is to be sent: which delivery of notify, by which kind of contact, about which case, and why.
+    """What is to be sent: to whom, which delivery of notify, by which kind of contact, about which case, and
+    why.
 
     `sent` is true of one that may have gone already: it is asked after, and stopping comes too late for it.
     """
 
+    person: UUID
     delivery: UUID
     kind: str
     number: str
@@ -246,39 +249,53 @@ class Message:
     """What somebody else wrote into the form is no place for it."""
 
 
-def read_contact(unit: Unit, person: UUID, message: Message, reader: str) -> Reach:
-    """Where a person is reached by a message about a case.
+def read_contacts(unit: Unit, messages: Sequence[Message], reader: str) -> list[Reach]:
+    """Where people are reached by messages about cases, in their order.
 
-    Their own word in its form comes first, then what is verified of them, then what somebody else wrote into
-    the form. Whoever did nothing in the case is told so much a day and can stop it (`unasked`). The reading
-    of what is given out is noted in the same transaction. Raises BadRequest for another kind.
+    A person's own word in the form comes first, then what is verified of them, then what somebody else wrote
+    into the form. Whoever did nothing in the case is told so much a day and can stop it (`unasked`). The
+    readings of what is given out are noted in the same transaction. Raises BadRequest for another kind.
     """
-    if message.kind not in set(ContactKind):
+    if not {message.kind for message in messages} <= set(ContactKind):
         raise BadRequest(detail_en=f"contacts are {', '.join(ContactKind)}")
-    kind = ContactKind(message.kind)
-    contact = _contact(unit, person, kind, message.number, only_verified=message.only_verified)
-    if contact is None:
-        return Reach(None)
-    leave = Leave()
-    if not message.sent:
-        leave = unasked.leave_for(unit, message.number, person, kind, contact, message.delivery)
-    if leave.withheld is not None:
+    by_form = {(m.number, m.person, m.kind) for m in messages if not m.only_verified}
+    claimed = queries.case_contacts(unit.session, by_form)
+    verified = queries.verified_points(unit.session, {(m.person, m.kind) for m in messages}, limit=2 * MOST)
+    known = [verified.get((m.person, m.kind), []) for m in messages]
+    contacts = [
+        _contact(unit, None if m.only_verified else claimed.get((m.number, m.person, m.kind)), points)
+        for m, points in zip(messages, known, strict=True)
+    ]
+    # What nobody knows how to reach, or what may have gone already, counts for nothing.
+    asks = [
+        None
+        if contact is None or m.sent
+        else Ask(m.number, m.person, contact, has_value(unit, points, contact), m.delivery)
+        for m, contact, points in zip(messages, contacts, known, strict=True)
+    ]
+    leaves = unasked.leaves_for(unit, [ask for ask in asks if ask is not None])
+    return [
+        _reach(unit, m, contact, leaves[ask] if ask is not None else Leave(), reader)
+        for m, contact, ask in zip(messages, contacts, asks, strict=True)
+    ]
+
+
+def _reach(unit: Unit, message: Message, contact: str | None, leave: Leave, reader: str) -> Reach:
+    if contact is None or leave.withheld is not None:
         return Reach(None, withheld=leave.withheld)
-    note_reading(unit, person, message.number, kind, reader, message.purpose)
+    note_reading(unit, message.person, message.number, message.kind, reader, message.purpose)
     return Reach(contact, leave.stop)
 
 
-def _contact(unit: Unit, person: UUID, kind: ContactKind, number: str, *, only_verified: bool) -> str | None:
-    claimed = None if only_verified else queries.case_contact(unit.session, number, person, kind)
-    verified = None if claimed and claimed.own else queries.verified_contact(unit.session, person, kind)
-    if verified is not None:
-        return value_of(unit, verified)
+def _contact(unit: Unit, claimed: CaseContact | None, verified: Sequence[ContactPoint]) -> str | None:
+    if verified and not (claimed and claimed.own):
+        return value_of(unit, verified[0])
     if claimed is None:
         return None
     return unit.context.vault.open(
         claimed.sealed_value,
         table="case_contacts",
-        row=f"{number}/{person}/{kind}",
+        row=f"{claimed.case_no}/{claimed.person_ref}/{claimed.kind}",
         column="sealed_value",
     )
 

@@ -6,7 +6,20 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    cast,
+    column,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
+from sqlalchemy import Uuid as UuidType
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased, load_only
 
 from services.intake.models import (
@@ -45,23 +58,50 @@ def lock_lookups(session: Session, lookups: Sequence[bytes]) -> None:
 _LOCK = text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k")
 
 
-def case_contact(session: Session, number: str, person_ref: UUID, kind: str) -> CaseContact | None:
-    """How the form of a case says that somebody is reached; whoever reads it notes why."""
-    return session.get(CaseContact, (number, person_ref, kind))
+def case_contacts(
+    session: Session, wanted: Collection[tuple[str, UUID, str]]
+) -> dict[tuple[str, UUID, str], CaseContact]:
+    """How the forms of cases say that people are reached, by case, person and kind; whoever reads it notes
+    why."""
+    key = tuple_(CaseContact.case_no, CaseContact.person_ref, CaseContact.kind)
+    found = session.scalars(select(CaseContact).where(key.in_(wanted))) if wanted else ()
+    return {(one.case_no, one.person_ref, one.kind): one for one in found}
 
 
-def verified_contact(session: Session, person_ref: UUID, kind: str) -> ContactPoint | None:
-    """Where somebody is known to be reached, as verified last; whoever reads it notes why."""
-    found = (
+def verified_points(
+    session: Session, wanted: Collection[tuple[UUID, str]], *, limit: int
+) -> dict[tuple[UUID, str], list[ContactPoint]]:
+    """Where people are known to be reached, by person and kind, as verified last first, `limit` of each;
+    whoever reads them notes why."""
+    if not wanted:
+        return {}
+    people, kinds = zip(*wanted, strict=True)
+    asked = func.unnest(cast(people, ARRAY(UuidType)), cast(kinds, ARRAY(String)))
+    key = asked.table_valued(column("person_ref", UuidType), column("kind", String)).render_derived()
+    newest = (
         select(ContactPoint)
         .where(
-            ContactPoint.person_ref == person_ref,
-            ContactPoint.kind == kind,
+            ContactPoint.person_ref == key.c.person_ref,
+            ContactPoint.kind == key.c.kind,
             ContactPoint.verified_at.is_not(None),
         )
         .order_by(ContactPoint.verified_at.desc(), ContactPoint.id.desc())
+        .limit(limit)
+        .lateral()
     )
-    return session.scalars(found.limit(1)).one_or_none()
+    points = session.scalars(select(aliased(ContactPoint, newest)).select_from(key.join(newest, true())))
+    found: dict[tuple[UUID, str], list[ContactPoint]] = {}
+    for point in sorted(points, key=lambda one: (one.verified_at, one.id), reverse=True):
+        found.setdefault((point.person_ref, point.kind), []).append(point)
+    return found
+
+
+def acted_in(session: Session, numbers: Collection[str]) -> dict[str, list[str]]:
+    """Who did something in each of these cases themselves."""
+    if not numbers:
+        return {}
+    found = session.execute(select(Case.number, Case.acted).where(Case.number.in_(numbers)))
+    return {row.number: row.acted for row in found}
 
 
 def contact_points(session: Session, person_ref: UUID, *, limit: int) -> list[ContactPoint]:

@@ -14,9 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.intake import queries
 from services.intake.commands import count_for_day
-from services.intake.identity.contacts import is_verified
 from services.intake.models import UnaskedContact, UnaskedNotice
-from services.intake.rules.contacts import ContactKind
 from services.intake.rules.stop_code import new_stop_code, stop_digest
 from shared.bus.unit import Unit
 from shared.events.ids import new_id
@@ -41,18 +39,35 @@ class Leave:
     withheld: Withheld | None = None
 
 
-def leave_for(unit: Unit, number: str, person: UUID, kind: ContactKind, value: str, delivery: UUID) -> Leave:
-    """Whether somebody may be told of a case at this number or address, by this delivery."""
-    case = queries.case(unit.session, number)
-    acted = case is not None and str(person) in case.acted
-    if acted and is_verified(unit, person, kind, value):
-        return Leave()
-    lookups = unit.context.vault.lookups(value.lower(), kind=LOOKUP)
-    if queries.has_stopped(unit.session, number, lookups):
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Somebody is to be told of a case at this number or address, by this delivery. `known`: it was verified
+    that they are reached there."""
+
+    number: str
+    person: UUID
+    value: str
+    known: bool
+    delivery: UUID
+
+
+def leaves_for(unit: Unit, asks: Sequence[Ask]) -> dict[Ask, Leave]:
+    """Whether each of these messages may go."""
+    known = [ask for ask in asks if ask.known]
+    acted = queries.acted_in(unit.session, {ask.number for ask in known})
+    free = {ask for ask in known if str(ask.person) in acted.get(ask.number, ())}
+    # In one order for everybody: what is counted of a number stays locked until the transaction ends.
+    others = sorted((ask for ask in asks if ask not in free), key=lambda ask: (ask.value.lower(), ask.number))
+    return dict.fromkeys(free, Leave()) | {ask: _leave_unasked(unit, ask) for ask in others}
+
+
+def _leave_unasked(unit: Unit, ask: Ask) -> Leave:
+    lookups = unit.context.vault.lookups(ask.value.lower(), kind=LOOKUP)
+    if queries.has_stopped(unit.session, ask.number, lookups):
         return Leave(withheld=Withheld.STOPPED)
-    if not _may_go(unit, delivery, value):
+    if not _may_go(unit, ask.delivery, ask.value):
         return Leave(withheld=Withheld.LIMIT)
-    return Leave(stop=_code_of(unit, number, value, lookups))
+    return Leave(stop=_code_of(unit, ask.number, ask.value, lookups))
 
 
 def stop_notices(unit: Unit, code: str, *, everything: bool) -> bool:

@@ -79,27 +79,41 @@ class Supply(Body):
 def answers(context: ServiceContext) -> dict[str, QuestionHandler]:
     """What the other services may ask intake. Each reading of personal data is noted."""
 
+    def contacts(params: Params) -> Params:
+        """How to reach people about cases, by `kind`: phone or email; a `contact` is null when we do not know
+        it. `stop` is the code that a message must name, `withheld` why none may go. In the order asked."""
+        messages = [_message(one) for one in params["messages"]]
+        with unit_of(context, "intake.contacts") as unit:
+            found = access.read_contacts(unit, messages, "notify")
+            return {
+                "contacts": [
+                    {"contact": one.contact, "stop": one.stop, "withheld": one.withheld} for one in found
+                ]
+            }
+
     def contact(params: Params) -> Params:
-        """How to reach a person about a case, by `kind`: phone or email; null when we do not know. `stop` is
-        the code that a message must name, `withheld` why none may go."""
-        message = Message(
-            UUID(params["delivery"]),
-            params["kind"],
-            params["case"],
-            params["purpose"],
-            params["sent"],
-            params.get("only_verified", False),
-        )
-        with unit_of(context, "intake.contact") as unit:
-            found = access.read_contact(unit, UUID(params["person"]), message, "notify")
-            return {"contact": found.contact, "stop": found.stop, "withheld": found.withheld}
+        """The same about one."""
+        [found] = contacts({"messages": [params]})["contacts"]
+        return dict(found)
 
     def application(params: Params) -> Params:
         """The filled form of a case, for whoever handles it."""
         with unit_of(context, "intake.application") as unit:
             return access.read_application(unit, params["case"], params["reader"], params["purpose"])
 
-    return {"contact": contact, "application": application, **identity_answers(context)}
+    return {"contact": contact, "contacts": contacts, "application": application, **identity_answers(context)}
+
+
+def _message(params: Params) -> Message:
+    return Message(
+        UUID(params["person"]),
+        UUID(params["delivery"]),
+        params["kind"],
+        params["case"],
+        params["purpose"],
+        params["sent"],
+        params.get("only_verified", False),
+    )
 
 
 def router(context: WebContext) -> APIRouter:

@@ -1,8 +1,9 @@
-"""The job that calls a channel: claim committed, call without a session, result committed under the same
-epoch."""
+"""The jobs that call a channel: claims committed, one question for all contacts, calls without a session,
+results committed under the same epochs."""
 
 import random
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import structlog
 
 from services.notify import commands, queries
 from services.notify.channels import Channel, OutsideMessage, Told
+from services.notify.models import Case, Delivery
 from services.notify.rules.delivery import (
     MAX_ASKS,
     SETTLED,
@@ -22,7 +24,7 @@ from services.notify.rules.delivery import (
 )
 from services.notify.rules.notices import TO_HOLDERS
 from shared import metrics
-from shared.ask import Asker
+from shared.ask import Asker, Params, PeerFailed
 from shared.bus.jobs import LEASE, Again, Done, Job, Verdict
 from shared.bus.unit import Unit
 from shared.errors import AppError
@@ -63,16 +65,38 @@ class NotReached:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a call needs, and what intake said of how its recipient is reached."""
+
+    prepared: Prepared
+    said: Params
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The deliveries of some jobs and their cases, locked."""
+
+    deliveries: dict[UUID, Delivery]
+    cases: dict[str, Case]
+
+
 class SendNotice:
-    """Sends one delivery by one channel, or asks what became of it."""
+    """Sends deliveries by one channel, or asks what became of them."""
 
     def __init__(self, channel: Channel, asker: Asker) -> None:
         self._channel = channel
         self._asker = asker
+        self.at_once = channel.at_once
 
-    def prepare(self, unit: Unit, job: Job) -> Prepared | Told | None:
-        """Claim the delivery. One that may have been sent already is asked for instead, where that can be."""
-        delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
+    def prepare(self, unit: Unit, jobs: Sequence[Job]) -> list[Prepared | Told | None]:
+        """Claim the deliveries. One that may have been sent already is asked for instead, where that can
+        be."""
+        deliveries = queries.lock_deliveries(unit.session, [_delivery_of(job) for job in jobs])
+        deadline = time.monotonic() + LEASE.total_seconds() / 2
+        return [self._prepared(unit, deliveries[_delivery_of(job)], deadline) for job in jobs]
+
+    def _prepared(self, unit: Unit, delivery: Delivery, deadline: float) -> Prepared | Told | None:
         if delivery.state in SETTLED:
             return None
         ask = must_ask(DeliveryState(delivery.state))
@@ -86,20 +110,47 @@ class SendNotice:
         return Prepared(
             delivery=delivery.id,
             recipient=delivery.recipient,
-            case=case.number,
+            case=delivery.case_no,
             template=delivery.template,
             locale=delivery.locale,
             params=dict(delivery.params),
             ask=ask,
             days=_days(called_at, delivery.doubted_until or called_at),
-            deadline=time.monotonic() + LEASE.total_seconds() / 2,
+            deadline=deadline,
         )
 
-    def call(self, prepared: Prepared | Told | None) -> Told | NotReached | None:
-        """The owner of the contact is asked here, so that no other row ever holds it."""
-        if not isinstance(prepared, Prepared):
-            return prepared
-        question = {
+    def ask(self, prepared: Sequence[Prepared | Told | None]) -> list[Reach | Told | NotReached | None]:
+        """The owner of the contacts is asked here, for all of them at once, so that no other row ever holds
+        any."""
+        wanted = [one for one in prepared if isinstance(one, Prepared)]
+        reached = iter(self._reach(wanted))
+        return [next(reached) if isinstance(one, Prepared) else one for one in prepared]
+
+    def _reach(self, wanted: Sequence[Prepared]) -> Iterator[Reach | NotReached]:
+        """Halves ask by themselves where the owner fails, down to the one that it cannot answer: nobody waits
+        for somebody else's contact. An owner of the release before knows only the question for one."""
+        if not wanted:
+            return
+        questions = [self._question(one) for one in wanted]
+        try:
+            if len(wanted) == 1:
+                found = [self._asker.ask("intake", "contact", questions[0])]
+            else:
+                found = self._asker.ask("intake", "contacts", {"messages": questions})["contacts"]
+        except PeerFailed as error:
+            half = len(wanted) // 2
+            if half and time.monotonic() < wanted[0].deadline:
+                yield from self._reach(wanted[:half])
+                yield from self._reach(wanted[half:])
+            else:
+                yield from (NotReached(one.ask, error.code) for one in wanted)
+        except AppError as error:
+            yield from (NotReached(one.ask, error.code) for one in wanted)
+        else:
+            yield from map(Reach, wanted, found)
+
+    def _question(self, prepared: Prepared) -> Params:
+        return {
             "person": str(prepared.recipient),
             "kind": self._channel.address,
             "case": prepared.case,
@@ -108,13 +159,15 @@ class SendNotice:
             "sent": prepared.ask,
             "only_verified": prepared.template in TO_HOLDERS,
         }
-        try:
-            found = self._asker.ask("intake", "contact", question)
-        except AppError as error:
-            return NotReached(prepared.ask, error.code)
-        address = found["contact"]
-        if found["withheld"] is not None:
-            return Told(SendResult.WITHHELD, found["withheld"])
+
+    def call(self, request: Reach | Told | NotReached | None) -> Told | NotReached | None:
+        """Send one, or ask after it."""
+        if not isinstance(request, Reach):
+            return request
+        prepared, said = request.prepared, request.said
+        address = said["contact"]
+        if said["withheld"] is not None:
+            return Told(SendResult.WITHHELD, said["withheld"])
         if address is None:
             return Told(SendResult.UNKNOWN if prepared.ask else SendResult.NO_CONTACT, "no-contact")
         message = OutsideMessage(
@@ -124,7 +177,7 @@ class SendNotice:
             prepared.params,
             prepared.locale,
             prepared.deadline,
-            found["stop"],
+            said["stop"],
         )
         if prepared.ask:
             return self._ask(message, prepared)
@@ -141,11 +194,17 @@ class SendNotice:
                 break
         return told
 
-    def finish(self, unit: Unit, job: Job, answer: Any) -> Verdict:
+    def load(self, unit: Unit, jobs: Sequence[Job]) -> Loaded:
+        """Lock the deliveries, their cases first, as batches lock them."""
+        cases = queries.lock_cases(unit.session, {job.case for job in jobs if job.case is not None})
+        return Loaded(queries.lock_deliveries(unit.session, [_delivery_of(job) for job in jobs]), cases)
+
+    def finish(self, unit: Unit, job: Job, answer: Any, loaded: Loaded) -> Verdict:
         """Write the answer. An exception from the call may have come after the provider took it: a doubt."""
         if answer is None:
             return Done()
-        delivery, case = queries.lock_delivery(unit.session, UUID(job.payload["delivery"]))
+        delivery = loaded.deliveries[_delivery_of(job)]
+        case = loaded.cases[delivery.case_no]
         if isinstance(answer, NotReached):
             if not answer.ask:
                 delivery.state = DeliveryState.PLANNED
@@ -244,6 +303,10 @@ class SendCode:
         if told.answer is not SendResult.ACCEPTED:
             _log.warning("code_not_sent", channel=self._channel.name, answer=told.answer, reason=told.reason)
         return Done()
+
+
+def _delivery_of(job: Job) -> UUID:
+    return UUID(job.payload["delivery"])
 
 
 def _days(first: datetime, last: datetime) -> tuple[date, ...]:

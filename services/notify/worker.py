@@ -14,7 +14,7 @@ from services.notify.sending import CODE_JOB, SendCode, SendNotice
 from shared.bus.context import ServiceContext
 from shared.bus.handlers import hears
 from shared.bus.host import ServiceWorker
-from shared.bus.jobs import JobHandler
+from shared.bus.jobs import AnyHandler
 from shared.bus.unit import Unit, unit_of
 from shared.db.outages import DatabaseAway
 from shared.describe import kind_of
@@ -38,10 +38,10 @@ class Worker(ServiceWorker):
         return {"deliveries": restored.doubt_open_deliveries(connection, at)}
 
     @classmethod
-    def jobs(cls, context: ServiceContext) -> dict[str, JobHandler]:
+    def jobs(cls, context: ServiceContext) -> dict[str, AnyHandler]:
         """Kinds of their own for each channel, so that a slow one holds up only itself; of several channels
         to one kind of contact the first sends its codes."""
-        found: dict[str, JobHandler] = {}
+        found: dict[str, AnyHandler] = {}
         for channel in open_channels(context.settings):
             found[f"{commands.SEND_JOB}.{channel.name}"] = SendNotice(channel, context.asker)
             found.setdefault(f"{CODE_JOB}.{channel.address}", SendCode(channel, context.asker))

@@ -30,6 +30,11 @@ class Exclusion:
         """How many wait to be alone."""
         return self._waiting
 
+    @property
+    def wants_rest(self) -> bool:
+        """Somebody waits to be alone, for what is done aside as well: it had better take on nothing new."""
+        return self._whole and self._waiting > 0
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Handling and handing on of facts."""

@@ -4,6 +4,7 @@ nameko hosts and stops; what is done stands in plain Python beside it, so that a
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
@@ -24,7 +25,7 @@ from shared.bus.handlers import handlers_of
 from shared.bus.hints import Listener, inbox_hint, jobs_hint, linger_hint, outbox_hint
 from shared.bus.housekeeping import forget, keep_tables
 from shared.bus.inbox import Inbox
-from shared.bus.jobs import JobHandler, JobRunner, TogetherHandler
+from shared.bus.jobs import AnyHandler, JobRunner
 from shared.bus.measuring import Measure, measure
 from shared.bus.outbox import BUSY, BrokerRelay, DatabaseRelay, PublicRelay, Relay
 from shared.bus.outbox import CLAIM as OUTBOX_CLAIM
@@ -112,7 +113,7 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         self.relaying = self._spawn(lambda: self._loop("relay", self.outbox_wake, self._relay))
         self.draining.append(self._spawn(lambda: self._loop("inbox", self.inbox_wake, self._work_inbox)))
         for runner, job_wake in zip(self.runners, self.job_wakes, strict=True):
-            step = partial(self._run_jobs, runner)
+            step = partial(self._run_jobs, runner, job_wake)
             self.draining.append(self._spawn(partial(self._loop, "jobs", job_wake, step)))
         self.ending.append(self._spawn(self._compare))
         if self.public_relay is not None:
@@ -254,9 +255,21 @@ class Deliveries(Entrypoint):  # type: ignore[misc]
         with self.context.exclusion.aside():
             return _after(relay.run_once())
 
-    def _run_jobs(self, runner: JobRunner) -> "_Next":
+    def _run_jobs(self, runner: JobRunner, wake: threading.Event) -> "_Next":
+        looked = time.monotonic()
+
+        def look_again() -> bool:
+            nonlocal looked
+            if self.stopping.is_set() or self.context.exclusion.wants_rest:
+                return False
+            if not (runner.more or wake.is_set() or time.monotonic() > looked + POLL_S):
+                return False
+            wake.clear()
+            looked = time.monotonic()
+            return True
+
         with self.context.exclusion.aside():
-            runner.run_once()
+            runner.run_once(look_again)
         return _Next.AT_ONCE if runner.more else _Next.WHEN_HINTED
 
     def _work_inbox(self) -> "_Next":
@@ -307,7 +320,7 @@ class ServiceWorker:
     context = ContextProvider()
 
     @classmethod
-    def jobs(cls, context: ServiceContext) -> Mapping[str, JobHandler | TogetherHandler]:
+    def jobs(cls, context: ServiceContext) -> Mapping[str, AnyHandler]:
         """Kind of job -> what runs it. A service without calls to the world and waits has none."""
         return {}
 

@@ -11,7 +11,7 @@ TESTS = Path(__file__).parents[1] / "integration" / "commands"
 NO_COMMANDS = {
     "check_holder": "a condition of others, which try it",
     "check_own": "a condition of others, which try it",
-    "is_verified": "a read",
+    "has_value": "a read",
     "count_for_day": "a condition of others, which try it",
     "name_of": "a read",
     "office_of": "a read",

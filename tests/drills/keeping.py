@@ -104,8 +104,8 @@ def read_as_officers_and_channels_do(installation: Installation, numbers: list[s
             for officer in ("officer-1", "officer-2"):
                 access.read_application(unit, number, officer, "deciding the case")
             for _ in range(4):
-                message = access.Message(uuid4(), "phone", number, PURPOSE)
-                access.read_contact(unit, person, message, "notify")
+                message = access.Message(person, uuid4(), "phone", number, PURPOSE)
+                access.read_contacts(unit, [message], "notify")
 
 
 def sizes(installation: Installation) -> dict[str, int]:

@@ -146,11 +146,9 @@ def note_reading(unit: Unit, person: UUID, number: str | None, what: str, reader
     )
 
 
-def is_verified(unit: Unit, person_ref: UUID, kind: ContactKind, value: str) -> bool:
-    """Whether it was verified that this person is reached there."""
-    known = queries.contact_points(unit.session, person_ref, limit=2 * MOST)
-    found = _with_value(unit, (point for point in known if point.kind == kind), value)
-    return found is not None and found.verified_at is not None
+def has_value(unit: Unit, points: Iterable[ContactPoint], value: str) -> bool:
+    """Whether one of these is this phone or address."""
+    return _with_value(unit, points, value) is not None
 
 
 def value_of(unit: Unit, point: ContactPoint) -> str:

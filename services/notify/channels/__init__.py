@@ -61,6 +61,10 @@ class Channel(Protocol):
     def has_receipts(self) -> bool:
         """Whether `ask` can find out what became of a message; if not, a doubt is shown to people at once."""
 
+    @property
+    def at_once(self) -> int:
+        """How many calls the provider takes at once; no more messages are claimed."""
+
     def send(self, message: OutsideMessage) -> Told:
         """Send once. UNKNOWN whenever the request may have been taken."""
 

@@ -53,12 +53,18 @@ class Doubt:
 
 
 class AliyunRpc:
-    """One account at one gateway. Safe to call from several threads."""
+    """One account at one gateway, over as many connections as there are calls `at_once`. Safe to call from
+    several threads."""
 
-    def __init__(self, account: Account, now: Callable[[], datetime]) -> None:
+    def __init__(self, account: Account, now: Callable[[], datetime], at_once: int) -> None:
         self._account = account
         self._now = now
-        self._client = httpx.Client(timeout=account.timeout_s, trust_env=False, follow_redirects=False)
+        self._client = httpx.Client(
+            timeout=account.timeout_s,
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=2 * at_once, max_keepalive_connections=at_once),
+        )
 
     def call(self, action: str, params: dict[str, str]) -> Answered | NotTaken | Doubt:
         """Call once. Never raises for what the network or the gateway does."""

@@ -88,6 +88,7 @@ class EmailChannel:
     name = "email"
     address = ADDRESS
     has_receipts = False
+    at_once = 20
 
     def __init__(self, settings: EmailSettings) -> None:
         self._settings = settings

@@ -79,6 +79,7 @@ class SmsChannel:
     name = "sms"
     address = ADDRESS
     has_receipts = True
+    at_once = 50
 
     def __init__(
         self, settings: SmsSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -88,7 +89,7 @@ class SmsChannel:
         account = Account(
             settings.endpoint, settings.access_key_id, settings.access_key_secret, settings.timeout_s
         )
-        self._gateway = AliyunRpc(account, now)
+        self._gateway = AliyunRpc(account, now, self.at_once)
 
     def send(self, message: OutsideMessage) -> Told:
         """Send one SMS. Only an answer that can be read as "taken" or "not taken" counts as one."""

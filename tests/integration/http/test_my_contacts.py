@@ -37,6 +37,7 @@ class Gateway:
     name: str = "sms"
     address: str = "phone"
     has_receipts: bool = True
+    at_once: int = 50
     answers: list[Told] = field(default_factory=list)
     sent: list[OutsideMessage] = field(default_factory=list)
 

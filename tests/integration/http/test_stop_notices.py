@@ -29,6 +29,7 @@ class Gateway:
     name = "sms"
     address = "phone"
     has_receipts = True
+    at_once = 50
 
     def __init__(self) -> None:
         self.sent: list[OutsideMessage] = []

@@ -29,6 +29,7 @@ class FakeChannel:
     name: str = "sms"
     address: str = "phone"
     has_receipts: bool = True
+    at_once: int = 50
     sent: list[OutsideMessage] = field(default_factory=list)
     asked: list[OutsideMessage] = field(default_factory=list)
 
@@ -56,6 +57,7 @@ class Sending:
 
     installation: Installation
     channel: FakeChannel
+    handler: SendNotice
     runner: JobRunner
     contacts: dict[str, str | None]
     """What intake answers."""
@@ -70,9 +72,8 @@ class Sending:
 
     def die(self) -> None:
         """Let another process go on: what this one knew and had not written is gone."""
-        handlers = self.runner._handlers
         self.runner.close()
-        self.runner = JobRunner(self.installation.context("notify"), handlers)
+        self.runner = JobRunner(self.installation.context("notify"), {f"{SEND_JOB}.sms": self.handler})
 
     def delivery(self) -> Any:
         return self.installation.rows("SELECT * FROM notify.deliveries WHERE channel = 'sms'")[0]
@@ -95,8 +96,9 @@ def sending(db_installation: Installation) -> Iterator[Sending]:
         "intake": {"contact": lambda params: {"contact": None, "stop": None, "withheld": None, **contacts}}
     }
     asker = Asker(db_installation.settings, "notify", answers, MAY_ASK)
-    runner = JobRunner(db_installation.context("notify"), {f"{SEND_JOB}.sms": SendNotice(channel, asker)})
-    made = Sending(db_installation, channel, runner, contacts)
+    handler = SendNotice(channel, asker)
+    runner = JobRunner(db_installation.context("notify"), {f"{SEND_JOB}.sms": handler})
+    made = Sending(db_installation, channel, handler, runner, contacts)
     yield made
     made.runner.close()
     asker.close()

@@ -44,7 +44,7 @@ SETTINGS = PigeonSettings
 
 
 class Pigeon:
-    name, address, has_receipts = "pigeon", "phone", False
+    name, address, has_receipts, at_once = "pigeon", "phone", False, 1
 
     def __init__(self, settings):
         self.settings = settings

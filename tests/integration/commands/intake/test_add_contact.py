@@ -22,8 +22,8 @@ def test_it_waits_to_be_verified_and_is_sealed(made: Installation) -> None:
     assert found.shown == f"{number[:3]}****{number[-4:]}"
     assert number.encode() not in bytes(row(made, "intake.contact_points", id=point).sealed_value)
     with unit_of(made.context("intake"), "test.read") as unit:
-        message = access.Message(uuid4(), "phone", "1", "test")
-        assert access.read_contact(unit, person, message, "test").contact is None
+        message = access.Message(person, uuid4(), "phone", "1", "test")
+        assert access.read_contacts(unit, [message], "test")[0].contact is None
 
 
 def test_the_same_again_is_the_same(made: Installation) -> None:

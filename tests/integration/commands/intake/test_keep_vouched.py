@@ -42,8 +42,8 @@ def known(made: Installation, ref: UUID) -> list[tuple[str, str]]:
 def reached(made: Installation, ref: UUID, kind: ContactKind) -> str | None:
     """Where a notice of some case would go."""
     with unit_of(made.context("intake"), "test.read") as unit:
-        message = access.Message(uuid4(), kind, "1", "test")
-        return access.read_contact(unit, ref, message, "test").contact
+        message = access.Message(ref, uuid4(), kind, "1", "test")
+        return access.read_contacts(unit, [message], "test")[0].contact
 
 
 def test_it_takes_the_place_of_what_the_same_provider_said(made: Installation, ref: UUID) -> None:

@@ -28,8 +28,8 @@ def register(made: Installation, who: NamedPerson, source: Source = VERIFIED) ->
 
 def contact(made: Installation, ref: UUID, kind: str) -> str | None:
     with unit_of(made.context("intake"), "test.read") as unit:
-        message = access.Message(uuid4(), kind, "1", "test")
-        return access.read_contact(unit, ref, message, "test").contact
+        message = access.Message(ref, uuid4(), kind, "1", "test")
+        return access.read_contacts(unit, [message], "test")[0].contact
 
 
 def test_the_same_number_is_the_same_person_in_any_spelling(made: Installation) -> None:

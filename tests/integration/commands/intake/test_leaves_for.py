@@ -4,9 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.identity.contacts import keep_vouched
+from services.intake import queries
+from services.intake.identity.contacts import has_value, keep_vouched
 from services.intake.rules.contacts import ContactKind
-from services.intake.unasked import Leave, Withheld, leave_for, stop_notices
+from services.intake.unasked import Ask, Leave, Withheld, leaves_for, stop_notices
 from shared.bus.unit import unit_of
 from shared.events.ids import new_id
 from shared.sections import LimitSettings
@@ -20,7 +21,10 @@ PHONE = ContactKind.PHONE
 
 def leave(made: Installation, number: str, person: UUID, phone: str, delivery: UUID | None = None) -> Leave:
     with unit_of(made.context("intake"), "test.leave") as unit:
-        return leave_for(unit, number, person, PHONE, phone, delivery or new_id())
+        points = queries.verified_points(unit.session, {(person, PHONE)}, limit=20)
+        known = has_value(unit, points.get((person, PHONE), []), phone)
+        ask = Ask(number, person, phone, known, delivery or new_id())
+        return leaves_for(unit, [ask])[ask]
 
 
 def test_what_nobody_asked_for_says_how_to_stop_it_always_the_same_way(made: Installation) -> None:
