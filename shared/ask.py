@@ -37,8 +37,8 @@ QuestionHandler = Callable[[Params], Params]
 _TIMEOUT_S = 2.0
 _TAKING_S = 30.0
 """A file is stored before the answer comes."""
-_NOT_NOW = (429, 502, 503, 504)
-"""The owner, or what stands before it, is there and cannot answer anything now."""
+_FAILED = (404, 500)
+"""The owner is there, and it is this question to which it has no answer."""
 # An answer with this member is the owner's own refusal, not a broken peer.
 REFUSAL = "refused"
 NAME_HEADER = "X-File-Name"
@@ -167,7 +167,7 @@ class Asker:
     def _here(self, owner: str, question: str) -> Question:
         answer = self._local[owner].get(question)
         if answer is None:
-            raise _away(owner, question, "it has no such question")
+            raise _away(owner, question, "it has no such question", PeerFailed)
         check_may_ask(self._may_ask, self._service, owner, question)
         return answer
 
@@ -196,7 +196,7 @@ class Asker:
         if isinstance(body.get(REFUSAL), dict):
             raise _refusal_of(body[REFUSAL])
         if response.status_code != 200:
-            away = PeerUnavailable if response.status_code in _NOT_NOW else PeerFailed
+            away = PeerFailed if response.status_code in _FAILED else PeerUnavailable
             raise _away(owner, question, f"status {response.status_code}", away)
         return body
 

@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from shared.db.outages import DatabaseAway
 from shared.db.roles import app_role
 from shared.events.ids import new_id
 from shared.faults import InjectedFault
+from tests.integration.bus.test_statements import counted
 from tests.support.installation import Installation
 
 KIND = "test.call"
@@ -333,6 +335,168 @@ def test_of_many_in_one_call_those_taken_over_meanwhile_are_left_out(
     handler.call = overtaken  # type: ignore[method-assign]
     assert jobs_.run_once() == 3
     assert ended(db_installation) == {"a": "failed", "b": "claimed", "c": "failed"}
+
+
+@dataclass
+class SideBySide:
+    """A kind of job of which some are called at once, each by itself; a test says which cannot be finished,
+    and what a call does."""
+
+    at_once: int = 10
+    asked: list[list[str]] = field(default_factory=list)
+    called: list[str] = field(default_factory=list)
+    loads: list[list[str]] = field(default_factory=list)
+    finished: list[tuple[str, Any]] = field(default_factory=list)
+    broken: frozenset[str] = frozenset()
+    unwritable: frozenset[str] = frozenset()
+    during: Callable[[str], Any] = str.upper
+
+    def prepare(self, unit: Unit, jobs: Sequence[Job]) -> list[str]:
+        return [job.key for job in jobs]
+
+    def ask(self, prepared: Sequence[str]) -> list[str]:
+        self.asked.append(sorted(prepared))
+        return [*prepared]
+
+    def call(self, request: str) -> Any:
+        self.called.append(request)
+        return self.during(request)
+
+    def load(self, unit: Unit, jobs: Sequence[Job]) -> str:
+        self.loads.append([job.key for job in jobs])
+        return "loaded"
+
+    def finish(self, unit: Unit, job: Job, answer: Any, loaded: Any) -> Verdict:
+        assert loaded == "loaded"
+        if job.key in self.broken:
+            raise LookupError("a row that is gone")
+        if job.key in self.unwritable:
+            unit.session.add(Case(number="x" * 300, sequence=0))
+        self.finished.append((job.key, answer))
+        return Done()
+
+
+@pytest.fixture
+def side_by_side(db_installation: Installation) -> Iterator[tuple[JobRunner, SideBySide]]:
+    handler = SideBySide()
+    made = JobRunner(db_installation.context("notify"), {KIND: handler})
+    yield made, handler
+    made.close()
+
+
+def test_no_more_are_claimed_than_can_be_called_at_once(
+    db_installation: Installation, side_by_side: tuple[JobRunner, SideBySide]
+) -> None:
+    jobs_, handler = side_by_side
+    leave(db_installation, *"abcdefghijklm")
+    claimed = "SELECT count(*) FROM notify.jobs WHERE state = 'claimed'"
+    seen: set[int] = set()
+    handler.during = lambda _: seen.add(db_installation.value(claimed))
+    assert [(jobs_.run_once(), jobs_.more) for _ in range(2)] == [(10, True), (3, False)]
+    assert max(seen) == 10
+    assert handler.asked == [list("abcdefghij"), list("klm")]
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_what_has_answered_is_written_in_one_transaction(
+    db_installation: Installation, side_by_side: tuple[JobRunner, SideBySide], count: int
+) -> None:
+    jobs_, handler = side_by_side
+    keys = sorted("abcdefghij"[:count])
+    all_called = threading.Barrier(count)
+    handler.during = lambda key: all_called.wait(30) and None
+    leave(db_installation, *keys)
+    passed: Counter[str] = Counter()
+    faults.trace_points(lambda name: passed.update([name]))
+    engine = db_installation.context("notify").engine
+    try:
+        with counted(engine) as statements:
+            assert jobs_.run_once() == count
+    finally:
+        faults.trace_points(None)
+
+    assert handler.asked == [keys]
+    assert [key for some in handler.loads for key in some] == keys
+    # Who answers last may do so a moment after the others are written, on a busy machine.
+    assert passed[f"job.{KIND}.result.commit.after"] == len(handler.loads) <= 2
+    assert passed["jobs.claim.commit.after"] == 1
+    assert len(statements) <= 1 + 3 * len(handler.loads), statements
+
+
+def test_a_slow_call_holds_up_no_other(
+    db_installation: Installation, side_by_side: tuple[JobRunner, SideBySide]
+) -> None:
+    _, handler = side_by_side
+    handler.at_once = 2
+    jobs_ = JobRunner(db_installation.context("notify"), {KIND: handler})
+    leave(db_installation, *"abcdef")
+    others_done = threading.Event()
+    done = "SELECT count(*) FROM notify.jobs WHERE state = 'done'"
+
+    def during(key: str) -> None:
+        if key == "a":
+            assert others_done.wait(30)
+
+    def look_again() -> bool:
+        if db_installation.value(done) == 5:
+            others_done.set()
+        return jobs_.more
+
+    handler.during = during
+    assert jobs_.run_once(look_again) == 6
+    jobs_.close()
+    assert handler.finished[-1] == ("a", None)
+    assert ended(db_installation) == dict.fromkeys("abcdef", "done")
+
+
+@pytest.mark.parametrize("how", ["broken", "unwritable"])
+def test_of_many_called_side_by_side_those_that_cannot_be_finished_are_set_back(
+    db_installation: Installation, side_by_side: tuple[JobRunner, SideBySide], how: str
+) -> None:
+    jobs_, handler = side_by_side
+    setattr(handler, how, frozenset("ch"))
+    leave(db_installation, *"abcdefghij")
+
+    assert jobs_.run_once() == 10
+
+    assert sorted(handler.called) == list("abcdefghij")
+    assert ended(db_installation) == {key: ("due" if key in "ch" else "done") for key in "abcdefghij"}
+    assert db_installation.value("SELECT min(attempts) FROM notify.jobs WHERE state = 'due'") == 1
+
+
+def test_each_of_many_called_side_by_side_is_written_under_its_own_epoch(
+    db_installation: Installation, side_by_side: tuple[JobRunner, SideBySide]
+) -> None:
+    jobs_, handler = side_by_side
+    leave(db_installation, *"abc")
+    taken_over = "UPDATE notify.jobs SET epoch = epoch + 1 WHERE key = 'b'"
+    handler.during = lambda key: db_installation.change(taken_over) if key == "b" else None
+    assert jobs_.run_once() == 3
+    assert ended(db_installation) == {"a": "done", "b": "claimed", "c": "done"}
+    assert {key for key, _ in handler.finished} == {"a", "c"}
+
+
+def test_an_exception_of_a_question_is_the_answer_of_each_and_of_a_call_of_one(
+    db_installation: Installation, side_by_side: tuple[JobRunner, SideBySide], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs_, handler = side_by_side
+
+    def fail(key: str) -> str:
+        if key in "a":
+            raise ConnectionResetError
+        return "taken"
+
+    handler.during = fail
+    leave(db_installation, *"ab")
+    jobs_.run_once()
+    monkeypatch.setattr(handler, "ask", lambda prepared: fail("a"))
+    leave(db_installation, *"cd")
+    jobs_.run_once()
+    assert {key: type(answer) for key, answer in handler.finished} == {
+        "a": ConnectionResetError,
+        "b": str,
+        **dict.fromkeys("cd", ConnectionResetError),
+    }
 
 
 def test_what_was_nobodys_fault_is_not_counted(

@@ -5,10 +5,12 @@ from uuid import uuid4
 
 import pytest
 
+from shared.ask import Params
 from shared.peers import peer_token
 from shared.privacy.secret_files import SERVICE_TOKEN, load_secret
+from tests.integration.bus.test_statements import counted
 from tests.support.agents import acted_for, born
-from tests.support.hall import Hall, application, bearer, problem, untouched
+from tests.support.hall import Hall, app_of, application, bearer, problem, untouched
 from tests.support.installation import Citizen
 
 EMAIL = "xiaoman@mail.example.org"
@@ -16,13 +18,20 @@ EMAIL = "xiaoman@mail.example.org"
 
 def contact(hall: Hall, number: str, kind: str) -> Any:
     """What intake answers notify."""
+    return ask(hall, "contact", message(hall, number, kind))
+
+
+def ask(hall: Hall, question: str, asked: Params) -> Any:
     token = load_secret(hall.installation.settings, "notify", SERVICE_TOKEN)
-    person = hall.installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
-    message = {"kind": kind, "case": number, "purpose": "test", "delivery": str(uuid4()), "sent": False}
-    asked = {"person": str(person), **message}
     return hall.internal.post(
-        "/internal/v1/intake/contact", headers=bearer(peer_token(token, "intake")), json=asked
+        f"/internal/v1/intake/{question}", headers=bearer(peer_token(token, "intake")), json=asked
     )
+
+
+def message(hall: Hall, number: str, kind: str) -> Params:
+    person = hall.installation.value("SELECT applicant FROM intake.cases WHERE number = :n", n=number)
+    told = {"kind": kind, "case": number, "purpose": "test", "delivery": str(uuid4()), "sent": False}
+    return {"person": str(person), **told}
 
 
 def applied(hall: Hall, email: str | None) -> tuple[Citizen, str]:
@@ -43,6 +52,35 @@ def test_each_kind_is_read_by_itself_and_noted(hall: Hall) -> None:
         "SELECT what, reader, purpose FROM intake.person_reads WHERE case_no = :n ORDER BY id", n=number
     )
     assert [tuple(note) for note in notes] == [("email", "notify", "test"), ("phone", "notify", "test")]
+
+
+def test_many_are_answered_in_their_order_and_each_reading_is_noted(hall: Hall) -> None:
+    (who, first), (other, second), (_, third) = (
+        applied(hall, EMAIL),
+        applied(hall, "b@example.org"),
+        applied(hall, None),
+    )
+    asked = [(third, "email"), (second, "phone"), (first, "email"), (first, "phone"), (second, "email")]
+    answer = ask(hall, "contacts", {"messages": [message(hall, number, kind) for number, kind in asked]})
+    found = [one["contact"] for one in answer.json()["contacts"]]
+    assert found == [None, other.phone, EMAIL, who.phone, "b@example.org"]
+    notes = hall.installation.rows(
+        "SELECT case_no, what, reader, purpose FROM intake.person_reads WHERE case_no = ANY(:n)",
+        n=[first, second, third],
+    )
+    assert sorted(notes) == sorted((number, kind, "notify", "test") for number, kind in asked[1:])
+
+
+def test_a_question_about_many_reads_once_for_all(hall: Hall) -> None:
+    numbers = [applied(hall, EMAIL)[1] for _ in range(8)]
+    engine = app_of(hall).state.contexts["intake"].engine
+    counts = []
+    for some in (numbers[:2], numbers):
+        messages = [message(hall, number, "phone") for number in some]
+        with counted(engine) as statements:
+            assert len(ask(hall, "contacts", {"messages": messages}).json()["contacts"]) == len(some)
+        counts.append(len([one for one in statements if one != "SELECT 1"]))
+    assert counts[0] == counts[1] <= 5
 
 
 def test_what_was_not_given_is_not_there_and_nothing_was_read(hall: Hall) -> None:

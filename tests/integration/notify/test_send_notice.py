@@ -13,7 +13,7 @@ from services.notify.commands import SEND_JOB
 from services.notify.rules.delivery import BELIEVED_AFTER, SendResult
 from services.notify.sending import SendNotice
 from shared import faults
-from shared.ask import Asker
+from shared.ask import Asker, Params, PeerFailed, PeerUnavailable, QuestionHandler
 from shared.bus.jobs import JobRunner
 from shared.faults import InjectedFault
 from tests.support.installation import Installation, db_installation, secrets_dir, template_settings
@@ -61,6 +61,8 @@ class Sending:
     runner: JobRunner
     contacts: dict[str, str | None]
     """What intake answers."""
+    intake: dict[str, QuestionHandler]
+    """The questions that intake knows."""
 
     def step(self) -> None:
         """Let the job be due, and run it."""
@@ -92,13 +94,13 @@ def sending(db_installation: Installation) -> Iterator[Sending]:
     db_installation.inbox("notify").run_batch(10)
     channel = FakeChannel([])
     contacts: dict[str, str | None] = {"contact": "13900000001"}
-    answers = {
-        "intake": {"contact": lambda params: {"contact": None, "stop": None, "withheld": None, **contacts}}
+    intake: dict[str, QuestionHandler] = {
+        "contact": lambda params: {"contact": None, "stop": None, "withheld": None, **contacts}
     }
-    asker = Asker(db_installation.settings, "notify", answers, MAY_ASK)
+    asker = Asker(db_installation.settings, "notify", {"intake": intake}, MAY_ASK)
     handler = SendNotice(channel, asker)
     runner = JobRunner(db_installation.context("notify"), {f"{SEND_JOB}.sms": handler})
-    made = Sending(db_installation, channel, handler, runner, contacts)
+    made = Sending(db_installation, channel, handler, runner, contacts, intake)
     yield made
     made.runner.close()
     asker.close()
@@ -226,3 +228,87 @@ def test_without_receipts_a_death_after_the_call_is_shown_and_reads_no_contact(s
 
     assert (sending.delivery().state, sending.delivery().reason) == ("in_doubt", "died-while-sending")
     assert (len(sending.channel.sent), sending.channel.asked) == (1, [])
+
+
+class Intake:
+    """Answers where people are reached by deliveries: each at a number of its own. It remembers how many were
+    asked about at a time, and fails on what a test says."""
+
+    def __init__(self, sending: Sending) -> None:
+        self.asked: list[int] = []
+        self.fails_on: set[str] = set()
+        self.error: type[PeerUnavailable] = PeerFailed
+        sending.intake.update(contacts=self.contacts, contact=self.contact)
+
+    def contacts(self, params: Params) -> Params:
+        self.asked.append(len(params["messages"]))
+        return {"contacts": [self._answer(message) for message in params["messages"]]}
+
+    def contact(self, params: Params) -> Params:
+        self.asked.append(1)
+        return self._answer(params)
+
+    def _answer(self, message: Params) -> Params:
+        if message["delivery"] in self.fails_on:
+            raise self.error
+        return {"contact": f"number of {message['delivery']}", "stop": None, "withheld": None}
+
+
+@pytest.fixture
+def five(sending: Sending) -> list[str]:
+    """The deliveries of five notices that are to be sent."""
+    made = sending.installation
+    for _ in range(4):
+        made.submit(made.citizen())
+    made.relay("intake").run_once()
+    made.inbox("notify").run_batch(10)
+    sending.channel.answers = [Told(SendResult.ACCEPTED)] * 5
+    return [
+        str(row.id)
+        for row in made.rows("SELECT id FROM notify.deliveries WHERE channel = 'sms' ORDER BY planned_at, id")
+    ]
+
+
+def test_the_contacts_of_many_are_asked_for_in_one_question(sending: Sending, five: list[str]) -> None:
+    intake = Intake(sending)
+    assert sending.runner.run_once() == 5
+    assert intake.asked == [5]
+    assert {message.address for message in sending.channel.sent} == {f"number of {one}" for one in five}
+    assert all(message.address == f"number of {message.key}" for message in sending.channel.sent)
+    assert sending.told() == ["sent"] * 5
+
+
+def test_an_intake_that_knows_only_the_question_for_one_is_asked_for_each(
+    sending: Sending, five: list[str]
+) -> None:
+    """It is of the release before."""
+    intake = Intake(sending)
+    del sending.intake["contacts"]
+    assert sending.runner.run_once() == 5
+    assert intake.asked == [1] * 5
+    assert {message.address for message in sending.channel.sent} == {f"number of {one}" for one in five}
+
+
+def test_one_contact_on_which_intake_fails_keeps_nobody_waiting(sending: Sending, five: list[str]) -> None:
+    intake = Intake(sending)
+    intake.fails_on = {five[2]}
+    assert sending.runner.run_once() == 5
+    assert {str(message.key) for message in sending.channel.sent} == {*five} - {five[2]}
+    states = sending.installation.rows(
+        "SELECT d.state, d.sends, j.state AS job, j.reason FROM notify.deliveries d "
+        "JOIN notify.jobs j ON j.key = d.id::text WHERE d.id::text = :id",
+        id=five[2],
+    )
+    assert states == [("planned", 0, "due", "peer.unavailable")]
+
+
+def test_an_intake_that_is_away_is_asked_once(sending: Sending, five: list[str]) -> None:
+    intake = Intake(sending)
+    intake.fails_on, intake.error = {five[0]}, PeerUnavailable
+    assert sending.runner.run_once() == 5
+    assert intake.asked == [5]
+    assert sending.channel.sent == []
+    found = sending.installation.rows(
+        "SELECT DISTINCT state, sends FROM notify.deliveries WHERE channel = 'sms'"
+    )
+    assert found == [("planned", 0)]

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from deploy.secret_files import init_secrets
-from shared.ask import Asker, FileAnswer, GivesFile, PeerUnavailable, Question, TakesFile
+from shared.ask import Asker, FileAnswer, GivesFile, PeerFailed, PeerUnavailable, Question, TakesFile
 from shared.errors import FieldError, Forbidden, Invalid, NotFound, Unavailable
 from shared.http.edge import install_edge
 from shared.http.internal import internal_router
@@ -188,7 +188,7 @@ def test_an_owner_that_is_out_of_order_says_so_itself(asker: Asker) -> None:
 
 
 def test_an_unknown_question_names_the_owner(asker: Asker) -> None:
-    with pytest.raises(PeerUnavailable) as caught:
+    with pytest.raises(PeerFailed) as caught:
         asker.ask("intake", "nothing", {})
     assert "intake" in caught.value.detail_en
     assert caught.value.status == 503
@@ -239,6 +239,7 @@ def test_a_peer_that_does_not_answer_as_it_should(
         asker.ask("intake", "contact", {"of": "zhang"})
     assert caught.value.code == "peer.unavailable"
     assert caught.value.members == {"owner": "intake"}
+    assert not isinstance(caught.value, PeerFailed), "asking for less would not help"
 
 
 def test_a_failure_inside_the_owner_is_not_handed_on(tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_a_failure_inside_the_owner_is_not_handed_on(tmp_path: Path) -> None:
     with (
         capture_logs() as lines,
         remote(settings, load_secret(settings, "notify", SERVICE_TOKEN)) as asker,
-        pytest.raises(PeerUnavailable) as caught,
+        pytest.raises(PeerFailed) as caught,
     ):
         asker.ask("intake", "contact", {"of": "broken"})
     assert "request_failed" in [line["event"] for line in lines]

@@ -1,5 +1,7 @@
 """A message is about to go to a number or address: may it, and with which stop code?"""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
@@ -75,3 +77,22 @@ def test_what_was_stopped_stays_so(made: Installation, everything: bool) -> None
         assert stop_notices(unit, code, everything=everything)
     assert leave(made, number, applicant, phone) == Leave(withheld=Withheld.STOPPED)
     assert (leave(made, other, applicant, phone).withheld is Withheld.STOPPED) is everything
+
+
+def test_two_questions_that_name_numbers_crosswise_do_not_hold_each_other_up(made: Installation) -> None:
+    number, applicant = brought_by_agent(made)
+    context = made.context("intake")
+    both_begin = threading.Barrier(2)
+
+    def ask_for(phones: list[str], meet: threading.Barrier) -> int:
+        with unit_of(context, "test.leaves") as unit:
+            asks = [Ask(number, applicant, phone, False, new_id()) for phone in phones]
+            meet.wait(30)
+            return len(leaves_for(unit, asks))
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            phones = [new_number() for _ in range(20)]
+            asked = [pool.submit(ask_for, some, both_begin) for some in (phones, phones[::-1])]
+            # A deadlock would be raised, as DatabaseAway.
+            assert [one.result() for one in asked] == [20, 20]
