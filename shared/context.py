@@ -9,7 +9,7 @@ from shared.bus.guard import Guard
 from shared.bus.hints import Hints
 from shared.bus.witness import FileWitness, Witness
 from shared.catalogue.published import Published
-from shared.db.engine import engine_for
+from shared.db.engine import POOL_SIZE, engine_for
 from shared.db.roles import app_role
 from shared.db.sealing import DataKeyTable, look_again_when_refused
 from shared.privacy.secret_files import load_master_keys
@@ -33,7 +33,8 @@ def build_context(
     connections are replaced beforehand. `guarded` is for processes that do the service's work.
     """
     role = app_role(service)
-    engine = engine_for(settings, role, people_wait=people_wait)
+    sessions = settings.web.sessions if people_wait else POOL_SIZE
+    engine = engine_for(settings, role, people_wait=people_wait, pool_size=sessions)
     keys = engine_for(settings, role, pool_size=0, people_wait=people_wait)
     vault = Vault(service, partial(load_master_keys, settings, service), DataKeyTable(keys))
     look_again_when_refused(engine, vault.keyring.look_again)

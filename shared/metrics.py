@@ -162,6 +162,13 @@ NOTIFICATIONS = Counter(
     ("channel", "result"),
     registry=REGISTRY,
 )
+HTTP_WAITING = Gauge("onestop_http_waiting", "Requests that wait for their turn", registry=REGISTRY)
+HTTP_SENT_AWAY = Counter(
+    "onestop_http_sent_away_total",
+    "Requests refused without a turn; reason is busy (waited too long) or database (it could not be reached)",
+    ("reason",),
+    registry=REGISTRY,
+)
 HTTP_SECONDS = Histogram(
     "onestop_http_seconds",
     "Time to answer a request, by declared route",

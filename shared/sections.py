@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pydantic import BaseModel, ConfigDict, Field
 
 MIB = 1024 * 1024
+_SESSIONS_BESIDE = 3
 
 
 class Section(BaseModel):
@@ -79,9 +80,27 @@ class WebSettings(Section):
         ge=1,
         description="open connections of one IPv4 address or IPv6 /64; those of trusted proxies do not count",
     )
+    at_once: int = Field(
+        default=8,
+        ge=1,
+        le=100,
+        description="requests that a process works on at once, each with a thread and a database session of "
+        "its own; others wait in order, for 5 s at most",
+    )
     cookie_secure: bool = Field(
         default=True, description="false only where browsers come without TLS (demo, tests)"
     )
+
+    @property
+    def questions_at_once(self) -> int:
+        """What other services ask is not held up by what people ask."""
+        return max(2, self.at_once // 2)
+
+    @property
+    def sessions(self) -> int:
+        """Sessions with the database that a process needs for each of its services: one for each request,
+        and for readiness, for the watch over the witness and for a matter that is read meanwhile."""
+        return self.at_once + self.questions_at_once + _SESSIONS_BESIDE
 
 
 class LimitSettings(Section):

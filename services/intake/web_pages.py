@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
@@ -28,6 +27,7 @@ from shared.auth.principal import Principal, PrincipalKind
 from shared.bus.held_forms import HeldForm, KeptFile
 from shared.bus.idempotency import KeyReused, StillRunning
 from shared.errors import AppError, Conflict, FieldError, Invalid
+from shared.http.capacity import in_thread
 from shared.http.context import WebContext
 from shared.http.doors import doors, in_turn, takes
 from shared.http.held import comes_back, filled_in
@@ -182,7 +182,7 @@ def _case_pages(context: WebContext) -> APIRouter:
 
     async def still_asked(request: Request, who: Principal) -> None:
         check = partial(handling.check_asked, context, request.path_params["number"], who)
-        await run_in_threadpool(check)
+        await in_thread(check)
 
     async def may_supply(request: Request) -> None:
         await still_asked(request, authenticator(request).sender_of(request))

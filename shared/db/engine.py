@@ -1,6 +1,7 @@
 """One engine per role and process."""
 
 import socket
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -11,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from shared.db.outages import Outage, outage_of
 from shared.db.roles import service_of
-from shared.db.waiting import BoundedConnection, connections_within
+from shared.db.waiting import BoundedConnection, NotReached, connections_within
 from shared.privacy.secret_files import ADMIN_PASSWORD, DB_PASSWORD, MIGRATE, load_password
 from shared.settings import Settings
 
@@ -19,12 +20,18 @@ ANSWER_S = 35.0
 """Longer than the roles' statement_timeout of 30 s: as long as the server keeps its own limits, they hold."""
 ANSWER_PEOPLE_S = 6.0
 """Longer than the roles' lock_timeout of 5 s; nobody waits longer for a page."""
+POOL_SIZE = 5
 _PING_S = 1.0
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def engine_for(
-    settings: Settings, role: str, *, pool_size: int = 5, people_wait: bool = False, direct: bool = False
+    settings: Settings,
+    role: str,
+    *,
+    pool_size: int = POOL_SIZE,
+    people_wait: bool = False,
+    direct: bool = False,
 ) -> Engine:
     """The engine of one database role. Nothing connects before the first use; with a `pool_size` of 0 each
     connection is closed after it, for what is rarely done.
@@ -47,6 +54,7 @@ def engine_for(
         executemany_batch_page_size=1000,
     )
     event.listen(engine, "do_connect", resolve_first)
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _drop_what_is_away)
     if people_wait:
         _ping_first(engine)
@@ -62,10 +70,18 @@ def resolve_first(_: Dialect, __: Any, ___: Any, parameters: dict[str, Any]) -> 
     try:
         found = socket.getaddrinfo(host, parameters["port"], type=socket.SOCK_STREAM)
     except OSError as error:
-        raise psycopg2.OperationalError(f"the name of the server is not known: {error.strerror}") from None
+        raise NotReached(f"the name of the server is not known: {error.strerror}") from None
     addresses = list(dict.fromkeys(address[4][0] for address in found))
     # The name stays, for certificates; one for each address, as libpq wants it.
     parameters |= {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(map(str, addresses))}
+
+
+def _connect(dialect: Dialect, _: Any, arguments: Sequence[Any], parameters: Mapping[str, Any]) -> Any:
+    """As the dialect does; a session that is not to be had is told from one that broke."""
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except psycopg2.OperationalError as error:
+        raise NotReached(str(error)) from error
 
 
 def _drop_what_is_away(context: ExceptionContext) -> None:

@@ -13,6 +13,7 @@ import psycopg2
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.db.waiting import NotReached
 from shared.errors import Unavailable
 
 RETRY_AFTER_S = 2
@@ -92,6 +93,12 @@ def outage_of(error: BaseException) -> Outage | None:
     if not sqlstate and isinstance(cause, psycopg2.OperationalError | psycopg2.InterfaceError):
         return Outage.LOST
     return None
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """No session with the database is to be had, for whomever: more than one that broke."""
+    cause = error.orig if isinstance(error, DatabaseAway) else _driver_error(error)
+    return isinstance(cause, NotReached)
 
 
 @contextmanager

@@ -25,6 +25,10 @@ class NoAnswer(psycopg2.OperationalError):
     been done."""
 
 
+class NotReached(psycopg2.OperationalError):
+    """There is no session to be had: nobody listens, answers, or lets us in."""
+
+
 class BoundedConnection(connection):
     """Waits for each answer at most `answer_s` seconds."""
 

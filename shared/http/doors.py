@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -20,6 +19,7 @@ from shared.auth.principal import Principal
 from shared.errors import AppError, Unauthenticated
 from shared.http.again import runs_again
 from shared.http.body_limit import SMALL, incoming_of
+from shared.http.capacity import in_thread, waits_for_its_turn
 from shared.http.held import comes_back_of
 from shared.http.request_body import CheckedRequest, check_media_type, check_path
 
@@ -66,7 +66,8 @@ def raises(*errors: type[AppError]) -> Callable[[Endpoint], Endpoint]:
 async def in_turn(store: Callable[[], Result]) -> Result:
     """Run what keeps files, in a thread: two at a time, so that files never take all threads and all sessions
     with the database from those who only want a page."""
-    return await anyio.to_thread.run_sync(store, limiter=_STORING)
+    async with _STORING:
+        return await in_thread(store)
 
 
 def doors(prefix: str = "", tags: Sequence[str] = (), *, include_in_schema: bool = True) -> APIRouter:
@@ -89,7 +90,7 @@ class Door(APIRoute):
         self.takes: Takes = getattr(endpoint, _TAKES, Takes())
         self.raises: tuple[type[AppError], ...] = getattr(endpoint, _RAISES, ())
         self.comes_back = comes_back_of(endpoint)
-        super().__init__(path, runs_again(endpoint), **options)
+        super().__init__(path, waits_for_its_turn(runs_again(endpoint)), **options)
 
     @property
     def conditions(self) -> list[Condition]:

@@ -14,6 +14,7 @@ from shared.auth.deps import Authenticator
 from shared.errors import AppError
 from shared.http import problem_pages
 from shared.http.body_limit import BodyLimitMiddleware
+from shared.http.capacity import Capacity, CapacityMiddleware
 from shared.http.doors import Door
 from shared.http.hosts import HostMiddleware
 from shared.http.internal import refuse_asker
@@ -34,7 +35,7 @@ def install_edge(
     render_problem_html: RenderHtml | None = None,
 ) -> None:
     """Add trace, security headers, limits, error answers and the pages of /problems to an app."""
-    _install(app, web, hosts=web.hosts)
+    _install(app, web, hosts=web.hosts, capacity=Capacity(web.at_once))
     app.state.authenticator = authenticator
     if render_problem_html is not None:
         app.state.render_problem_html = render_problem_html
@@ -43,10 +44,10 @@ def install_edge(
 
 def install_internal_edge(app: FastAPI, web: WebSettings) -> None:
     """The same for an app that no person sees: nobody logs in there, and there are no pages."""
-    _install(app, web, hosts=None)
+    _install(app, web, hosts=None, capacity=Capacity(web.questions_at_once))
 
 
-def _install(app: FastAPI, web: WebSettings, *, hosts: Collection[str] | None) -> None:
+def _install(app: FastAPI, web: WebSettings, *, hosts: Collection[str] | None, capacity: Capacity) -> None:
     app.router.route_class = Door
     app.router.redirect_slashes = False
     for kind in (AppError, HTTPException, SQLAlchemyError):
@@ -54,6 +55,7 @@ def _install(app: FastAPI, web: WebSettings, *, hosts: Collection[str] | None) -
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(MayNotAsk, refuse_asker)
     # Added last is outermost: the trace sees all, and no answer leaves without the security headers.
+    app.add_middleware(CapacityMiddleware, capacity=capacity)
     app.add_middleware(_LastResort)
     app.add_middleware(BodyLimitMiddleware)
     if hosts is not None:

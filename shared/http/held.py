@@ -12,13 +12,13 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse
 
@@ -29,6 +29,7 @@ from shared.bus.context import ServiceContext
 from shared.bus.held_forms import HeldForm, KeptFile, has_room, held_form, hold_form
 from shared.bus.unit import unit_of
 from shared.errors import AppError
+from shared.http.capacity import in_thread
 from shared.http.request_body import SealedUpload
 from shared.privacy.sealed_file import SealedFile
 
@@ -100,7 +101,7 @@ class ComesBack:
         would not take it from them."""
         if who.session is None or not await self._would_take(request, who, admit):
             return None
-        kept = await run_in_threadpool(self._keep, who, who.session, request.url.path, form)
+        kept = await in_thread(partial(self._keep, who, who.session, request.url.path, form))
         names = {name: quote(str(value), safe="") for name, value in request.path_params.items()}
         if kept is None:
             return None
