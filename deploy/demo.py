@@ -34,6 +34,7 @@ def run_demo(
     as_json: bool,
     verbose: bool,
     broker: str | None,
+    apart: bool,
     web_port: int | None,
 ) -> int:
     """Run the demo; with `once` it ends by itself, 0 only when every case ended as its scenario says.
@@ -51,6 +52,7 @@ def run_demo(
             data_dir,
             environment="demo",
             broker=broker,
+            apart=apart,
             web_port=web_port,
             settings=_settings(sms, mail),
             may_stay_root=True,

@@ -6,8 +6,9 @@ PostgreSQL is our own unless ONESTOP_DB__HOST names one; the broker is none, a p
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -40,14 +41,16 @@ class InstallationOptions:
     """What may be chosen.
 
     `broker`: None delivers inside the database, "local" starts a private RabbitMQ node, else an amqp:// URL.
-    `scale`: worker processes by service, 1 where it says nothing. `web_port` None: 8600, or a free one when
-    that is taken. `settings`: further ONESTOP_ variables for every process. `may_stay_root`: root's web and
-    workers stay root where nobody else can read our code.
+    `apart`: a worker process for each service instead of one for all. `scale`: worker processes by service, 1
+    where it says nothing; when it says anything the services are apart. `web_port` None: 8600, or a free one
+    when that is taken. `settings`: further ONESTOP_ variables for every process. `may_stay_root`: root's web
+    and workers stay root where nobody else can read our code.
     """
 
     data_dir: Path
     environment: Literal["production", "demo", "test"] = "production"
     broker: str | None = None
+    apart: bool = False
     scale: Mapping[str, int] = field(default_factory=dict)
     web_port: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +94,8 @@ class Installation:
             "ONESTOP_WEB__PORT": str(self.web_port),
             "ONESTOP_WEB__INTERNAL_HOST": "127.0.0.1",
             "ONESTOP_WEB__INTERNAL_PORT": str(self.internal_port),
-            # On one machine all of them are one user's anyway, and one web process has all the pages.
+            # On one machine all of them are one user's anyway: one web process has all the pages, and one
+            # worker does the work of all services.
             "ONESTOP_SERVICES_SHARE_PROCESS": "true",
             "ONESTOP_PEERS": json.dumps(dict.fromkeys(SERVICES, self.internal_url)),
         }
@@ -137,38 +141,41 @@ class Installation:
             "web",
             _command("run", "web"),
             _environment(without_broker, self._services_user),
-            ready=lambda: is_ready(self.internal_port),
+            ready=partial(is_ready, self.internal_port),
             group="web",
             run_as=self._services_user,
             health_port=self.internal_port,
         )
         return [*servers, migrate, web, *self._workers(settings)]
 
-    def _workers(self, settings: Mapping[str, str]) -> Sequence[ProcessSpec]:
-        names = [
-            (service, f"{service}.{number}" if count > 1 else service)
-            for service in SERVICES
-            for count in [self.options.scale.get(service, 1)]
-            for number in range(1, count + 1)
-        ]
-        return [
-            ProcessSpec(
-                f"worker.{name}",
-                _command("run", "worker", "--service", service),
+    def _workers(self, settings: Mapping[str, str]) -> Iterator[ProcessSpec]:
+        for name, services in self._divided():
+            port = claim_port()
+            yield ProcessSpec(
+                name,
+                _command("run", "worker", *(part for service in services for part in ("--service", service))),
                 _environment(
                     {**settings, "ONESTOP_WORKER__HEALTH_PORT": str(port)},
                     self._services_user,
-                    sends=service == SENDER,
+                    sends=SENDER in services,
                 ),
-                ready=lambda port=port: is_ready(port),  # type: ignore[misc]
+                ready=partial(is_ready, port),
                 group="worker",
                 grace_s=_WORKER_GRACE_S,
                 run_as=self._services_user,
                 health_port=port,
             )
-            for service, name in names
-            for port in [claim_port()]
-        ]
+
+    def _divided(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """Which services each worker process does the work of, with the name of the process."""
+        scale = self.options.scale
+        if not (self.options.apart or scale):
+            yield "worker", SERVICES
+            return
+        for service in SERVICES:
+            count = scale.get(service, 1)
+            for number in range(1, count + 1):
+                yield f"worker.{service}.{number}" if count > 1 else f"worker.{service}", (service,)
 
     def _has(self, name: str) -> bool:
         return bool({f"ONESTOP_{name}", f"ONESTOP_{name}_FILE"} & set(self._outer))

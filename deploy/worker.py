@@ -52,7 +52,7 @@ socket.getaddrinfo = green_socket.getaddrinfo = partial(tpool.execute, socket.ge
 
 def run(settings: Settings, services: Sequence[str]) -> int:
     """Run the workers of these services until SIGTERM or SIGINT; the exit code."""
-    configure(settings, service="+".join(services))
+    configure(settings, service="worker" if len(services) > 1 else services[0])
     faults.plan_faults(settings.fault_plan)
     check_process(settings, services)
     exclusion = Exclusion(whole=len(services) > 1)

@@ -16,6 +16,9 @@ Broker = Annotated[
         help="'local' for a private RabbitMQ node, or an amqp:// URL; the database delivers when absent",
     ),
 ]
+Apart = Annotated[
+    bool, typer.Option("--apart", help="a worker process for each service instead of one for all")
+]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="port of the web process")]
 _STOP_S = 60.0
 
@@ -30,8 +33,10 @@ def register(app: typer.Typer) -> None:
 
 def up(
     broker: Broker = None,
+    apart: Apart = False,
     scale: Annotated[
-        list[str] | None, typer.Option("--scale", help="worker processes of a service: approval=3")
+        list[str] | None,
+        typer.Option("--scale", help="worker processes of a service, all services apart: approval=3"),
     ] = None,
     port: Port = None,
     data_dir: DataDir = None,
@@ -43,7 +48,11 @@ def up(
 
     installation = Installation(
         InstallationOptions(
-            data_dir_of(data_dir), broker=_broker(broker), scale=_scale(scale or []), web_port=port
+            data_dir_of(data_dir),
+            broker=_broker(broker),
+            apart=apart,
+            scale=_scale(scale or []),
+            web_port=port,
         )
     )
 
@@ -58,6 +67,7 @@ def demo(
     json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="show what the processes log")] = False,
     broker: Broker = None,
+    apart: Apart = False,
     port: Port = None,
     data_dir: DataDir = None,
 ) -> int:
@@ -70,6 +80,7 @@ def demo(
         as_json=json,
         verbose=verbose,
         broker=_broker(broker),
+        apart=apart,
         web_port=port,
     )
     return code

@@ -87,6 +87,14 @@ DATABASE: tuple[Chain, ...] = (
     ),
 )
 
+ONE_PROCESS: Chain = (
+    Step("inbox.claim.commit.after"),
+    Step("inbox.batch.commit.before"),
+    Step("inbox.alone.commit.before"),
+    Step("inbox.batch.commit.after"),
+    Step("outbox.sent.commit.after"),
+)
+
 # A claim looks for new facts first (always none here), then for one that must go alone: the second pass.
 RABBITMQ: tuple[Chain, ...] = (
     (Step("inbox.batch.commit.before"),),
@@ -184,24 +192,33 @@ ASIDE = {
 
 @dataclass
 class Walk:
-    """One installation with undisturbed services, and one service that is made to fail."""
+    """One installation with undisturbed services, and one process that is made to fail: of one service, or
+    of all."""
 
     installation: Installation
     who: Citizen
-    victim: str
+    victims: Sequence[str]
     environment: dict[str, str]
     expected: list[str]
     ends_as: str = "under_review"
 
+    @property
+    def victim(self) -> str:
+        """The one service that fails."""
+        [victim] = self.victims
+        return victim
+
     def start(self, faults: str = "") -> Worker:
         """A life of the victim."""
-        return run_worker(self.installation, self.environment | {"ONESTOP_FAULT_PLAN": faults}, self.victim)
+        environment = self.environment | {"ONESTOP_FAULT_PLAN": faults}
+        return run_worker(self.installation, environment, *self.victims)
 
     def is_complete(self, number: str) -> bool:
         """Nothing about any case is under way anywhere, and this one has come as far as the walk goes."""
         made = self.installation
         # Between two asks for a doubtful message lie minutes.
-        made.change(f"UPDATE {self.victim}.jobs SET due_at = now() WHERE state = 'due' AND due_at > now()")
+        for victim in self.victims:
+            made.change(f"UPDATE {victim}.jobs SET due_at = now() WHERE state = 'due' AND due_at > now()")
         state = made.value("SELECT state FROM intake.cases WHERE number = :n", n=number)
         return state == self.ends_as and is_quiet(made) and made.has_heard_all(number)
 
@@ -217,11 +234,12 @@ class Walk:
 
     def free_what_the_dead_held(self) -> None:
         """The victim is dead, so that its leases count for nothing."""
-        self.installation.make_due(self.victim)
-        self.installation.change(
-            f"UPDATE {self.victim}.jobs SET due_at = due_at - interval '1 day', "
-            "lease_until = lease_until - interval '1 day' WHERE state IN ('due', 'claimed')"
-        )
+        for victim in self.victims:
+            self.installation.make_due(victim)
+            self.installation.change(
+                f"UPDATE {victim}.jobs SET due_at = due_at - interval '1 day', "
+                "lease_until = lease_until - interval '1 day' WHERE state IN ('due', 'claimed')"
+            )
 
     def walk(self, chain: Chain, kind: Kind) -> None:
         """One case along a chain; it must end as it does when nothing happens."""
@@ -376,11 +394,13 @@ def check_once(made: Installation, number: str) -> None:
         assert made.value(f"SELECT count(*) FROM {service}.undecodable") == 0
 
 
-def begin(made: Installation, victim: str, extra: dict[str, str]) -> Walk:
+def begin(made: Installation, extra: dict[str, str], *victims: str) -> Walk:
     """The undisturbed services, and what a clean run comes to."""
     environment = made.environment() | extra
-    run_worker(made, made.environment(), *(s for s in SERVICES if s != victim))
-    walk = Walk(made, made.citizen(), victim, environment, [])
+    undisturbed = [service for service in SERVICES if service not in victims]
+    if undisturbed:
+        run_worker(made, made.environment(), *undisturbed)
+    walk = Walk(made, made.citizen(), victims, environment, [])
     first = made.submit(walk.who).number
     worker = walk.start()
     wait_for(lambda: walk.is_complete(first), f"a clean run: {first}", of=made)
@@ -393,7 +413,7 @@ def begin(made: Installation, victim: str, extra: dict[str, str]) -> Walk:
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_consumer_and_relay(installation: Installation, delivery: Delivery, kind: Kind, victim: str) -> None:
-    walk = begin(installation, victim, {})
+    walk = begin(installation, {}, victim)
     if delivery == "database":
         for chain in DATABASE:
             walk.walk(chain, kind)
@@ -401,6 +421,18 @@ def test_consumer_and_relay(installation: Installation, delivery: Delivery, kind
     for chain in (*RABBITMQ, RELAY):
         walk.walk(chain, kind)
     walk.walk_together(RELAY, kind)
+
+
+def test_one_process_of_all_services(db_installation: Installation) -> None:
+    """A laptop's only worker: whoever fails, all four die with what they hold. A new case comes each time."""
+    walk = begin(db_installation, {}, *SERVICES)
+    numbers: list[str] = []
+    for step in ONE_PROCESS:
+        numbers.append(db_installation.submit(walk.who).number)
+        assert not walk.live(step, "kill", numbers)
+    walk.live_through((), "kill", *numbers)
+    for number in numbers:
+        check_once(db_installation, number)
 
 
 @pytest.fixture
@@ -433,7 +465,7 @@ def test_jobs(db_installation: Installation, gateway: SmsStandin, kind: Kind) ->
     port = free_port()
     web_of(db_installation, port, "intake")
     extra = {"ONESTOP_PEERS": f'{{"intake":"http://127.0.0.1:{port}"}}', **gateway.environment()}
-    walk = begin(db_installation, "notify", extra)
+    walk = begin(db_installation, extra, "notify")
     for chain in JOBS:
         walk.walk_jobs(chain, kind)
     taken = [line.out_id for line in gateway.taken()]
@@ -445,7 +477,7 @@ def test_issuing(db_installation: Installation, kind: Kind) -> None:
     """Jobs that are called for together; materials asks approval whether the case stands so."""
     made, port = db_installation, free_port()
     web_of(made, port, "approval")
-    walk = begin(made, "materials", {"ONESTOP_PEERS": f'{{"approval":"http://127.0.0.1:{port}"}}'})
+    walk = begin(made, {"ONESTOP_PEERS": f'{{"approval":"http://127.0.0.1:{port}"}}'}, "materials")
     numbers = [made.submit(walk.who).number for _ in (None, *ISSUING)]
     worker = walk.start()
     wait_for(lambda: all(map(walk.is_complete, numbers)), "all before their decision", of=made)

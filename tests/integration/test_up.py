@@ -21,6 +21,7 @@ from deploy import users
 from deploy.errors import NothingRuns
 from deploy.installation import remembered_settings
 from deploy.processes import Identity, end, run, spawn, wait_until
+from deploy.services import SERVICES
 from deploy.supervisor_state import read_state
 from deploy.users import code_users, system_user
 from tests.support.installation import ROOT
@@ -93,15 +94,15 @@ def start(
 
 @pytest.fixture(scope="module")
 def both() -> Iterator[tuple[Running, Running]]:
-    """Two that are started at once: one in a folder that is named, and one of an ordinary user where such a
-    user's is found without."""
+    """Two that are started at once: one in a folder that is named, with one worker for all services; and one
+    of an ordinary user where such a user's is found without, with the services apart."""
     [ordinary] = code_users(users.SERVICES)
     with scratch_folder() as first, scratch_folder() as home:
         if ordinary is not None:
             ordinary.own(home)
         started = (
             start(first, first / "data", "--broker", "local", named=True),
-            start(home, home / ".local/share/onestop", named=False, run_as=ordinary),
+            start(home, home / ".local/share/onestop", "--apart", named=False, run_as=ordinary),
         )
         try:
             for one in started:
@@ -122,9 +123,7 @@ def test_each_process_is_who_it_must_be(running: Running) -> None:
         who = system_user(name)
         return os.geteuid() if who is None else who.uid
 
-    workers = {name for name in running.pids if name.startswith("worker.")}
-    assert len(workers) == 4
-    for name in ("web", *workers):
+    for name in ("web", "worker"):
         assert running.uid(name) == uid_of(users.SERVICES), name
     assert running.uid("postgres") == uid_of(users.DATABASE)
     assert running.uid("rabbitmq") == uid_of(users.BROKER)
@@ -189,7 +188,8 @@ def test_each_finds_its_own_and_no_address_is_used_twice(both: tuple[Running, Ru
         assert [check for check in doctor if check["ok"] is False] == []
         assert str(one.data_dir) in {check["found"] for check in doctor}
     assert settings[0]["db"]["host"] != settings[1]["db"]["host"]
-    assert len(ports) == len(set(ports)) == 2 * (1 + 5)
+    one_worker, apart = 2 + 1, 2 + len(SERVICES)
+    assert len(ports) == len(set(ports)) == one_worker + apart
 
 
 def test_a_foreign_subscriber_logs_in_at_the_private_node_at_once_and_not_when_it_is_removed(

@@ -116,10 +116,11 @@ def test_where_no_supervisor_is_no_process_is_judged(tmp_path: Path) -> None:
     assert "processes" not in {finding.check for finding in examine(tmp_path)}
 
 
-def test_every_process_of_an_installation_says_where_it_answers(tmp_path: Path) -> None:
-    made = Installation(InstallationOptions(tmp_path, environment="demo"))
+@pytest.mark.parametrize("apart", [False, True])
+def test_every_process_of_an_installation_says_where_it_answers(tmp_path: Path, apart: bool) -> None:
+    made = Installation(InstallationOptions(tmp_path, environment="demo", apart=apart))
     kept = [one.status for one in made.supervisor()._kept]
     ports = [status.health_port for status in kept if status.group in {"web", "worker"}]
-    assert len(ports) == len(SERVICES) + 1
+    assert len(ports) == 1 + (len(SERVICES) if apart else 1)
     assert None not in ports
     assert len(set(ports)) == len(ports)
