@@ -6,9 +6,7 @@ change here `onestop secrets init` tells the owner of its new asker.
 """
 
 from deploy.services import SERVICES
-from shared.auth import revocations
-from shared.bus.comparison import QUESTIONS
-from shared.peers import MayAsk
+from shared.peers import REVOCATIONS, SAID, MayAsk
 
 _OF_THEIR_OWN: MayAsk = {
     "intake": {
@@ -17,7 +15,7 @@ _OF_THEIR_OWN: MayAsk = {
         "application": ("approval",),
         "officer": ("approval",),
         "one_time_code": ("notify",),
-        revocations.QUESTION: ("materials", "approval", "notify"),
+        REVOCATIONS: ("materials", "approval", "notify"),
     },
     "materials": {
         "certificate": ("intake",),
@@ -46,7 +44,7 @@ MAY_ASK: MayAsk = {
     owner: {
         **_OF_THEIR_OWN.get(owner, {}),
         # What was said, and to have it said again.
-        **{question: tuple(other for other in SERVICES if other != owner) for question in QUESTIONS},
+        **{question: tuple(other for other in SERVICES if other != owner) for question in SAID},
     }
     for owner in SERVICES
 }

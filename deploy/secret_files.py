@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy.asks import SIGNER, askers_of
 from deploy.broker_definitions import definitions
@@ -27,7 +28,7 @@ from deploy.password_hashes import (
     scram_verifier,
 )
 from deploy.services import SERVICES
-from shared.auth.signatures import public_key_of
+from shared.auth.key_pair import public_key_of
 from shared.bus.topology import user_name
 from shared.db.roles import app_role
 from shared.durable import make_private_file, replace_private
@@ -51,7 +52,9 @@ from shared.privacy.secret_files import (
     load_secret,
     read_private,
 )
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 ROLES = "roles.json"
 """Role -> what PostgreSQL checks its password with."""
@@ -90,7 +93,7 @@ def init_secrets(root: Path) -> list[Path]:
     return made
 
 
-def check_secrets(settings: Settings, services: Sequence[str], *, whole: bool) -> None:
+def check_secrets(settings: "Settings", services: Sequence[str], *, whole: bool) -> None:
     """Raises SecretUnusable unless the processes of these services can read all that they need; `whole` also
     looks for what `onestop migrate` needs."""
     for service in services:
@@ -108,7 +111,7 @@ def check_secrets(settings: Settings, services: Sequence[str], *, whole: bool) -
         role_verifiers(settings)
 
 
-def role_verifiers(settings: Settings) -> dict[str, str]:
+def role_verifiers(settings: "Settings") -> dict[str, str]:
     """What PostgreSQL checks the services' passwords with, by role. Raises SecretUnusable."""
     found = load_json(settings, MIGRATE, ROLES)
     if not all(is_scram_verifier(found.get(app_role(service), "")) for service in SERVICES):

@@ -14,7 +14,7 @@ from pathlib import Path
 from deploy.asks import SIGNER
 from deploy.errors import TokensStillGood
 from deploy.secret_files import init_secrets, new_key
-from shared.auth.signatures import public_key_of
+from shared.auth.key_pair import public_key_of
 from shared.auth.tokens import LONGEST_SESSION
 from shared.durable import make_private_file, replace_private
 from shared.privacy.secret_files import (

@@ -17,7 +17,7 @@ from deploy.services import part
 from shared import faults
 from shared.ask import Asker, Question
 from shared.auth.deps import Authenticator
-from shared.auth.revocations import QUESTION, Fetch, Renewing, Revocations
+from shared.auth.revocations import Fetch, Renewing, Revocations
 from shared.auth.signatures import PublicKeys, SigningKey
 from shared.auth.tokens import TokenReader, Tokens
 from shared.bus import comparison
@@ -29,7 +29,7 @@ from shared.http.edge import install_edge, install_internal_edge
 from shared.http.health import Check, Health
 from shared.http.health_routes import alive_router, health_router
 from shared.http.internal import internal_router
-from shared.peers import Peers
+from shared.peers import REVOCATIONS, Peers
 from shared.privacy.secret_files import ASKERS, SESSION_KEY, load_json, load_public_keys, load_secret
 from shared.settings import Settings
 
@@ -121,11 +121,11 @@ def _whom_to_ask(
 ) -> Fetch:
     """Intake, in this process or by the first service's asker."""
     if SIGNER in contexts:
-        here = answers[SIGNER][QUESTION]
+        here = answers[SIGNER][REVOCATIONS]
         assert callable(here)
         return here
     asker = next(iter(contexts.values())).asker
-    return partial(asker.ask, SIGNER, QUESTION)
+    return partial(asker.ask, SIGNER, REVOCATIONS)
 
 
 def _tokens(settings: Settings, services: Sequence[str], keys: PublicKeys) -> TokenReader:

@@ -14,6 +14,12 @@ from shared.privacy.ciphers import derive
 MayAsk = Mapping[str, Mapping[str, Collection[str]]]
 """Owner -> question -> the services that may ask it; what does not stand there nobody may."""
 
+SAID = ("said", "said_in", "say_again")
+"""What every subscriber asks its speakers: `shared.bus.comparison` asks and answers."""
+
+REVOCATIONS = "revocations"
+"""What every web process asks who logs people in: `shared.auth.revocations` asks."""
+
 
 class PeerUnknown(Unauthenticated):
     """Not the token of anybody who may ask this owner."""

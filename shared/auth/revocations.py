@@ -24,8 +24,6 @@ from shared.auth.tokens import LONGEST_SESSION
 from shared.describe import kind_of
 from shared.errors import AppError, Unauthenticated, Unavailable
 
-QUESTION = "revocations"
-"""What the services ask intake for."""
 FETCH_EVERY = timedelta(seconds=30)
 OLDEST = timedelta(seconds=60)
 LOOK_BACK = timedelta(minutes=5)

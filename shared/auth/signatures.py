@@ -12,16 +12,13 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import GuestProtocol, OKPKey
 
+from shared.auth.key_pair import public_key_of
+
 _ALGORITHM = "Ed25519"
 
 
 class NotSigned(ValueError):
     """Not of ours: another key, another algorithm, another purpose, changed, or no JWS at all."""
-
-
-def public_key_of(key: bytes) -> bytes:
-    """The 32 bytes that check what is signed with these 32 bytes."""
-    return Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
 
 
 @lru_cache(maxsize=64)

@@ -44,8 +44,6 @@ EVERY = timedelta(seconds=55)
 AT_ONCE = 2000
 """Facts of one minute that are looked at in one comparison; the others in the next."""
 
-QUESTIONS = ("said", "said_in", "say_again")
-
 
 @dataclass(frozen=True, slots=True)
 class Sum:

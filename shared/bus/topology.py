@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pika
@@ -17,7 +17,9 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedBy
 
 from shared.errors import Conflict, Unavailable
 from shared.privacy.secret_files import BROKER_PASSWORD, load_password
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 EXCHANGE = "onestop.facts"
 PARK_EXCHANGE = "onestop.park"
@@ -69,7 +71,7 @@ def user_name(owner: str) -> str:
     return f"onestop-{owner}"
 
 
-def broker_url(settings: Settings, owner: str) -> str | None:
+def broker_url(settings: "Settings", owner: str) -> str | None:
     """The broker with the log-in of a service, or of `migrate`; None when the database delivers.
 
     A secret: never log it. Raises SecretUnusable when this process has not been given the password.

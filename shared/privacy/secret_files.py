@@ -7,9 +7,12 @@ only. What only `onestop migrate` may know lies in `migrate/`. `deploy.secret_fi
 import json
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.errors import AppError
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 MASTER_KEY = "master.key"
 COMING_MASTER_KEY = "master.key.new"
@@ -41,7 +44,7 @@ class SecretUnusable(AppError):
     title_en = "A secret file cannot be used"
 
 
-def load_secret(settings: Settings, owner: str, name: str) -> bytes:
+def load_secret(settings: "Settings", owner: str, name: str) -> bytes:
     """The 32 bytes of a key or token of one service.
 
     Raises SecretUnusable, which names the file and the command that mends it.
@@ -58,7 +61,7 @@ def load_secret(settings: Settings, owner: str, name: str) -> bytes:
     return secret
 
 
-def load_master_keys(settings: Settings, service: str) -> list[bytes]:
+def load_master_keys(settings: "Settings", service: str) -> list[bytes]:
     """The master key of one service, and the coming one where there is one. Raises SecretUnusable."""
     coming = settings.secrets_dir / service / COMING_MASTER_KEY
     found = []
@@ -72,7 +75,7 @@ def load_master_keys(settings: Settings, service: str) -> list[bytes]:
     return [load_secret(settings, service, MASTER_KEY), *found]
 
 
-def load_public_keys(settings: Settings, owner: str) -> list[bytes]:
+def load_public_keys(settings: "Settings", owner: str) -> list[bytes]:
     """The keys that check what intake signs, one a line: two while a new one takes the place of an old one.
 
     Raises SecretUnusable.
@@ -87,7 +90,7 @@ def load_public_keys(settings: Settings, owner: str) -> list[bytes]:
     return keys
 
 
-def load_password(settings: Settings, owner: str, name: str) -> str:
+def load_password(settings: "Settings", owner: str, name: str) -> str:
     """A password of one service, or of `migrate`. Raises SecretUnusable."""
     path = settings.secrets_dir / owner / name
     password = read_private(path)
@@ -96,7 +99,7 @@ def load_password(settings: Settings, owner: str, name: str) -> str:
     return password
 
 
-def load_json(settings: Settings, owner: str, name: str) -> dict[str, str]:
+def load_json(settings: "Settings", owner: str, name: str) -> dict[str, str]:
     """A JSON object of texts. Raises SecretUnusable."""
     path = settings.secrets_dir / owner / name
     try:

@@ -9,9 +9,9 @@ from deploy.asks import MAY_ASK
 from deploy.generated import ROOT
 from deploy.secret_files import init_secrets
 from deploy.services import SERVICES, part
-from shared.auth import revocations
 from shared.bus import comparison
 from shared.context import build_context
+from shared.peers import REVOCATIONS, SAID
 from shared.sections import DbSettings
 from shared.settings import Settings
 
@@ -46,6 +46,6 @@ def test_the_table_allows_what_a_service_asks_and_nothing_more(service: str) -> 
         (owner, question)
         for owner, questions in MAY_ASK.items()
         for question, askers in questions.items()
-        if service in askers and question not in (*comparison.QUESTIONS, revocations.QUESTION)
+        if service in askers and question not in (*SAID, REVOCATIONS)
     }
     assert allowed == asked_by(service)

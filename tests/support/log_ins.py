@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from shared.auth.deps import Authenticator
+from shared.auth.key_pair import public_key_of
 from shared.auth.revocations import ChangedRights, Changes, EndedSession, Revocations, sign_changes
-from shared.auth.signatures import PublicKeys, SigningKey, public_key_of
+from shared.auth.signatures import PublicKeys, SigningKey
 from shared.auth.tokens import Tokens
 
 Clock = Callable[[], datetime]

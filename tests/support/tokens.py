@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.auth.signatures import key_id, public_key_of
+from shared.auth.key_pair import public_key_of
+from shared.auth.signatures import key_id
 from shared.privacy.secret_files import SESSION_KEY, load_secret
 from tests.support.hall import Hall
 

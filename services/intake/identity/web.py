@@ -27,6 +27,7 @@ from shared.http.doors import doors, raises
 from shared.http.held import comes_back, filled_in
 from shared.http.rendering import page
 from shared.paging import moment
+from shared.peers import REVOCATIONS
 from shared.privacy.secret_files import SESSION_KEY, load_secret
 
 
@@ -57,7 +58,7 @@ def identity_answers(context: ServiceContext) -> dict[str, QuestionHandler]:
             return {"address": found.address, "code": found.code} if found else {"address": None}
 
     return {
-        revocations.QUESTION: ended_and_changed,
+        REVOCATIONS: ended_and_changed,
         "officer": officer,
         "one_time_code": one_time_code,
     }

@@ -11,6 +11,16 @@ import pytest
 
 from deploy.commands.app import run
 
+KEEPS_OUT = (
+    "sqlalchemy",
+    "psycopg2",
+    "alembic",
+    "pydantic",
+    "httpx",
+    "joserfc",
+    "prometheus_client",
+    "services",
+)
 HEAVY = ("sqlalchemy", "fastapi", "eventlet", "nameko", "pika", "psycopg2", "uvicorn", "kombu")
 
 
@@ -28,6 +38,18 @@ def onestop(*arguments: str, data_dir: Path, **settings: str) -> subprocess.Comp
 
 def test_nothing_heavy_is_imported_before_a_command_needs_it() -> None:
     script = f"import sys, deploy.commands.app; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_who_only_keeps_processes_holds_nothing_of_what_they_do(tmp_path: Path) -> None:
+    """The supervisor lives as long as they do: what it imports is held twice all that time."""
+    script = (
+        "import sys; from pathlib import Path; import deploy.commands.app; "
+        "from deploy.installation import Installation, InstallationOptions; "
+        f"Installation(InstallationOptions(Path({str(tmp_path)!r}))).supervisor(); "
+        f"print([name for name in {KEEPS_OUT!r} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"
 

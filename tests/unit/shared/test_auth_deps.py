@@ -23,8 +23,9 @@ from shared.auth.deps import (
     csrf_token,
     visitor_of,
 )
+from shared.auth.key_pair import public_key_of
 from shared.auth.principal import LOG_IN_KINDS, Principal, PrincipalKind
-from shared.auth.signatures import PublicKeys, public_key_of
+from shared.auth.signatures import PublicKeys
 from shared.auth.tokens import TokenReader
 from shared.http.edge import install_edge
 from shared.sections import WebSettings

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from shared.auth import revocations
+from shared.auth.key_pair import public_key_of
 from shared.auth.principal import Principal, PrincipalKind
 from shared.auth.revocations import (
     LOOK_BACK,
@@ -23,7 +24,7 @@ from shared.auth.revocations import (
     SessionEnded,
     sign_changes,
 )
-from shared.auth.signatures import PublicKeys, SigningKey, public_key_of
+from shared.auth.signatures import PublicKeys, SigningKey
 from shared.auth.tokens import LONGEST_SESSION
 from shared.errors import Unavailable
 from tests.support.installation import wait_for

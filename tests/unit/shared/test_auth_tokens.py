@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, OKPKey, RSAKey
 
+from shared.auth.key_pair import public_key_of
 from shared.auth.principal import ANONYMOUS, LOG_IN_KINDS, Assurance, Principal, PrincipalKind
-from shared.auth.signatures import PublicKeys, SigningKey, key_id, public_key_of
+from shared.auth.signatures import PublicKeys, SigningKey, key_id
 from shared.auth.tokens import LONGEST_SESSION, TokenExpired, TokenInvalid, TokenReader, Tokens
 from tests.support.log_ins import tokens_of
 
