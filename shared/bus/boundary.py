@@ -99,11 +99,16 @@ def open_delivery(raw: RawDelivery) -> Delivery:
 
 def read_stored(element: str) -> Read:
     """One fact as a table of ours holds it, in JSON text: who wrote it there was never asked what it is."""
-    found = _guarded(lambda: _read_json(wire.from_element(json.loads(element))))
+    found = _guarded(lambda: _read_json(_from_text(element)))
     if not isinstance(found, Undecodable):
         return found
     told = _guarded(lambda: Undecoded.element(json.loads(element), str(found)))
     return Undecoded.stored(element, str(found)) if isinstance(told, Undecodable) else told
+
+
+def _from_text(element: str) -> dict[str, Any]:
+    found, is_plain = wire.read_text(element)
+    return wire.from_element(found, is_plain=is_plain)
 
 
 def _guarded(read: Callable[[], _T]) -> _T | Undecodable:
@@ -148,7 +153,8 @@ def _read(raw: RawDelivery, decoded: dict[str, Any] | None) -> list[Read]:
         raise Undecodable("properties: content-encoding")
     content_type, user = properties.get("content_type"), properties.get("user_id")
     if content_type == wire.BATCH_CONTENT_TYPE:
-        return [_read_element(raw, user, element) for element in wire.from_batch_body(raw.body)]
+        elements, is_plain = wire.from_batch_body(raw.body)
+        return [_read_element(raw, user, element, is_plain) for element in elements]
     headers = properties.get("application_headers", {})
     return [_event(wire.from_message(_ce_headers(headers), content_type, raw.body), user)]
 
@@ -164,8 +170,8 @@ def _ce_headers(headers: dict[Any, Any]) -> dict[str, str]:
     return found
 
 
-def _read_element(raw: RawDelivery, user: str | None, element: object) -> Read:
-    found = _guarded(lambda: _event(wire.from_element(element), user))
+def _read_element(raw: RawDelivery, user: str | None, element: object, is_plain: bool) -> Read:
+    found = _guarded(lambda: _event(wire.from_element(element, is_plain=is_plain), user))
     if not isinstance(found, Undecodable):
         return found
     return Undecoded.element(element, str(found), raw.properties)

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_binary, to_
 from cloudevents.core.exceptions import BaseCloudEventException
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shared.events.fact import Event, UnknownFactType, fact_class
 
@@ -31,7 +33,6 @@ _NO_OBJECT = "body: not a JSON object"
 _LARGEST_SEQUENCE = 2**31 - 1
 _DEEPEST = 100
 """How deep a fact may be nested: what runs out of stack depends on who reads it, and how far down."""
-_EXTENSIONS = ("causationid", "correlationid", "traceparent", "follows")
 
 # What becomes a key, a column or a word in a log line is written in one way only, so that nothing is read
 # here that PostgreSQL refuses and no fact goes by two names.
@@ -42,6 +43,7 @@ _TYPE = re.compile(r"[a-z][a-z0-9.-]{0,199}")
 _CASE = re.compile(r"[!-~]{1,50}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TIME = re.compile(r"[0-9T:.Z+-]{1,40}")
+_OTHERS = {"causationid": _ID, "correlationid": _ID, "traceparent": _TRACEPARENT, "follows": _ID}
 FORMS = {
     "specversion": re.compile(r"1\.0"),
     "id": _ID,
@@ -52,6 +54,19 @@ FORMS = {
     "sequence": _SEQUENCE,
 }
 """How each required word of an envelope is written; PostgreSQL reads these patterns too."""
+_READ = ("id", "source", "type", "subject", "sequence", "time")
+_ENVELOPE = re.compile(
+    "\n".join(
+        [*(FORMS[name].pattern for name in _READ), *(f"(?:{form.pattern})?" for form in _OTHERS.values())]
+    )
+)
+"""All that is read of an envelope, a line each; none of its words holds an end of line."""
+
+_SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+"""In JSON text: the character zero, or half of a surrogate pair, alone or not."""
+
+_read_of = itemgetter(*_READ)
+_uuid = TypeAdapter(UUID).validator.validate_python
 
 
 class Undecodable(ValueError):
@@ -104,7 +119,7 @@ def to_json(event: Event) -> dict[str, Any]:
         "datacontenttype": "application/json",
     }
     for name, value in zip(
-        _EXTENSIONS, (event.causation, event.correlation, event.traceparent, event.follows), strict=True
+        _OTHERS, (event.causation, event.correlation, event.traceparent, event.follows), strict=True
     ):
         if value is not None:
             attributes[name] = str(value)
@@ -119,23 +134,15 @@ def speaker_of(stored: dict[str, Any]) -> str:
 
 def from_json(stored: dict[str, Any]) -> Event:
     """Read a stored JSON object. Raises Undecodable or Unreadable."""
-    envelope: dict[str, Any] = {
-        "id": UUID(_attribute(stored, "id", _ID)),
-        "speaker": speaker_of(stored),
-        "type": _attribute(stored, "type", _TYPE),
-        "case": _attribute(stored, "subject", _CASE),
-        "sequence": _sequence(_attribute(stored, "sequence", _SEQUENCE)),
-        "time": _time(_attribute(stored, "time", _TIME)),
-        "causation": _other_id(stored, "causationid"),
-        "correlation": _other_id(stored, "correlationid"),
-        "traceparent": _optional(stored, "traceparent", _TRACEPARENT),
-        "follows": _other_id(stored, "follows"),
-    }
+    _check_envelope(stored)
+    speaker, type_ = stored["source"].removeprefix(_SOURCE), stored["type"]
+    causation, correlation, traceparent, follows = map(stored.get, _OTHERS)
+    sequence, time = _sequence(stored["sequence"]), _time(stored["time"])
     try:
-        cls = fact_class(envelope["type"])
-        if cls.speaker != envelope["speaker"]:
+        cls = fact_class(type_)
+        if cls.speaker != speaker:
             raise Unreadable(stored, "schema-invalid: source and type name different services")
-        return Event(fact=cls.model_validate(stored.get("data")), **envelope)
+        fact = cls.model_validate(stored.get("data"))
     except UnknownFactType:
         raise Unreadable(stored, "unknown-type") from None
     except ValidationError as error:
@@ -143,6 +150,19 @@ def from_json(stored: dict[str, Any]) -> Event:
         places = dict.fromkeys(f"/{e['loc'][0] if e['loc'] else ''} {e['type']}" for e in error.errors())
         where = ", ".join(list(places)[:3])
         raise Unreadable(stored, f"schema-invalid: {where}"[:300]) from None
+    return Event(
+        id=_uuid(stored["id"]),
+        speaker=speaker,
+        type=type_,
+        case=stored["subject"],
+        sequence=sequence,
+        time=time,
+        fact=fact,
+        causation=causation and _uuid(causation),
+        correlation=correlation and _uuid(correlation),
+        traceparent=traceparent,
+        follows=follows and _uuid(follows),
+    )
 
 
 def to_message(stored: dict[str, Any]) -> Message:
@@ -230,33 +250,40 @@ class Batch:
         return Message(key, headers, BATCH_CONTENT_TYPE, body)
 
 
-def from_batch_body(body: bytes) -> list[Any]:
-    """The elements of a JSON batch, of which each is still to be read by `from_element`. Raises Undecodable
-    when there are none, or more than BATCH_FACTS."""
+def from_batch_body(body: bytes) -> tuple[list[Any], bool]:
+    """The elements of a JSON batch, of which each is still to be read by `from_element`, and what `read_text`
+    says of them. Raises Undecodable when there are none, or more than BATCH_FACTS."""
     try:
-        found = json.loads(body.decode())
+        found, is_plain = read_text(body.decode())
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"batch: {type(error).__name__}") from None
     if not isinstance(found, list) or not 1 <= len(found) <= BATCH_FACTS:
         raise Undecodable("batch: not a list of facts")
-    return found
+    return found, is_plain
 
 
-def from_element(element: Any) -> dict[str, Any]:
+def read_text(text: str) -> tuple[Any, bool]:
+    """What a JSON text holds, and whether it is plain: nothing in it can be what PostgreSQL's jsonb refuses,
+    so that no element need be looked at for that. Raises ValueError and RecursionError."""
+    try:
+        found = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except _NotFinite:
+        return json.loads(text), False
+    return found, _SUSPECT.search(text) is None
+
+
+def from_element(element: Any, *, is_plain: bool = False) -> dict[str, Any]:
     """The stored form of one element of a batch. Raises Undecodable when it is no CloudEvent with a JSON
     object; what is read can be stored."""
     if not isinstance(element, dict) or element.get("specversion") != "1.0":
         raise Undecodable("envelope: specversion")
-    return _storable(element)
+    return _with_data(element) if is_plain else _storable(element)
 
 
 def _storable(stored: dict[str, Any]) -> dict[str, Any]:
     """Raises Undecodable for what JSON allows and PostgreSQL's jsonb refuses: NaN, half a surrogate pair,
     the character zero."""
-    if not isinstance(stored.get("data"), dict):
-        raise Undecodable(_NO_OBJECT)
-    if _is_too_deep(stored):
-        raise Undecodable("body: nested too deep")
+    _with_data(stored)
     try:
         text = json.dumps(stored, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -267,14 +294,51 @@ def _storable(stored: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def _is_too_deep(stored: dict[str, Any]) -> bool:
-    level: list[Any] = [stored]
-    for _ in range(_DEEPEST):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
-        level = [inner for inner in level if isinstance(inner, dict | list)]
-        if not level:
-            return False
-    return True
+def _with_data(stored: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(stored.get("data"), dict):
+        raise Undecodable(_NO_OBJECT)
+    if _is_deeper(stored, _DEEPEST):
+        raise Undecodable("body: nested too deep")
+    return stored
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if levels == 0:
+        return True
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, dict | list) and _is_deeper(inner, levels - 1):
+            return True
+    return False
+
+
+def _finite(number: str) -> float:
+    found = float(number)
+    if not isfinite(found):
+        raise _NotFinite
+    return found
+
+
+class _NotFinite(Exception):
+    """No number that JSON knows, or one that is too large to be one here."""
+
+
+def _check_envelope(stored: Mapping[str, Any]) -> None:
+    """Raises Undecodable for the first word of it that is not written as it must be."""
+    others = [stored.get(name) for name in _OTHERS]
+    try:
+        # All at once: asked one by one this took half of the reading of a fact.
+        lines = "\n".join(
+            [*(stored[name] for name in _READ), *("" if one is None else one for one in others)]
+        )
+        if _ENVELOPE.fullmatch(lines) and "" not in others:
+            return
+    except (KeyError, TypeError):
+        pass
+    for name in _READ:
+        _attribute(stored, name, FORMS[name])
+    for (name, form), found in zip(_OTHERS.items(), others, strict=True):
+        if found is not None:
+            _attribute(stored, name, form)
 
 
 def _attribute(stored: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
@@ -282,15 +346,6 @@ def _attribute(stored: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -
     if not isinstance(found, str) or not pattern.fullmatch(found):
         raise Undecodable(f"envelope: {name}")
     return found
-
-
-def _optional(stored: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str | None:
-    return None if stored.get(name) is None else _attribute(stored, name, pattern)
-
-
-def _other_id(stored: Mapping[str, Any], name: str) -> UUID | None:
-    found = _optional(stored, name, _ID)
-    return None if found is None else UUID(found)
 
 
 def _sequence(text: str) -> int:
