@@ -295,14 +295,11 @@ class Matter(Part):
     def requirements(self, facts: Mapping[str, Scalar] | None = None) -> tuple[Requirement, ...]:
         """What must be met, in the order of the file. With facts, members that do not apply are left out;
         a requirement without members does not apply to this case."""
-        grouped: dict[str, list[Material]] = {}
-        for material in self.materials:
-            members = grouped.setdefault(material.one_of or material.code, [])
-            if facts is None or holds(material.condition, facts):
-                members.append(material)
+        if facts is None:
+            return self._requirements
         return tuple(
-            Requirement(code, self.names_of_requirement(code), tuple(members))
-            for code, members in grouped.items()
+            Requirement(one.code, one.names, tuple(m for m in one.members if holds(m.condition, facts)))
+            for one in self._requirements
         )
 
     def names_of_requirement(self, code: str) -> Names:
@@ -368,6 +365,16 @@ class Matter(Part):
     @cached_property
     def _checker(self) -> FormChecker:
         return FormChecker(self.form)
+
+    @cached_property
+    def _requirements(self) -> tuple[Requirement, ...]:
+        grouped: dict[str, list[Material]] = {}
+        for material in self.materials:
+            grouped.setdefault(material.one_of or material.code, []).append(material)
+        return tuple(
+            Requirement(code, self.names_of_requirement(code), tuple(members))
+            for code, members in grouped.items()
+        )
 
     @cached_property
     def _material_by_code(self) -> dict[str, Material]:
