@@ -4,17 +4,35 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
-from tests.bench import crash, crowd, latency, queue, report, submissions, throughput, whole
+from tests.bench import (
+    cost,
+    crash,
+    crowd,
+    latency,
+    memory,
+    queue,
+    report,
+    spike,
+    submissions,
+    throughput,
+    whole,
+)
 from tests.bench.contenders import CONTENDERS
 from tests.bench.seed import MANY_PEOPLE, TINY_PEOPLE, fill_people, fill_template
 from tests.bench.servers import DELIVERIES, Servers, installation, machine, tell
 from tests.support.output import log_to_stderr
 
 WARM_UP = 100
+WORKERS = (2, 4)
+"""Of each service, on the same machine."""
 HELD = ("throughput", "crash", "latency")
 """Parts in which cases are let go that were submitted beforehand."""
-PARTS = (*HELD, "whole", "submissions", "crowd")
+USUAL = (*HELD, "whole", "submissions", "crowd")
+MORE = ("cost", "spike", "workers", "memory")
+"""With `--all`, or when asked for."""
+PARTS = (*USUAL, *MORE)
 QUEUE = "queue"
 """Only when asked for: it fills a database of its own with two million tasks."""
 
@@ -26,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     log_to_stderr()
     # Else a SIGTERM would leave the scratch folder behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    parts = chosen.only or PARTS
+    parts = chosen.only or (PARTS if chosen.all else USUAL)
     if QUEUE in parts:
         if len(parts) > 1:
             parser.error("the queue is measured alone")
@@ -34,9 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     found = report.Report()
     with installation() as servers:
         tell(machine(servers))
-        if set(parts) & set(HELD):
+        if set(parts) & {*HELD, "workers"}:
             _held(servers, found, chosen, parts)
         _over_http(servers, found, chosen, parts)
+    if "memory" in parts:
+        found.add_part("memory_mb", memory.measure(memory.TINY if chosen.tiny else memory.Scale()))
     print(found.table(), file=sys.stderr if chosen.json else sys.stdout)
     if chosen.json:
         print(found.as_json())  # noqa: T201
@@ -55,6 +75,16 @@ def _held(servers: Servers, found: report.Report, chosen: argparse.Namespace, pa
     for _ in range(chosen.rounds if "throughput" in parts else 0):
         for contender in CONTENDERS:
             found.add(contender.name, throughput.measure(servers, contender, WARM_UP, chosen.cases))
+    if "latency" in parts:
+        full = found.medians(CONTENDERS[0].name) or asdict(_throughput(servers, chosen))
+        found.add_part("half_load", latency.at_half(servers, full["cases_per_s"], chosen.latency_s))
+    for each in WORKERS if "workers" in parts else ():
+        found.add_part(f"workers_{each}", _throughput(servers, chosen, each))
+
+
+def _throughput(servers: Servers, chosen: argparse.Namespace, each: int = 1) -> throughput.Figures:
+    """Our own, once."""
+    return throughput.measure(servers, CONTENDERS[0], WARM_UP, chosen.cases, each)
 
 
 def _over_http(
@@ -69,12 +99,18 @@ def _over_http(
         ),
         "crowd": lambda: crowd.measure(servers, crowd.TINY if tiny else crowd.Scale()),
     }
-    wanted = [name for name in runs if name in parts]
-    if wanted:
-        fill_people(servers, TINY_PEOPLE if tiny else MANY_PEOPLE)
+    once: dict[str, Callable[[], object]] = {
+        "cost": lambda: cost.measure(servers, cost.TINY if tiny else cost.Scale()),
+        "spike": lambda: spike.measure(servers, spike.TINY if tiny else spike.Scale()),
+    }
+    if not {*runs, *once} & set(parts):
+        return
+    fill_people(servers, TINY_PEOPLE if tiny else MANY_PEOPLE)
     for _ in range(chosen.rounds):
-        for name in wanted:
+        for name in (name for name in runs if name in parts):
             found.add_part(name, runs[name]())
+    for name in (name for name in once if name in parts):
+        found.add_part(name, once[name]())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=int, default=1, help="repeat all but latency and crash; medians are told"
     )
+    parser.add_argument("--all", action="store_true", help="every part, also those that take long")
     parser.add_argument("--only", action="append", choices=(*PARTS, QUEUE), help="leave out the other parts")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object on standard output")
     parser.add_argument("--tiny", action="store_true", help="only to see whether it runs")

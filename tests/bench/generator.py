@@ -8,6 +8,7 @@ closed loop each client sends its next request when it has its answer.
 import asyncio
 import itertools
 import json
+import subprocess
 import sys
 import time
 from collections import deque
@@ -42,6 +43,8 @@ class Plan:
     seconds: float
     rate: float | None = None
     clients: int | None = None
+    most: int | None = None
+    """As many requests as clients send at most, when they are not stopped by time."""
 
     def write(self, path: Path) -> None:
         """For the process that carries it out."""
@@ -157,7 +160,13 @@ class Generator:
             await self._open_loop(self.plan.rate)
         else:
             end = time.monotonic() + self.plan.seconds
-            await asyncio.gather(*(self._client(lambda: time.monotonic() < end) for _ in self._clients()))
+            most, sent = self.plan.most, itertools.count()
+            await asyncio.gather(
+                *(
+                    self._client(lambda: time.monotonic() < end and (most is None or next(sent) < most))
+                    for _ in self._clients()
+                )
+            )
         for connection in self._idle:
             connection.close()
         # What is closed is gone at the loop's next turn.
@@ -200,6 +209,14 @@ class Generator:
         if connection.is_open:
             self._idle.append(connection)
         return answer
+
+
+def run(plan: Plan, stem: Path) -> list[Sent]:
+    """Let a process of its own carry it out; `stem` names its two files."""
+    asked, out = stem.with_suffix(".plan"), stem.with_suffix(".sent")
+    plan.write(asked)
+    subprocess.run([sys.executable, "-m", __name__, str(asked), str(out)], check=True)
+    return read_sent(out)
 
 
 def main(plan: Path, out: Path) -> None:

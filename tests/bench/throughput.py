@@ -23,13 +23,15 @@ class Figures:
     commits_per_case: float
 
 
-def measure(servers: Servers, contender: Contender, warm_up: int, cases: int) -> Figures:
-    """Run `cases` through four ready workers, after a warm-up that the clock does not see."""
-    tell(f"throughput: {contender.name}, {cases} cases")
+def measure(
+    servers: Servers, contender: Contender, warm_up: int, cases: int, workers_each: int = 1
+) -> Figures:
+    """Run `cases` through the ready workers of four services, after a warm-up that the clock does not see."""
+    tell(f"throughput: {contender.name}, {cases} cases, {workers_each} workers of each service")
     with servers.place(contender.name) as place:
         contender.prepare(place)
         commits, delivered = place.commits(), place.deliveries()
-        workers = [contender.start_worker(place, service) for service in SERVICES]
+        workers = [contender.start_worker(place, service) for service in SERVICES * workers_each]
         place.await_ready([worker.ready for worker in workers])
         contender.release(place, held_cases(place, 0, warm_up))()
         await_home(place, warm_up)

@@ -12,8 +12,8 @@ from tests.bench.rates import grows, highest, percentile, whole_rate
 from tests.bench.seed import MANY_PEOPLE, TINY_PEOPLE
 from tests.bench.servers import Servers, tell
 
-LOW, HIGH = 30.0, 300.0
-PROBES = 5
+LOW, HIGH = 10.0, 300.0
+PROBES = 6
 STEP_DOWN = 0.93
 _WARM_UP = 20.0, 3.0
 _EVERY_S = 1.0

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench import crowd, submissions, whole
+from tests.bench import cost, crowd, latency, memory, spike, submissions, whole
 from tests.bench.hall import Hall, hall
-from tests.bench.seed import TINY_PEOPLE, fill_people
+from tests.bench.seed import TINY_PEOPLE, fill_people, fill_template
 from tests.bench.servers import Servers, installation
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -43,3 +43,28 @@ def test_a_small_crowd_meets_no_error(opened: Hall) -> None:
     assert found.per_s > 0
     opened.drain()
     assert opened.told() == opened.cases() == len(opened.told_at())
+
+
+def test_what_a_case_costs_is_told_by_table(opened: Hall) -> None:
+    found = cost.find(opened, cost.TINY)
+    assert {"intake.cases": 1, "notify.deliveries": 4}.items() <= found.rows_by_table.items()
+    assert found.table_bytes > 0
+    assert found.wal_bytes > found.rows
+
+
+def test_a_spike_passes(opened: Hall) -> None:
+    found = spike.find(opened, spike.TINY)
+    assert found.submissions > 0
+    assert found.errors == 0
+
+
+def test_latency_at_half_load_is_told(servers: Servers) -> None:
+    fill_template(servers, 20)
+    found = latency.at_half(servers, 20, 1, warm_up=5)
+    assert 0 < found.p50_ms <= found.p99_ms
+
+
+def test_memory_of_everything_is_told() -> None:
+    found = memory.measure(memory.TINY)
+    assert found.idle > 0
+    assert found.after > 0
