@@ -29,7 +29,7 @@ drill: ## kill things and count what is lost (ARGS="--cases 2000 --kills 100 --s
 	@deploy/setup.sh dev >&2
 	@exec $(BIN)/python -m tests.drills $(ARGS)
 
-bench: ## cases a second against Celery and plain nameko (ARGS="--json")
+bench: ## how fast, beside Celery, nameko, FastStream and dramatiq (ARGS="--json", "--all --json")
 	@deploy/setup.sh dev >&2
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 

@@ -14,6 +14,7 @@ from tests.bench import (
     memory,
     queue,
     report,
+    scale,
     spike,
     submissions,
     throughput,
@@ -30,7 +31,7 @@ WORKERS = (2, 4)
 HELD = ("throughput", "crash", "latency")
 """Parts in which cases are let go that were submitted beforehand."""
 USUAL = (*HELD, "whole", "submissions", "crowd")
-MORE = ("cost", "spike", "workers", "memory")
+MORE = ("cost", "spike", "workers", "scale", "memory")
 """With `--all`, or when asked for."""
 PARTS = (*USUAL, *MORE)
 QUEUE = "queue"
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     found = report.Report()
     with installation() as servers:
         tell(machine(servers))
-        if set(parts) & {*HELD, "workers"}:
+        if set(parts) & {*HELD, "workers", "scale"}:
             _held(servers, found, chosen, parts)
         _over_http(servers, found, chosen, parts)
     if "memory" in parts:
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _held(servers: Servers, found: report.Report, chosen: argparse.Namespace, parts: Sequence[str]) -> None:
     """What needs no door: cases let go at once, or submitted one by one inside a process."""
-    fill_template(servers, chosen.cases + WARM_UP)
+    size = scale.TINY if chosen.tiny else scale.Scale()
+    fill_template(servers, max(chosen.cases + WARM_UP, size.held if "scale" in parts else 0))
     # First, while the servers have nothing else to tidy up.
     for delivery in DELIVERIES if "latency" in parts else ():
         found.latency[delivery] = latency.measure(servers, delivery, chosen.latency_s)
@@ -78,6 +80,8 @@ def _held(servers: Servers, found: report.Report, chosen: argparse.Namespace, pa
     if "latency" in parts:
         full = found.medians(CONTENDERS[0].name) or asdict(_throughput(servers, chosen))
         found.add_part("half_load", latency.at_half(servers, full["cases_per_s"], chosen.latency_s))
+    if "scale" in parts:
+        found.add_part("scale", scale.measure(servers, size))
     for each in WORKERS if "workers" in parts else ():
         found.add_part(f"workers_{each}", _throughput(servers, chosen, each))
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from subprocess import Popen
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from deploy.services import SERVICES, subscriptions
 from shared.bus.hints import outbox_hint
 from shared.bus.topology import apply_topology
 from tests.bench import celery_worker
+from tests.bench.dramatiq_worker import declare, message_to
 from tests.bench.peer import CRASH_POINT, EXCHANGE, QUORUM, hearers, queue_of
 from tests.bench.servers import Place
 
@@ -83,18 +84,20 @@ class Onestop:
 
 @dataclass(frozen=True, slots=True)
 class PeerContender:
-    """Celery or nameko: the bench publishes what was submitted. `messages` makes one fact's messages."""
+    """Somebody else's library: the bench publishes what was submitted. `messages` makes one fact's messages,
+    for `exchange`; `declare` makes the queues."""
 
     name: str
     module: str
     messages: Callable[[dict[str, Any]], list[tuple[str, Any]]]
+    exchange: str = EXCHANGE
+    declare: Callable[[str], None] = field(default=lambda url: _declare(url))
     crash_point: str = CRASH_POINT
 
     def prepare(self, place: Place) -> None:
         """The queues: Celery's delayed delivery wants all of them before its first worker starts."""
-        with kombu.Connection(place.broker) as connection:
-            for service in SERVICES:
-                kombu.Queue(queue_of(service), queue_arguments=QUORUM).bind(connection).queue_declare()
+        assert place.broker
+        self.declare(place.broker)
 
     def start_worker(self, place: Place, service: str, more: Mapping[str, str] | None = None) -> Worker:
         """A worker of ours around the peer's library."""
@@ -112,7 +115,7 @@ class PeerContender:
 
         def go() -> None:
             assert place.broker
-            _publish(place.broker, made)
+            _publish(place.broker, self.exchange, made)
 
         return go
 
@@ -153,7 +156,26 @@ def _nameko_messages(event: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(event["type"], message)]
 
 
-def _publish(broker: str, messages: Sequence[tuple[str, Any]]) -> None:
+def _faststream_messages(event: dict[str, Any]) -> list[tuple[str, Any]]:
+    body = json.dumps(event)
+    message = amqp.Message(body, content_type="application/json", delivery_mode=2)
+    return [(queue_of(service), message) for service in hearers()[event["type"]]]
+
+
+def _dramatiq_messages(event: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        (queue_of(service), amqp.Message(message_to(service, event).encode(), delivery_mode=2))
+        for service in hearers()[event["type"]]
+    ]
+
+
+def _declare(broker: str) -> None:
+    with kombu.Connection(broker) as connection:
+        for service in SERVICES:
+            kombu.Queue(queue_of(service), queue_arguments=QUORUM).bind(connection).queue_declare()
+
+
+def _publish(broker: str, exchange: str, messages: Sequence[tuple[str, Any]]) -> None:
     """All in one go, the confirms awaited at the end: a quorum queue drops what a channel that closes early
     still had in its pipeline."""
     open_tags = set(range(1, len(messages) + 1))
@@ -167,7 +189,7 @@ def _publish(broker: str, messages: Sequence[tuple[str, Any]]) -> None:
         channel.confirm_select()
         channel.events["basic_ack"].add(on_ack)
         for routing_key, message in messages:
-            channel.basic_publish(message, exchange=EXCHANGE, routing_key=routing_key, mandatory=True)
+            channel.basic_publish(message, exchange=exchange, routing_key=routing_key, mandatory=True)
         while open_tags:
             connection.drain_events(timeout=30)
 
@@ -185,4 +207,8 @@ CONTENDERS: tuple[Contender, ...] = (
     Onestop(),
     PeerContender("celery", "tests.bench.celery_worker", _celery_messages),
     PeerContender("nameko", "tests.bench.nameko_worker", _nameko_messages),
+    PeerContender("faststream", "tests.bench.faststream_worker", _faststream_messages),
+    PeerContender(
+        "dramatiq", "tests.bench.dramatiq_worker", _dramatiq_messages, exchange="", declare=declare
+    ),
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench import cost, crowd, latency, memory, spike, submissions, whole
+from tests.bench import cost, crowd, latency, memory, scale, spike, submissions, whole
 from tests.bench.hall import Hall, hall
 from tests.bench.seed import TINY_PEOPLE, fill_people, fill_template
 from tests.bench.servers import Servers, installation
@@ -58,10 +58,21 @@ def test_a_spike_passes(opened: Hall) -> None:
     assert found.errors == 0
 
 
-def test_latency_at_half_load_is_told(servers: Servers) -> None:
-    fill_template(servers, 20)
-    found = latency.at_half(servers, 20, 1, warm_up=5)
+@pytest.fixture(scope="module")
+def held(servers: Servers) -> Servers:
+    fill_template(servers, scale.TINY.held)
+    return servers
+
+
+def test_latency_at_half_load_is_told(held: Servers) -> None:
+    found = latency.at_half(held, 20, 1, warm_up=5)
     assert 0 < found.p50_ms <= found.p99_ms
+
+
+def test_many_cases_are_filled_in_and_their_pages_asked_for(held: Servers) -> None:
+    found = scale.measure(held, scale.TINY)
+    assert found.ratio > 0
+    assert set(found.pages_ms) == {"queue", "task", "my_cases", "case", "look_up", "home"}
 
 
 def test_memory_of_everything_is_told() -> None:
