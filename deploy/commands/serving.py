@@ -37,6 +37,7 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     config = uvicorn.Config(
         ByPort(apps.public, apps.internal, internal.getsockname()[1]),
         http=patient_protocol(crowd),
+        loop="uvloop",
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
         # Who sent a request is told by `ForwardedMiddleware`, which asks whom it may believe.

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import text
 
 from services.intake import queries
 from services.intake.errors import (
@@ -31,7 +31,6 @@ from services.intake.models import (
     Case,
     CaseContact,
     Consent,
-    DayCount,
 )
 from services.intake.rules.asked import still_asked
 from services.intake.rules.case_number import SERIALS, compose_case_number
@@ -291,14 +290,16 @@ def _one_more(unit: Unit, day: date, keys: Iterable[bytes]) -> dict[bytes, int]:
     """Count one more for each; how many there are now. Whoever counts for one of them at the same time waits
     until this transaction ends."""
     # In one order for everybody.
-    rows = [{"who": key, "day": day, "times": 1, "counted_at": unit.wall} for key in sorted(keys)]
-    counted = insert(DayCount).values(rows)
-    counted = counted.on_conflict_do_update(
-        index_elements=[DayCount.who, DayCount.day],
-        set_={"times": DayCount.times + 1, "counted_at": unit.wall},
-    )
-    found = unit.session.execute(counted.returning(DayCount.who, DayCount.times))
-    return {row.who: row.times for row in found}
+    counted = unit.connection.execute(_COUNT, {"keys": sorted(keys), "day": day, "at": unit.wall})
+    return {bytes(row.who): row.times for row in counted}
+
+
+_COUNT = text(
+    "INSERT INTO intake.day_counts AS counted (who, day, times, counted_at) "
+    "SELECT who, :day, 1, :at FROM unnest(CAST(:keys AS bytea[])) WITH ORDINALITY AS k (who, n) ORDER BY n "
+    "ON CONFLICT (who, day) DO UPDATE SET times = counted.times + 1, counted_at = EXCLUDED.counted_at "
+    "RETURNING who, times"
+)
 
 
 def _refuse_identical(unit: Unit, submission: Submission, applicant: UUID) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import Uuid as UuidType
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import MultipleResultsFound
 from sqlalchemy.orm import Session, aliased, load_only
 
 from services.intake.models import (
@@ -44,8 +45,22 @@ from shared.db.merging import merged
 
 def person_by_lookup(session: Session, lookups: Sequence[bytes]) -> UUID | None:
     """The person with one of these keyed HMACs of one ID number, a key each."""
-    found = select(Person.person_ref).where(Person.id_lookup.in_(lookups))
-    return session.execute(found).scalar_one_or_none()
+    found = persons_by_lookup(session, lookups)
+    if len(found) > 1:
+        raise MultipleResultsFound
+    return next(iter(found.values()), None)
+
+
+def persons_by_lookup(session: Session, lookups: Sequence[bytes]) -> dict[bytes, UUID]:
+    """The persons with these keyed HMACs of ID numbers, as far as there are any."""
+    found = session.connection().execute(_BY_LOOKUP, {"lookups": list(lookups)})
+    return {bytes(row.id_lookup): row.person_ref for row in found}
+
+
+# Compiled once: a list of an ORM statement is rendered anew each time.
+_BY_LOOKUP = text(
+    "SELECT id_lookup, person_ref FROM intake.persons WHERE id_lookup = ANY(CAST(:lookups AS bytea[]))"
+).columns(person_ref=UuidType)
 
 
 def lock_lookups(session: Session, lookups: Sequence[bytes]) -> None:

@@ -1,6 +1,7 @@
 """One engine per role and process."""
 
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from shared.db.outages import Outage, outage_of
 from shared.db.roles import service_of
-from shared.db.waiting import BoundedConnection, NotReached, connections_within
+from shared.db.waiting import BoundedConnection, NotReached, connections_within, said_something
 from shared.privacy.secret_files import ADMIN_PASSWORD, DB_PASSWORD, MIGRATE, load_password
 from shared.settings import Settings
 
@@ -22,6 +23,8 @@ ANSWER_PEOPLE_S = 6.0
 """Longer than the roles' lock_timeout of 5 s; nobody waits longer for a page."""
 POOL_SIZE = 5
 _PING_S = 1.0
+_PING_AFTER_S = 1.0
+_ANSWERED_AT = "answered_at"
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
@@ -95,12 +98,15 @@ def _ping_first(engine: Engine) -> None:
     """As `pool_pre_ping`, which would wait for the ping as long as for any answer."""
 
     @event.listens_for(engine, "connect")
-    def note_fresh(_: Any, record: Any) -> None:
-        record.info["fresh"] = True
+    @event.listens_for(engine, "checkin")
+    def note(_: Any, record: Any) -> None:
+        record.info[_ANSWERED_AT] = time.monotonic()
 
     @event.listens_for(engine, "checkout")
     def ping(connection: BoundedConnection, record: Any, _: Any) -> None:
-        if not record.info.pop("fresh", False):
+        idle_s = time.monotonic() - record.info[_ANSWERED_AT]
+        # A session that ended has said so; one whose server froze this very second shows it soon enough.
+        if idle_s > _PING_AFTER_S or said_something(connection):
             _ping(engine.dialect, connection)
 
 

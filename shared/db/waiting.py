@@ -68,6 +68,12 @@ def wait_by(is_ready: IsReady) -> None:
     _is_ready = is_ready
 
 
+def said_something(idle: connection) -> bool:
+    """Whether a server has spoken that was not asked, as it does when it ends a session; without a trip to
+    it."""
+    return bool(idle.closed) or _polled(idle.fileno(), True, 0.0)
+
+
 def _wait(waiting: connection) -> None:
     until = time.monotonic() + getattr(waiting, "answer_s", math.inf)
     while (state := waiting.poll()) != POLL_OK:

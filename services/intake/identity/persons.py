@@ -31,9 +31,13 @@ def register_person(unit: Unit, who: NamedPerson, source: Source) -> UUID:
 def meet_named(unit: Unit, people: Mapping[str, NamedPerson]) -> dict[str, UUID]:
     """The person_refs of those whom a form names, by role. What a form says of them changes nothing that we
     know."""
+    numbers = {role: normalise_id_number(who.id_number) for role, who in people.items()}
+    lookups = {role: unit.context.vault.lookups(n, kind="id-number") for role, n in numbers.items()}
+    known = queries.persons_by_lookup(unit.session, [one for each in lookups.values() for one in each])
+    refs = {role: known[one] for role, each in lookups.items() for one in each if one in known}
     # In one order for everybody: two forms that name the same new people crosswise would wait for each other.
-    in_order = sorted(people.items(), key=lambda item: item[1].id_number)
-    return {role: _meet(unit, who, FORM) for role, who in in_order}
+    new = sorted(people.keys() - refs.keys(), key=numbers.__getitem__)
+    return refs | {role: _meet(unit, people[role], FORM) for role in new}
 
 
 def name_of(unit: Unit, person_ref: UUID) -> tuple[str, Assurance] | None:

@@ -57,7 +57,13 @@ def served(patience: Patience = QUICK, *, most: int = 100, proxies: tuple[str, .
     port = listening.getsockname()[1]
     crowd = Crowd(most, port, [ip_network(proxy) for proxy in proxies])
     config = uvicorn.Config(
-        app, http=patient_protocol(crowd, patience), ws="none", log_config=None, lifespan="off"
+        app,
+        http=patient_protocol(crowd, patience),
+        # As web processes run.
+        loop="uvloop",
+        ws="none",
+        log_config=None,
+        lifespan="off",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],))
