@@ -5,6 +5,7 @@ PostgreSQL is our own unless ONESTOP_DB__HOST names one; the broker is none, a p
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from deploy.kept_data import check_kept, note_made_by
 from deploy.places import make_passable, make_private
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
-from deploy.processes import Identity, claim_port, free_port, port_is_free, try_claim
+from deploy.processes import Identity, claim_port, free_port, listen, port_is_free, try_claim
 from deploy.services import SERVICES
 from deploy.supervisor import ProcessSpec, Server, Supervisor
 from deploy.supervisor_state import is_held
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from deploy.rabbitmq import RabbitNode
 
 DEFAULT_PORT = 8600
+WEB = "web"
 ENVIRONMENT_FILE = "environment.json"
 SENDER = "notify"
 """The one service that has channels to the outside, and their secrets."""
 _CHANNELS = "ONESTOP_CHANNELS__"
 _WORKER_GRACE_S = 32.0
+_SESSIONS, _SESSIONS_OF_A_WEB = 200, 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,10 @@ class InstallationOptions:
     """What may be chosen.
 
     `broker`: None delivers inside the database, "local" starts a private RabbitMQ node, else an amqp:// URL.
-    `apart`: a worker process for each service instead of one for all. `scale`: worker processes by service, 1
-    where it says nothing; when it says anything the services are apart. `web_port` None: 8600, or a free one
-    when that is taken. `settings`: further ONESTOP_ variables for every process. `may_stay_root`: root's web
-    and workers stay root where nobody else can read our code.
+    `apart`: a worker process for each service instead of one for all. `scale`: worker processes by service, and
+    web processes under `web`, 1 where it says nothing; when it names a service the services are apart.
+    `web_port` None: 8600, or a free one when that is taken. `settings`: further ONESTOP_ variables for every
+    process. `may_stay_root`: root's web and workers stay root where nobody else can read our code.
     """
 
     data_dir: Path
@@ -80,6 +83,7 @@ class Installation:
         self.witness_dir = self._make_witnesses()
         self.postgres = self._private_postgres() if keeps_database() else None
         self.rabbitmq = self._private_node() if options.broker == "local" else None
+        self._sockets: list[socket.socket] = []
         self.web_port = self._choose_port()
         self.internal_port = claim_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
@@ -137,16 +141,45 @@ class Installation:
         )
         # Web processes write the outbox only: they need no broker, and are told of none.
         without_broker = {name: value for name, value in settings.items() if name != "ONESTOP_BROKER_URL"}
-        web = ProcessSpec(
-            "web",
+        return [*servers, migrate, *self._webs(without_broker), *self._workers(settings)]
+
+    def _webs(self, settings: Mapping[str, str]) -> Sequence[ProcessSpec]:
+        """One, or several at one address. Those take connections from one queue, which is ours: whichever is
+        free takes the next one, and when one dies what waits there is the others'."""
+        count = self.options.scale.get(WEB, 1)
+        if count == 1:
+            return [self._web(WEB, settings, self.internal_port)]
+        ports = (self.web_port, self.internal_port)
+        self._sockets = [listen("127.0.0.1", port) for port in ports]
+        shared = [one.fileno() for one in self._sockets]
+        return [
+            self._web(
+                f"{WEB}.{number}",
+                {
+                    **settings,
+                    "ONESTOP_WEB__SOCKETS": json.dumps(shared),
+                    "ONESTOP_WEB__INTERNAL_PORT": str(port),
+                },
+                port,
+                shared,
+            )
+            for number in range(1, count + 1)
+            for port in [claim_port()]
+        ]
+
+    def _web(
+        self, name: str, settings: Mapping[str, str], port: int, sockets: Sequence[int] = ()
+    ) -> ProcessSpec:
+        return ProcessSpec(
+            name,
             _command("run", "web"),
-            _environment(without_broker, self._services_user),
-            ready=partial(is_ready, self.internal_port),
+            _environment(settings, self._services_user),
+            ready=partial(is_ready, port),
             group="web",
             run_as=self._services_user,
-            health_port=self.internal_port,
+            health_port=port,
+            sockets=sockets,
         )
-        return [*servers, migrate, web, *self._workers(settings)]
 
     def _workers(self, settings: Mapping[str, str]) -> Iterator[ProcessSpec]:
         for name, services in self._divided():
@@ -169,7 +202,7 @@ class Installation:
     def _divided(self) -> Iterator[tuple[str, Sequence[str]]]:
         """Which services each worker process does the work of, with the name of the process."""
         scale = self.options.scale
-        if not (self.options.apart or scale):
+        if not (self.options.apart or scale.keys() & set(SERVICES)):
             yield "worker", SERVICES
             return
         for service in SERVICES:
@@ -240,7 +273,11 @@ class Installation:
     def _private_postgres(self) -> PostgresServer:
         folder = self.data_dir / "postgres"
         folder.mkdir(parents=True, exist_ok=True)
-        return PostgresServer(folder / "data", secrets_dir=self.secrets_dir, clients=self._services_user)
+        # Each web process may have all its sessions open at once; workers have few.
+        more = {"max_connections": str(_SESSIONS + _SESSIONS_OF_A_WEB * (self.options.scale.get(WEB, 1) - 1))}
+        return PostgresServer(
+            folder / "data", secrets_dir=self.secrets_dir, clients=self._services_user, options=more
+        )
 
 
 def keeps_database() -> bool:

@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.errors import PortTaken
+
 _PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
 _LOWEST_PORT = 20_000
 _PORT_TRIES = 1_000
+_BACKLOG = 2048
 _claims: dict[int, socket.socket] = {}
 
 
@@ -48,8 +51,10 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     run_as: Identity | None = None,
     cwd: Path | None = None,
+    hand_down: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, both outputs to the file descriptor `output`.
+    """Start a command in a session of its own, both outputs to the file descriptor `output`. It gets the file
+    descriptors `hand_down` too, under the same numbers.
 
     The kernel sends it `death_signal` when the *thread* that called this ends, so call it from the main one.
     """
@@ -61,6 +66,7 @@ def spawn(
         env=dict(environment) if environment is not None else None,
         cwd=cwd,
         start_new_session=True,
+        pass_fds=hand_down,
     )
 
 
@@ -231,6 +237,16 @@ def _lowest_handed_out() -> int:
         lowest = 49152
     # A host that hands out nearly all ports leaves none below; then one in its range is as good as any.
     return lowest if lowest > _LOWEST_PORT + 1000 else 32768
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections there, as many as come at once. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        where = f"{host}:{port}: {error.strerror}"
+        raise PortTaken(f"{where}；请换一个端口", f"{where}; choose another port") from None
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

@@ -43,7 +43,7 @@ class ProcessSpec:
 
     `ready` is asked in a thread, so it may wait a little; an OSError from it means "not yet". With `once` it
     is no server: it must end with code 0 before the next one starts. `run_as` None stays who we are.
-    `health_port`: where others ask for its /readyz.
+    `health_port`: where others ask for its /readyz. `sockets`: file descriptors that it inherits each time.
     """
 
     name: str
@@ -55,6 +55,7 @@ class ProcessSpec:
     once: bool = False
     run_as: Identity | None = None
     health_port: int | None = None
+    sockets: Sequence[int] = ()
 
 
 class Server(Protocol):
@@ -95,7 +96,12 @@ class _Program:
         # Another user may not be able to enter the folder that we were started in.
         cwd = Path("/") if self._spec.run_as else None
         return processes.spawn(
-            self._spec.argv, output=output, environment=self._spec.env, run_as=self._spec.run_as, cwd=cwd
+            self._spec.argv,
+            output=output,
+            environment=self._spec.env,
+            run_as=self._spec.run_as,
+            cwd=cwd,
+            hand_down=self._spec.sockets,
         )
 
     def is_ready(self) -> bool:

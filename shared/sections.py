@@ -56,6 +56,11 @@ class WebSettings(Section):
     internal_port: int = Field(
         default=8601, ge=0, le=65535, description="port of /internal, /readyz and /metrics"
     )
+    sockets: tuple[int, int] | None = Field(
+        default=None,
+        description="file descriptors of two sockets that listen already, public and internal, which several "
+        "web processes share; never set by hand",
+    )
     max_upload_bytes: int = Field(
         default=10 * MIB, ge=1, description="largest request body with files, in bytes; others take 64 kB"
     )
@@ -78,7 +83,8 @@ class WebSettings(Section):
     connections_per_network: int = Field(
         default=100,
         ge=1,
-        description="open connections of one IPv4 address or IPv6 /64; those of trusted proxies do not count",
+        description="open connections of one IPv4 address or IPv6 /64 with a process; those of trusted "
+        "proxies do not count",
     )
     at_once: int = Field(
         default=8,

@@ -36,7 +36,7 @@ def up(
     apart: Apart = False,
     scale: Annotated[
         list[str] | None,
-        typer.Option("--scale", help="worker processes of a service, all services apart: approval=3"),
+        typer.Option("--scale", help="how many: approval=3 workers (all services apart), web=2 processes"),
     ] = None,
     port: Port = None,
     data_dir: DataDir = None,
@@ -121,14 +121,18 @@ def _broker(given: str | None) -> str | None:
 
 
 def _scale(given: list[str]) -> dict[str, int]:
+    from deploy.installation import WEB
     from deploy.services import SERVICES
 
     found: dict[str, int] = {}
     for entry in given:
         service, _, count = entry.partition("=")
-        if service not in SERVICES or not count.isdecimal() or int(count) > 32:
+        fewest, most = (1, 16) if service == WEB else (0, 32)
+        known = service in (*SERVICES, WEB) and count.isdecimal()
+        if not known or not fewest <= int(count) <= most:
             raise typer.BadParameter(
-                f"--scale {entry!r}: write SERVICE=COUNT, SERVICE one of {', '.join(SERVICES)}, up to 32"
+                f"--scale {entry!r}: write SERVICE=COUNT, SERVICE one of {', '.join(SERVICES)}, up to 32, or "
+                "web=COUNT, up to 16"
             )
         found[service] = int(count)
     return found

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deploy.processes import listen
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from shared.sections import WebSettings
     from shared.settings import Settings
-
-_BACKLOG = 2048
 
 
 def serve(settings: "Settings", services: Sequence[str]) -> int:
@@ -32,10 +33,11 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     configure(settings, service="web" if len(services) > 1 else services[0])
     web = settings.web
     apps = build(settings, services)
-    public, internal = _listen(web.host, web.port), _listen(web.internal_host, web.internal_port)
-    crowd = Crowd(web.connections_per_network, public.getsockname()[1], web.trusted_proxies)
+    sockets = _sockets(web)
+    public_port = sockets[0].getsockname()[1]
+    crowd = Crowd(web.connections_per_network, public_port, web.trusted_proxies)
     config = uvicorn.Config(
-        ByPort(apps.public, apps.internal, internal.getsockname()[1]),
+        ByPort(apps.public, apps.internal, public_port),
         http=patient_protocol(crowd),
         loop="uvloop",
         ws="none",
@@ -57,7 +59,7 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
         threading.Thread(target=guard.watch, args=(stopping,), daemon=True).start()
     server = uvicorn.Server(config)
     try:
-        server.run([public, internal])
+        server.run(sockets)
     finally:
         stopping.set()
         for guard in guards:
@@ -66,28 +68,26 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
 
 
 class ByPort:
-    """Pure ASGI: what came in at the internal port is the internal app's, everything else is public.
+    """Pure ASGI: what came in at the public port is the public app's, everything else is internal.
 
     The port is that of our own socket, not what a request says of it.
     """
 
-    def __init__(self, public: "ASGIApp", internal: "ASGIApp", internal_port: int) -> None:
+    def __init__(self, public: "ASGIApp", internal: "ASGIApp", public_port: int) -> None:
         self._public = public
         self._internal = internal
-        self._internal_port = internal_port
+        self._public_port = public_port
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Handle one connection."""
         _, port = scope.get("server") or (None, None)
-        await (self._internal if port == self._internal_port else self._public)(scope, receive, send)
+        await (self._public if port == self._public_port else self._internal)(scope, receive, send)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    from deploy.errors import PortTaken
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        where = f"{host}:{port}: {error.strerror}"
-        raise PortTaken(f"{where}；请换一个端口", f"{where}; choose another port") from None
+def _sockets(web: "WebSettings") -> list[socket.socket]:
+    """The public one first. Those that were handed down are shared by several processes; then one more is
+    our own, so that each can be asked how it is."""
+    internal = listen(web.internal_host, web.internal_port)
+    if web.sockets is None:
+        return [listen(web.host, web.port), internal]
+    return [*(socket.socket(fileno=number) for number in web.sockets), internal]

@@ -23,7 +23,8 @@ ANSWER_PEOPLE_S = 6.0
 """Longer than the roles' lock_timeout of 5 s; nobody waits longer for a page."""
 POOL_SIZE = 5
 _PING_S = 1.0
-_PING_AFTER_S = 1.0
+PING_AFTER_S = 1.0
+"""A session that answered this short while ago is not asked first whether it lives."""
 _ANSWERED_AT = "answered_at"
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
@@ -106,7 +107,7 @@ def _ping_first(engine: Engine) -> None:
     def ping(connection: BoundedConnection, record: Any, _: Any) -> None:
         idle_s = time.monotonic() - record.info[_ANSWERED_AT]
         # A session that ended has said so; one whose server froze this very second shows it soon enough.
-        if idle_s > _PING_AFTER_S or said_something(connection):
+        if idle_s > PING_AFTER_S or said_something(connection):
             _ping(engine.dialect, connection)
 
 

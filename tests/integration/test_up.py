@@ -3,15 +3,18 @@ root, and who runs web or workers is no superuser."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pika
 import psycopg2
 import pytest
@@ -20,7 +23,7 @@ from pika.exceptions import ProbableAuthenticationError
 from deploy import users
 from deploy.errors import NothingRuns
 from deploy.installation import remembered_settings
-from deploy.processes import Identity, end, run, spawn, wait_until
+from deploy.processes import Identity, end, is_alive, run, spawn, wait_until
 from deploy.services import SERVICES
 from deploy.supervisor_state import read_state
 from deploy.users import code_users, system_user
@@ -101,7 +104,7 @@ def both() -> Iterator[tuple[Running, Running]]:
         if ordinary is not None:
             ordinary.own(home)
         started = (
-            start(first, first / "data", "--broker", "local", named=True),
+            start(first, first / "data", "--broker", "local", "--scale", "web=2", named=True),
             start(home, home / ".local/share/onestop", "--apart", named=False, run_as=ordinary),
         )
         try:
@@ -123,7 +126,7 @@ def test_each_process_is_who_it_must_be(running: Running) -> None:
         who = system_user(name)
         return os.geteuid() if who is None else who.uid
 
-    for name in ("web", "worker"):
+    for name in ("web.1", "web.2", "worker"):
         assert running.uid(name) == uid_of(users.SERVICES), name
     assert running.uid("postgres") == uid_of(users.DATABASE)
     assert running.uid("rabbitmq") == uid_of(users.BROKER)
@@ -188,8 +191,46 @@ def test_each_finds_its_own_and_no_address_is_used_twice(both: tuple[Running, Ru
         assert [check for check in doctor if check["ok"] is False] == []
         assert str(one.data_dir) in {check["found"] for check in doctor}
     assert settings[0]["db"]["host"] != settings[1]["db"]["host"]
-    one_worker, apart = 2 + 1, 2 + len(SERVICES)
-    assert len(ports) == len(set(ports)) == one_worker + apart
+    scaled, apart = (1 + 2) + 1, 2 + len(SERVICES)
+    assert len(ports) == len(set(ports)) == scaled + apart
+
+
+def page(running: Running) -> int:
+    """What somebody gets who comes anew, whichever process takes them."""
+    port = remembered_settings(running.data_dir)["ONESTOP_WEB__PORT"]
+    return httpx.get(f"http://127.0.0.1:{port}/lookup", timeout=START_S, trust_env=False).status_code
+
+
+def pages_by_process(running: Running) -> dict[str, int]:
+    """How many each web process has answered since it was started."""
+    found = {}
+    for one in running.states():
+        if one["group"] == "web":
+            where = f"http://127.0.0.1:{one['health_port']}/metrics"
+            measured = httpx.get(where, timeout=START_S, trust_env=False).text
+            [*counts] = re.findall(
+                r'^onestop_http_seconds_count\{.*route="/lookup".*\} (\S+)$', measured, re.MULTILINE
+            )
+            found[one["name"]] = sum(int(float(count)) for count in counts)
+    return found
+
+
+def test_two_web_processes_share_a_port_and_one_that_is_killed_refuses_nobody(running: Running) -> None:
+    def both_answer() -> bool:
+        with ThreadPoolExecutor(8) as people:
+            assert {*people.map(lambda _: page(running), range(40))} == {200}
+        return all(pages_by_process(running).values())
+
+    assert running.is_up()
+    assert wait_until(both_answer, START_S), pages_by_process(running)
+    killed = running.pids["web.1"]
+    with ThreadPoolExecutor(4) as people:
+        os.kill(killed, signal.SIGKILL)
+        assert wait_until(lambda: not is_alive(killed), START_S)
+        # Nobody has taken its place yet, or somebody just does.
+        assert {*people.map(lambda _: page(running), range(200))} == {200}
+    assert wait_until(lambda: running.is_up() and running.pids.get("web.1") != killed, START_S)
+    assert wait_until(both_answer, START_S), pages_by_process(running)
 
 
 def test_a_foreign_subscriber_logs_in_at_the_private_node_at_once_and_not_when_it_is_removed(

@@ -77,7 +77,10 @@ def test_an_answer_may_take_its_time_within_the_bound(build: Build, monkeypatch:
     assert ask(build(), "SELECT 7 FROM pg_sleep(0.3)") == 7
 
 
-def test_whoever_answers_people_finds_out_before_the_request(build: Build) -> None:
+def test_whoever_answers_people_finds_out_before_the_request(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "PING_AFTER_S", 0.0)
     engine = build(people_wait=True)
     pid = ask(engine)
     with frozen(pid):
@@ -131,6 +134,20 @@ def test_all_sessions_terminated_at_once(build: Build, postgres: PostgresServer,
             ask(engine)
     assert ask(engine) not in pids
     assert ask(engine) not in pids
+
+
+def test_a_session_in_use_is_not_asked_whether_it_lives(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, asked = build(people_wait=True), []
+    monkeypatch.setattr(engine.dialect, "do_ping", asked.append)
+    monkeypatch.setattr(engines, "PING_AFTER_S", 60.0)
+    ask(engine)
+    ask(engine)
+    assert asked == []
+    monkeypatch.setattr(engines, "PING_AFTER_S", 0.0)
+    ask(engine)
+    assert len(asked) == 1
 
 
 def test_one_statement_alone_is_one_statement(build: Build) -> None:
