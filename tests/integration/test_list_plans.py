@@ -178,6 +178,7 @@ QUERIES: list[tuple[str, Query]] = [
     of(approval.reasons_of, "case-1", most=5),
     of(approval.decisions_of, set(BATCH), most=6 * len(BATCH)),
     of(intake.person_by_lookup, [b"\x01", b"\x02"], most=2),
+    of(intake.persons_by_lookup, [b"\x01", b"\x02"], most=2),
     of(intake.lock_lookups, [bytes(8), bytes(8)], most=2),
     of(intake.lock_person, ME, most=2),
     of(intake.contact_point, UUID(int=1), most=1),
