@@ -44,9 +44,9 @@ class InstallationOptions:
     """What may be chosen.
 
     `broker`: None delivers inside the database, "local" starts a private RabbitMQ node, else an amqp:// URL.
-    `apart`: a worker process for each service instead of one for all. `scale`: worker processes by service, and
-    web processes under `web`, 1 where it says nothing; when it names a service the services are apart.
-    `web_port` None: 8600, or a free one when that is taken. `settings`: further ONESTOP_ variables for every
+    `apart`: a worker process for each service instead of one for all. `scale`: worker processes by service,
+    and web processes under `web`, 1 where it says nothing; when it names a service they are apart. `web_port`
+    None: 8600, or a free one when that is taken. `settings`: further ONESTOP_ variables for every
     process. `may_stay_root`: root's web and workers stay root where nobody else can read our code.
     """
 
