@@ -139,7 +139,8 @@ def test_all_sessions_terminated_at_once(build: Build, postgres: PostgresServer,
 def test_a_session_in_use_is_not_asked_whether_it_lives(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, asked = build(people_wait=True), []
+    engine = build(people_wait=True)
+    asked: list[object] = []
     monkeypatch.setattr(engine.dialect, "do_ping", asked.append)
     monkeypatch.setattr(engines, "PING_AFTER_S", 60.0)
     ask(engine)
