@@ -81,7 +81,9 @@ class ByPort:
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Handle one connection."""
         _, port = scope.get("server") or (None, None)
-        await (self._public if port == self._public_port else self._internal)(scope, receive, send)
+        # The process's own beginning and end are the public app's.
+        is_public = scope["type"] == "lifespan" or port == self._public_port
+        await (self._public if is_public else self._internal)(scope, receive, send)
 
 
 def _sockets(web: "WebSettings") -> list[socket.socket]:

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pika
@@ -27,7 +29,12 @@ from deploy.processes import Identity, end, is_alive, run, spawn, wait_until
 from deploy.services import SERVICES
 from deploy.supervisor_state import read_state
 from deploy.users import code_users, system_user
+from shared.privacy.secret_files import SESSION_KEY, load_secret
+from shared.sections import DbSettings
+from shared.settings import Settings
 from tests.support.installation import ROOT
+from tests.support.log_ins import tokens_of
+from tests.support.principals import citizen
 from tests.support.servers import scratch_folder
 
 pytestmark = pytest.mark.slow
@@ -195,13 +202,23 @@ def test_each_finds_its_own_and_no_address_is_used_twice(both: tuple[Running, Ru
     assert len(ports) == len(set(ports)) == scaled + apart
 
 
-def page(running: Running) -> int:
-    """What somebody gets who comes anew, whichever process takes them."""
-    port = remembered_settings(running.data_dir)["ONESTOP_WEB__PORT"]
-    return httpx.get(f"http://127.0.0.1:{port}/lookup", timeout=START_S, trust_env=False).status_code
+class Visitor:
+    """Somebody who has logged in once, and comes anew each time, whichever process takes them."""
+
+    def __init__(self, running: Running) -> None:
+        found = remembered_settings(running.data_dir)
+        secrets = Settings(db=DbSettings(host="/"), secrets_dir=Path(found["ONESTOP_SECRETS_DIR"]))
+        tokens = tokens_of(load_secret(secrets, "intake", SESSION_KEY), lambda: datetime.now(UTC))
+        token = tokens.issue(replace(citizen(uuid4()), session=uuid4()), 3600)
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._url = f"http://127.0.0.1:{found['ONESTOP_WEB__PORT']}/api/v1/cases"
+
+    def look(self, _: int) -> int:
+        """How their question is answered."""
+        return httpx.get(self._url, headers=self._headers, timeout=START_S, trust_env=False).status_code
 
 
-def pages_by_process(running: Running) -> dict[str, int]:
+def answers_by_process(running: Running) -> dict[str, int]:
     """How many each web process has answered since it was started."""
     found = {}
     for one in running.states():
@@ -209,28 +226,30 @@ def pages_by_process(running: Running) -> dict[str, int]:
             where = f"http://127.0.0.1:{one['health_port']}/metrics"
             measured = httpx.get(where, timeout=START_S, trust_env=False).text
             [*counts] = re.findall(
-                r'^onestop_http_seconds_count\{.*route="/lookup".*\} (\S+)$', measured, re.MULTILINE
+                r'^onestop_http_seconds_count\{.*route="/api/v1/cases".*\} (\S+)$', measured, re.MULTILINE
             )
             found[one["name"]] = sum(int(float(count)) for count in counts)
     return found
 
 
 def test_two_web_processes_share_a_port_and_one_that_is_killed_refuses_nobody(running: Running) -> None:
+    visitor = Visitor(running)
+
     def both_answer() -> bool:
         with ThreadPoolExecutor(8) as people:
-            assert {*people.map(lambda _: page(running), range(40))} == {200}
-        return all(pages_by_process(running).values())
+            assert {*people.map(visitor.look, range(40))} == {200}
+        return all(answers_by_process(running).values())
 
     assert running.is_up()
-    assert wait_until(both_answer, START_S), pages_by_process(running)
+    assert wait_until(both_answer, START_S), answers_by_process(running)
     killed = running.pids["web.1"]
     with ThreadPoolExecutor(4) as people:
         os.kill(killed, signal.SIGKILL)
         assert wait_until(lambda: not is_alive(killed), START_S)
         # Nobody has taken its place yet, or somebody just does.
-        assert {*people.map(lambda _: page(running), range(200))} == {200}
+        assert {*people.map(visitor.look, range(200))} == {200}
     assert wait_until(lambda: running.is_up() and running.pids.get("web.1") != killed, START_S)
-    assert wait_until(both_answer, START_S), pages_by_process(running)
+    assert wait_until(both_answer, START_S), answers_by_process(running)
 
 
 def test_a_foreign_subscriber_logs_in_at_the_private_node_at_once_and_not_when_it_is_removed(
