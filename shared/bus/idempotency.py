@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
-from shared.bus.unit import Unit
+from shared.bus.unit import Answer, Unit
+from shared.clock import moment
 from shared.errors import Conflict, Invalid
 
 
@@ -43,41 +45,34 @@ def answer_once(
     Raises StillRunning (409) while the first is under way and KeyReused (422) for another request under the
     same key. The stored answer is sealed: it can hold a query code.
     """
-    schema = unit.context.service
-    got = unit.connection.execute(
-        text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"),
-        {"name": f"{schema}/{principal}/{key}"},
-    ).scalar_one()
-    if not got:
-        raise StillRunning
-    row = f"{principal}/{key}"
+    schema, row = unit.context.service, f"{principal}/{key}"
     found = unit.connection.execute(
-        text(
-            f"SELECT fingerprint, status, sealed FROM {schema}.idempotency_keys "
-            "WHERE principal = :principal AND key = :key"
-        ),
-        {"principal": principal, "key": key},
-    ).first()
-    if found is not None:
+        _begin(schema), {"name": f"{schema}/{row}", "principal": principal, "key": key}
+    ).one()
+    unit.begin_at(moment(found.wall, found.offset_s))
+    if not found.got:
+        raise StillRunning
+    if found.fingerprint is not None:
         if found.fingerprint != fingerprint:
             raise KeyReused
         stored = unit.context.vault.open(found.sealed, table="idempotency_keys", row=row, column="sealed")
         return StoredResponse(found.status, json.loads(stored))
     status, body = make()
-    unit.connection.execute(
-        text(
-            f"INSERT INTO {schema}.idempotency_keys VALUES "
-            "(:principal, :key, :fingerprint, :status, :sealed, :created_at)"
-        ),
-        {
-            "principal": principal,
-            "key": key,
-            "fingerprint": fingerprint,
-            "status": status,
-            "sealed": unit.context.vault.seal(
-                json.dumps(body, ensure_ascii=False), table="idempotency_keys", row=row, column="sealed"
-            ),
-            "created_at": unit.wall,
-        },
+    sealed = unit.context.vault.seal(
+        json.dumps(body, ensure_ascii=False), table="idempotency_keys", row=row, column="sealed"
     )
+    unit.remember(Answer(principal, key, fingerprint, status, sealed))
     return StoredResponse(status, body)
+
+
+@cache
+def _begin(schema: str) -> TextClause:
+    """The lock of the key, what is stored under it, and both clocks, in one trip. They are two statements:
+    the second must see what whoever had the lock before has committed since the first one began."""
+    return text(
+        "SELECT set_config('onestop.has_key', "
+        "CAST(pg_try_advisory_xact_lock(hashtextextended(:name, 0)) AS text), true); "
+        "SELECT current_setting('onestop.has_key') = 'true' AS got, clock_timestamp() AS wall, c.offset_s, "
+        "k.fingerprint, k.status, k.sealed FROM onestop.clock AS c "
+        f"LEFT JOIN {schema}.idempotency_keys AS k ON k.principal = :principal AND k.key = :key"
+    )

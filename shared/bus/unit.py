@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -68,6 +68,17 @@ class Cause:
     began to hear that speaker."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered, sealed, to be found again under its key; see `shared.bus.idempotency`."""
+
+    principal: str
+    key: str
+    fingerprint: str
+    status: int
+    sealed: bytes
+
+
 @dataclass(slots=True)
 class InboxChanges:
     """What a batch leaves behind in the delivery tables; see `leave` in `schema_v1.sql`."""
@@ -103,6 +114,7 @@ class Unit:
     _rows: dict[type[DeclarativeBase], list[dict[str, Any]]] = field(default_factory=dict)
     _lost: dict[str, LostFacts | None] = field(default_factory=dict)
     _committed: list[Callable[[], None]] = field(default_factory=list)
+    _answer: Answer | None = None
     _saved: tuple[int, int] = (0, 0)
     """How much of what was said and left is written."""
 
@@ -114,8 +126,8 @@ class Unit:
         return self._moment
 
     def begin_at(self, moment: Moment) -> None:
-        """Take a reading that came along with something else instead of making one."""
-        self._moment = moment
+        """Take a reading that came along with something else instead of making one; the first one stands."""
+        self._moment = self._moment or moment
 
     @property
     def wall(self) -> datetime:
@@ -221,22 +233,27 @@ class Unit:
         """
         self._rows.setdefault(kind, []).append(columns)
 
+    def remember(self, answer: Answer) -> None:
+        """Keep what a request is answered. Once a unit."""
+        self._answer = answer
+
     def change_inbox(self, changes: InboxChanges) -> None:
         """Leave gates and inbox as the batch made them. Once a unit."""
         self._inbox = changes
 
     def save(self) -> None:
-        """Write everything since the last time: one flush, the appended rows, then gates, jobs and facts in
-        one call. The commit is the block's, which saves at its end."""
+        """Write everything since the last time: one flush, the appended rows, then the answer, gates, jobs
+        and facts in one call. The commit is the block's, which saves at its end."""
         save_session(self.session)
         for kind, rows in self._rows.items():
             insert_rows(self.connection, kind, rows)
         changes, self._inbox, self._rows = self._inbox, InboxChanges(), {}
         said, jobs = self._said[self._saved[0] :], self._jobs[self._saved[1] :]
         self._saved = len(self._said), len(self._jobs)
-        if changes or jobs or said:
+        answer, self._answer = self._answer, None
+        if changes or jobs or said or answer:
             self.connection.execute(
-                _leave(self.context.service),
+                _leave(self.context.service, answer is not None),
                 {
                     "at": self.wall,
                     "moved": _json(
@@ -247,6 +264,7 @@ class Unit:
                     "seen": _json(changes.seen),
                     "jobs": _json([job.to_json() for job in sorted(jobs, key=lambda j: (j.kind, j.key))]),
                     "said": _json([to_json(event) for event in said]),
+                    **(asdict(answer) if answer else {}),
                 },
             )
 
@@ -281,8 +299,13 @@ def unit_of(context: ServiceContext, label: str) -> Iterator[Unit]:
 
 
 @cache
-def _leave(service: str) -> TextClause:
+def _leave(service: str, with_answer: bool) -> TextClause:
+    answer = (
+        f"WITH kept AS (INSERT INTO {service}.idempotency_keys "
+        "VALUES (:principal, :key, :fingerprint, :status, :sealed, :at)) "
+    )
     return text(
+        f"{answer if with_answer else ''}"
         f"SELECT {service}.leave(:at, CAST(:moved AS jsonb), CAST(:put AS jsonb), CAST(:gone AS uuid[]), "
         "CAST(:seen AS jsonb), CAST(:jobs AS jsonb), CAST(:said AS jsonb))"
     )

@@ -6,7 +6,6 @@ it for others. No answer of ours depends on the name besides: redirects are path
 
 from collections.abc import Collection
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -44,7 +43,8 @@ class HostMiddleware:
 def _names_of(scope: Scope) -> set[str]:
     """Every name that the request says, "" when it says none: of two, a proxy may have looked at the
     other."""
-    return {_without_port(sent).lower() for sent in Headers(scope=scope).getlist("host") or [""]}
+    sent = [value.decode("latin-1") for key, value in scope["headers"] if key == b"host"]
+    return {_without_port(name).lower() for name in sent or [""]}
 
 
 def _without_port(host: str) -> str:

@@ -259,6 +259,7 @@ NO_LISTS = {
     "deploy/doctor.py": "asks versions and clocks",
     "deploy/migrate.py": "asks the catalogue of the database",
     "deploy/migrations.py": "asks the catalogue of the database",
+    "services/intake/commands.py": "counts once more for the keys it is given, each by a unique index",
     "services/intake/identity/sessions.py": "ends the sessions of one person, by an index",
     "shared/db/concurrently.py": "asks the catalogue of the database",
     "deploy/postgres.py": "asks whether the server answers",

@@ -3,8 +3,9 @@
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import event
 
-from tests.support.hall import Hall, application
+from tests.support.hall import Hall, app_of, application
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,27 @@ def test_a_wrong_field_is_pointed_at(fresh_hall: Hall, change: dict[str, str], p
     assert answer.status_code == 422
     assert any(error["pointer"].endswith(pointer) for error in answer.json()["errors"])
     assert fresh_hall.counts() == before
+
+
+def test_an_application_takes_few_trips_to_the_database_and_none_to_know_who_sends_it(hall: Hall) -> None:
+    """Each trip costs a web process and the database more than what is done there."""
+    who, headers = hall.citizen()
+    hall.apply(headers, application(who))
+    asked: list[str] = []
+
+    def note(_: object, __: object, statement: str, *rest: object) -> None:
+        asked.append(statement)
+
+    engine = app_of(hall).state.contexts["intake"].engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        assert hall.apply(headers, application(who)).status_code == 201
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    ours = [
+        statement
+        for statement in asked
+        if "intake.stand" not in statement and "witness AS w SET" not in statement
+    ]
+    assert len(ours) <= 9, ours
+    assert not [statement for statement in ours if "intake.sessions" in statement]
