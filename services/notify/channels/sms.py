@@ -89,7 +89,7 @@ class SmsChannel:
         account = Account(
             settings.endpoint, settings.access_key_id, settings.access_key_secret, settings.timeout_s
         )
-        self._gateway = AliyunRpc(account, now, self.at_once)
+        self._gateway = AliyunRpc(account, now)
 
     def send(self, message: OutsideMessage) -> Told:
         """Send one SMS. Only an answer that can be read as "taken" or "not taken" counts as one."""

@@ -75,21 +75,28 @@ def test_the_same_job_is_left_once_and_done_once(
     assert db_installation.rows("SELECT DISTINCT state FROM notify.jobs") == [("done",)]
 
 
+def send_away(db_installation: Installation) -> None:
+    """No session with the database any more, and no new one."""
+    role = app_role("notify")
+    db_installation.change(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+    db_installation.change(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'")
+
+
+def let_back(db_installation: Installation) -> None:
+    db_installation.change(f"ALTER ROLE {app_role('notify')} CONNECTION LIMIT -1")
+
+
 def test_an_answer_that_an_outage_kept_from_being_written_is_not_asked_for_again(
     db_installation: Installation, runner: tuple[JobRunner, Scripted]
 ) -> None:
     jobs_, handler = runner
     leave(db_installation, "a", "b")
-    role = app_role("notify")
+    # Jobs are called side by side, and PostgreSQL refuses two changes of one role at once.
     one_at_a_time = threading.Lock()
 
     def go_away() -> str:
-        # Jobs are called side by side, and PostgreSQL refuses two changes of one role at once.
         with one_at_a_time:
-            db_installation.change(f"ALTER ROLE {role} CONNECTION LIMIT 0")
-            db_installation.change(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
-            )
+            send_away(db_installation)
         return "done"
 
     handler.during = go_away
@@ -99,7 +106,7 @@ def test_an_answer_that_an_outage_kept_from_being_written_is_not_asked_for_again
         with pytest.raises(DatabaseAway):
             jobs_.run_once()
     finally:
-        db_installation.change(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+        let_back(db_installation)
     assert jobs_.run_once() == 0, "nothing is claimed anew"
 
     found = db_installation.rows("SELECT DISTINCT state, epoch, attempts FROM notify.jobs")
@@ -447,6 +454,38 @@ def test_a_slow_call_holds_up_no_other(
     jobs_.close()
     assert handler.finished[-1] == ("a", None)
     assert ended(db_installation) == dict.fromkeys("abcdef", "done")
+
+
+def test_an_outage_while_calls_are_under_way_lets_go_of_none(
+    db_installation: Installation, side_by_side: tuple[JobRunner, SideBySide]
+) -> None:
+    jobs_, handler = side_by_side
+    leave(db_installation, *"abc")
+    is_away, looked = threading.Event(), threading.Event()
+
+    def during(key: str) -> str:
+        if key == "a":
+            send_away(db_installation)
+            is_away.set()
+        assert looked.wait(30)
+        return key.upper()
+
+    def look_again() -> bool:
+        if is_away.is_set():
+            looked.set()
+        return is_away.is_set()
+
+    handler.during = during
+    try:
+        with pytest.raises(DatabaseAway):
+            jobs_.run_once(look_again)
+    finally:
+        let_back(db_installation)
+    assert jobs_.run_once() == 0, "nothing is claimed anew"
+    assert sorted(handler.called) == list("abc")
+    assert sorted(handler.finished[-3:]) == [("a", "A"), ("b", "B"), ("c", "C")]
+    found = db_installation.rows("SELECT DISTINCT state, epoch, attempts FROM notify.jobs")
+    assert found == [("done", 1, 1)]
 
 
 @pytest.mark.parametrize("how", ["broken", "unwritable"])

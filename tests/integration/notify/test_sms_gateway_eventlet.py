@@ -34,3 +34,34 @@ def test_twenty_slow_calls_run_side_by_side_and_hanging_ones_time_out(standin: S
     answers, elapsed_s = send_twenty(CHANNEL, standin.url, secret)
     assert sorted(answers) == ["accepted"] * 15 + ["unknown"] * 5
     assert elapsed_s < 4
+
+
+COUNTED = (
+    CHANNEL
+    + """
+from eventlet.green import select
+looks = 0
+look = select.select
+def counted(*arguments):
+    global looks
+    looks += 1
+    return look(*arguments)
+select.select = sys.modules["select"].select = counted
+send_first = channel.send
+def send(message):
+    # Each thread sends ten, so that connections are there and used again.
+    for _ in range(10):
+        told = send_first(message)
+    assert looks <= 600, looks
+    return told
+channel.send = send
+"""
+)
+
+
+def test_a_call_looks_at_its_own_connection_only(standin: SmsStandin) -> None:
+    """In a pool of 20 each of 200 calls would look at all of them."""
+    standin.plan(Fault(kind=Kind.SLOW, next=200, seconds=0.05))
+    secret = standin.settings()["access_key_secret"]
+    answers, _ = send_twenty(COUNTED, standin.url, secret)
+    assert answers == ["accepted"] * 20
