@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, TextClause, Uuid, text
+from sqlalchemy import BigInteger, Connection, Uuid, text
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from shared.bus.context import ServiceContext
@@ -21,7 +20,7 @@ from shared.bus.wire import to_json
 from shared.clock import Moment, read_clock
 from shared.db.transaction import transaction
 from shared.db.types import CaseRow
-from shared.db.writing import insert_rows, save_session
+from shared.db.writing import Writes
 from shared.events.fact import Event, Fact
 from shared.events.ids import derived_id, new_id
 from shared.tracing import current_traceparent
@@ -242,18 +241,19 @@ class Unit:
         self._inbox = changes
 
     def save(self) -> None:
-        """Write everything since the last time: one flush, the appended rows, then the answer, gates, jobs
-        and facts in one call. The commit is the block's, which saves at its end."""
-        save_session(self.session)
+        """Write everything since the last time: rows, the answer, gates, jobs and facts in one statement. The
+        commit is the block's, which saves at its end."""
+        writes = Writes(self.session)
         for kind, rows in self._rows.items():
-            insert_rows(self.connection, kind, rows)
+            writes.insert(kind, rows)
         changes, self._inbox, self._rows = self._inbox, InboxChanges(), {}
         said, jobs = self._said[self._saved[0] :], self._jobs[self._saved[1] :]
         self._saved = len(self._said), len(self._jobs)
         answer, self._answer = self._answer, None
         if changes or jobs or said or answer:
-            self.connection.execute(
-                _leave(self.context.service, answer is not None),
+            writes.run(
+                self.connection,
+                _leave(self.context.service),
                 {
                     "at": self.wall,
                     "moved": _json(
@@ -266,7 +266,10 @@ class Unit:
                     "said": _json([to_json(event) for event in said]),
                     **(asdict(answer) if answer else {}),
                 },
+                also=_keep_answer(self.context.service) if answer else "",
             )
+        else:
+            writes.run(self.connection)
 
     def after_commit(self, then: Callable[[], None]) -> None:
         """Call this when all is committed: counters count what happened, not what was tried."""
@@ -298,16 +301,17 @@ def unit_of(context: ServiceContext, label: str) -> Iterator[Unit]:
     unit.told()
 
 
-@cache
-def _leave(service: str, with_answer: bool) -> TextClause:
-    answer = (
-        f"WITH kept AS (INSERT INTO {service}.idempotency_keys "
-        "VALUES (:principal, :key, :fingerprint, :status, :sealed, :at)) "
-    )
-    return text(
-        f"{answer if with_answer else ''}"
-        f"SELECT {service}.leave(:at, CAST(:moved AS jsonb), CAST(:put AS jsonb), CAST(:gone AS uuid[]), "
+def _leave(service: str) -> str:
+    return (
+        f"{service}.leave(:at, CAST(:moved AS jsonb), CAST(:put AS jsonb), CAST(:gone AS uuid[]), "
         "CAST(:seen AS jsonb), CAST(:jobs AS jsonb), CAST(:said AS jsonb))"
+    )
+
+
+def _keep_answer(service: str) -> str:
+    return (
+        f"INSERT INTO {service}.idempotency_keys "
+        "VALUES (:principal, :key, :fingerprint, :status, :sealed, :at)"
     )
 
 

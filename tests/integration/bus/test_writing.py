@@ -17,7 +17,7 @@ from deploy.services import SERVICES, part
 from services.approval.models import Case, Task
 from services.intake.models import LookupMiss, TimelineEntry
 from shared.db.types import AwareDateTime
-from shared.db.writing import insert_rows, save_session
+from shared.db.writing import Rows, Writes
 from shared.settings import Settings
 from tests.support.installation import Installation, make_installation
 
@@ -83,6 +83,16 @@ def session(written: Installation, request: pytest.FixtureRequest) -> Iterator[S
         connection.rollback()
 
 
+def save(session: Session) -> None:
+    Writes(session).run(session.connection())
+
+
+def append(session: Session, kind: type[DeclarativeBase], rows: Rows) -> None:
+    writes = Writes(session)
+    writes.insert(kind, rows)
+    writes.run(session.connection())
+
+
 def read(session: Session, kind: type[DeclarativeBase]) -> list[dict[str, Any]]:
     """What the database holds of those that the test wrote, in the order of their keys."""
     other = Session(bind=session.connection())
@@ -96,7 +106,7 @@ def test_a_new_row_of_every_table_comes_back_as_it_was(
     before = len(read(session, kind))
     made = [row(kind, n) for n in range(3)]
     session.add_all(made)
-    save_session(session)
+    save(session)
     found = read(session, kind)
     assert len(found) == before + 3
     for one in made:
@@ -111,7 +121,7 @@ def test_a_row_of_every_table_that_is_appended_comes_back_as_it_was(
     rows = [values(row(kind, n)) for n in range(3)]
     made = {name for name, column in kind.__mapper__.columns.items() if column.server_default is not None}
     rows = [{name: value for name, value in one.items() if name not in made} for one in rows]
-    insert_rows(session.connection(), kind, rows)
+    append(session, kind, rows)
     found = [{name: one[name] for name in rows[0]} for one in read(session, kind)]
     assert all(one in found for one in rows)
 
@@ -119,14 +129,14 @@ def test_a_row_of_every_table_that_is_appended_comes_back_as_it_was(
 def test_rows_that_change_in_different_columns_keep_the_others(session: Session) -> None:
     cases = [row(Case, n, number=f"C{n}", state="received") for n in range(4)]
     session.add_all(cases)
-    save_session(session)
+    save(session)
     cases[0].state = "accepted"
     cases[1].asked = ["lease_record"]
     cases[2].legal_due_at = None
-    save_session(session)
+    save(session)
     assert read(session, Case) == [values(one) for one in cases]
     cases[0].state = "under_review"
-    save_session(session)
+    save(session)
     assert [one["state"] for one in read(session, Case)] == [
         "under_review",
         "received",
@@ -138,20 +148,20 @@ def test_rows_that_change_in_different_columns_keep_the_others(session: Session)
 def test_a_value_that_is_set_to_what_it_was_writes_nothing(session: Session) -> None:
     case = row(Case, 1, number="C1")
     session.add(case)
-    save_session(session)
+    save(session)
     session.connection().exec_driver_sql("DELETE FROM approval.cases WHERE number = 'C1'")
     case.state = str(case.state)
-    save_session(session)
+    save(session)
     case.state = "accepted"
     with pytest.raises(StaleDataError, match=r"0 of 1 changed rows of approval\.cases"):
-        save_session(session)
+        save(session)
 
 
 def test_what_was_left_out_is_what_the_table_says(session: Session) -> None:
     given = {name: some(c, 1) for name, c in Case.__mapper__.columns.items() if not c.nullable}
     del given["sequence"]
     session.add(Case(**given))
-    save_session(session)
+    save(session)
     (found,) = read(session, Case)
     assert found["sequence"] == 0
     assert found["legal_due_at"] is None
@@ -161,7 +171,7 @@ def test_what_was_left_out_is_what_the_table_says(session: Session) -> None:
 def test_a_row_whose_key_the_database_makes_has_it_afterwards(session: Session, service: str) -> None:
     miss = LookupMiss(asker=b"somebody", missed_at=MOMENT)
     session.add(miss)
-    save_session(session)
+    save(session)
     assert miss.id is not None
     assert values(miss) in read(session, LookupMiss)
 
@@ -169,13 +179,13 @@ def test_a_row_whose_key_the_database_makes_has_it_afterwards(session: Session, 
 def test_what_does_not_fit_is_refused_and_never_cut(session: Session) -> None:
     session.add(row(Case, 1, state="x" * 41))
     with pytest.raises(DataError):
-        save_session(session)
+        save(session)
 
 
 def test_the_same_key_twice_is_refused(session: Session) -> None:
     session.add_all([row(Task, 1, id=uuid4()), row(Task, 1, id=uuid4())])
     with pytest.raises(IntegrityError):
-        save_session(session)
+        save(session)
 
 
 @pytest.mark.parametrize("service", ["intake"])
@@ -183,4 +193,4 @@ def test_a_moment_without_a_zone_is_refused(session: Session, service: str) -> N
     columns = TimelineEntry.__mapper__.columns.items()
     given = {name: some(c, 1) for name, c in columns} | {"at": datetime(2026, 1, 1)}  # noqa: DTZ001
     with pytest.raises(ValueError, match="naive"):
-        insert_rows(session.connection(), TimelineEntry, [given])
+        append(session, TimelineEntry, [given])
