@@ -25,7 +25,7 @@ RULES = (
         "person_reads", 1040, "who read what and why; at least three years by PIPL art. 56, so with the case"
     ),
     with_the_case("cases", 3900, "the application and the citizen's view of it"),
-    with_the_case("consents", 330, "who was asked for consent, gave it, took it back, and what proves it"),
+    with_the_case("consents", 530, "who was asked for consent, gave it, took it back, and what proves it"),
     with_the_case("timeline", 3600, "what happened, as the citizen saw it"),
     with_the_release("accounts", "who comes by office and what they may do; the latest only"),
     with_the_release("client_keys", "public keys of client programs, and who added and removed them"),
