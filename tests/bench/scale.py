@@ -289,6 +289,8 @@ def _raw(place: Place) -> Iterator[Any]:
     """A cursor of the driver, as the admin, in a transaction of its own."""
     engine = create_engine(database_url(place.settings, place.servers.postgres.admin_user))
     connection = engine.raw_connection()
+    # A worker's module may have been read meanwhile.
+    extensions.set_wait_callback(None)
     try:
         yield connection.cursor()
         connection.commit()
