@@ -6,8 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import psutil
@@ -64,8 +65,8 @@ def run_demo(
     try:
         for standin in (sms, mail):
             standin.launch()
-        for standin in (sms, mail):
-            standin.wait()
+        # What the demo puts in is loaded while the database gets ready.
+        Thread(target=import_module, args=("deploy.demo_seed",), daemon=True).start()
         code = asyncio.run(installation.supervisor(main=demo.main, say=log).run())
         return code
     finally:
@@ -127,6 +128,8 @@ class _Demo:
     def _run(self) -> int | None:
         hall = Hall(self._installation.url, self._tell, self._stop)
         try:
+            for standin in self._standins.values():
+                standin.wait()
             tokens = self._prepare(hall)
             cases = play(hall, tokens)
             left = [] if self._once else leave_work(hall, tokens)

@@ -19,7 +19,15 @@ from deploy.kept_data import check_kept, note_made_by
 from deploy.places import make_passable, make_private
 from deploy.postgres import PostgresServer
 from deploy.probe import is_ready
-from deploy.processes import Identity, claim_port, free_port, listen, port_is_free, try_claim
+from deploy.processes import (
+    WHEN_TOLD,
+    Identity,
+    claim_port,
+    free_port,
+    listen,
+    port_is_free,
+    try_claim,
+)
 from deploy.services import SERVICES
 from deploy.supervisor import ProcessSpec, Server, Supervisor
 from deploy.supervisor_state import is_held
@@ -133,11 +141,12 @@ class Installation:
         ]
         migrate = ProcessSpec(
             "migrate",
-            _command("migrate"),
+            _command("migrate", WHEN_TOLD),
             _environment(settings, self._migrate_user),
             once=True,
             group="migrate",
             run_as=self._migrate_user,
+            early=True,
         )
         # Web processes write the outbox only: they need no broker, and are told of none.
         without_broker = {name: value for name, value in settings.items() if name != "ONESTOP_BROKER_URL"}
@@ -172,13 +181,14 @@ class Installation:
     ) -> ProcessSpec:
         return ProcessSpec(
             name,
-            _command("run", "web"),
+            _command("run", "web", WHEN_TOLD),
             _environment(settings, self._services_user),
             ready=partial(is_ready, port),
             group="web",
             run_as=self._services_user,
             health_port=port,
             sockets=sockets,
+            early=True,
         )
 
     def _workers(self, settings: Mapping[str, str]) -> Iterator[ProcessSpec]:
@@ -186,7 +196,7 @@ class Installation:
             port = claim_port()
             yield ProcessSpec(
                 name,
-                _command("run", "worker", *(part for service in services for part in ("--service", service))),
+                _command("run", "worker", WHEN_TOLD, *_each("--service", services)),
                 _environment(
                     {**settings, "ONESTOP_WORKER__HEALTH_PORT": str(port)},
                     self._services_user,
@@ -197,6 +207,7 @@ class Installation:
                 grace_s=_WORKER_GRACE_S,
                 run_as=self._services_user,
                 health_port=port,
+                early=True,
             )
 
     def _divided(self) -> Iterator[tuple[str, Sequence[str]]]:
@@ -310,6 +321,11 @@ def remembered_settings(data_dir: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     return found
+
+
+def _each(option: str, values: Sequence[str]) -> Iterator[str]:
+    for value in values:
+        yield from (option, value)
 
 
 def _command(*arguments: str) -> list[str]:

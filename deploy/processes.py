@@ -14,6 +14,9 @@ from pathlib import Path
 
 from deploy.errors import PortTaken
 
+WHEN_TOLD = "--when-told"
+"""The option of a process of ours that is started before its turn."""
+
 _PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
 _LOWEST_PORT = 20_000
 _PORT_TRIES = 1_000
@@ -47,20 +50,21 @@ def spawn(
     command: Sequence[str | Path],
     *,
     output: int,
+    source: int = subprocess.DEVNULL,
     death_signal: signal.Signals = signal.SIGKILL,
     environment: Mapping[str, str] | None = None,
     run_as: Identity | None = None,
     cwd: Path | None = None,
     hand_down: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, both outputs to the file descriptor `output`. It gets the file
-    descriptors `hand_down` too, under the same numbers.
+    """Start a command in a session of its own, its input from the file descriptor `source`, both outputs to
+    `output`. It gets the file descriptors `hand_down` too, under the same numbers.
 
     The kernel sends it `death_signal` when the *thread* that called this ends, so call it from the main one.
     """
     return subprocess.Popen(
         [*_tie(death_signal, run_as), *(str(part) for part in command)],
-        stdin=subprocess.DEVNULL,
+        stdin=source,
         stdout=output,
         stderr=output,
         env=dict(environment) if environment is not None else None,
@@ -98,6 +102,12 @@ def _tie(death_signal: signal.Signals, run_as: Identity | None) -> list[str]:
     sees = "\n".join(str(path) for pair in who.sees for path in pair)
     tie = [sys.executable, "-I", "-S", str(_PDEATHSIG), str(int(death_signal)), str(os.getpid())]
     return [*tie, str(who.uid), str(who.gid), sees]
+
+
+def wait_for_end_of_input() -> None:
+    """Return when nobody can write to our standard input any more: at once for /dev/null."""
+    while os.read(0, 4096):
+        continue
 
 
 def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_s: float) -> int:

@@ -44,6 +44,8 @@ class ProcessSpec:
     `ready` is asked in a thread, so it may wait a little; an OSError from it means "not yet". With `once` it
     is no server: it must end with code 0 before the next one starts. `run_as` None stays who we are.
     `health_port`: where others ask for its /readyz. `sockets`: file descriptors that it inherits each time.
+    `early`: it is started at once, to load what it needs while others get ready, and does nothing before its
+    standard input ends: then its turn has come.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ProcessSpec:
     run_as: Identity | None = None
     health_port: int | None = None
     sockets: Sequence[int] = ()
+    early: bool = False
 
 
 class Server(Protocol):
@@ -91,18 +94,30 @@ class _Program:
         self.name = spec.name
         self.grace_s = spec.grace_s
         self._spec = spec
+        self._its_turn = not spec.early
+        self._gate: tuple[int, int] | None = None
 
     def launch(self, output: int) -> subprocess.Popen[bytes]:
-        # Another user may not be able to enter the folder that we were started in.
-        cwd = Path("/") if self._spec.run_as else None
+        if self._gate is None and not self._its_turn:
+            self._gate = os.pipe()
         return processes.spawn(
             self._spec.argv,
             output=output,
+            source=self._gate[0] if self._gate is not None else subprocess.DEVNULL,
             environment=self._spec.env,
             run_as=self._spec.run_as,
-            cwd=cwd,
+            # Another user may not be able to enter the folder that we were started in.
+            cwd=Path("/") if self._spec.run_as else None,
             hand_down=self._spec.sockets,
         )
+
+    def begin(self) -> None:
+        """Its turn has come, also for those that are started in its place."""
+        self._its_turn = True
+        if self._gate is not None:
+            for end in self._gate:
+                os.close(end)
+            self._gate = None
 
     def is_ready(self) -> bool:
         return self._spec.ready is None or self._spec.ready()
@@ -111,16 +126,22 @@ class _Program:
         return None
 
     def cleanup(self) -> None:
-        return None
+        self.begin()
 
 
 class _Kept:
     """One process that is being kept, over all its restarts."""
 
     def __init__(
-        self, server: Server, group: str, once: bool = False, health_port: int | None = None
+        self,
+        server: Server,
+        group: str,
+        once: bool = False,
+        health_port: int | None = None,
+        begin: Callable[[], None] | None = None,
     ) -> None:
         self.server = server
+        self.begin = begin
         self.once = once
         self.status = Status(server.name, group, health_port=health_port)
         self.child: subprocess.Popen[bytes] | None = None
@@ -218,6 +239,9 @@ class Supervisor:
         return 0
 
     async def _start_all(self) -> None:
+        for kept in self._kept:
+            if kept.begin is not None:
+                kept.task = asyncio.create_task(self._keep(kept), name=kept.status.name)
         for side_by_side in _stages(self._kept):
             if self._stopping.is_set():
                 return
@@ -229,7 +253,10 @@ class Supervisor:
                     start.cancel()
 
     async def _start(self, kept: _Kept) -> None:
-        kept.task = asyncio.create_task(self._keep(kept), name=kept.status.name)
+        if kept.task is None:
+            kept.task = asyncio.create_task(self._keep(kept), name=kept.status.name)
+        if kept.begin is not None:
+            kept.begin()
         await _first_of(
             kept.is_up.wait(), self._stopping.wait(), _outcome(kept.task), timeout_s=self._ready_s
         )
@@ -412,7 +439,9 @@ class PrefixedLines:
 
 def _kept(spec: ProcessSpec | Server) -> _Kept:
     if isinstance(spec, ProcessSpec):
-        return _Kept(_Program(spec), spec.group, spec.once, spec.health_port)
+        program = _Program(spec)
+        begin = program.begin if spec.early else None
+        return _Kept(program, spec.group, spec.once, spec.health_port, begin)
     return _Kept(spec, spec.name)
 
 

@@ -18,7 +18,7 @@ import gc  # noqa: E402  (everything below must see the patched modules)
 import math  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
 from functools import partial  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -50,8 +50,9 @@ _log = structlog.get_logger()
 socket.getaddrinfo = green_socket.getaddrinfo = partial(tpool.execute, socket.getaddrinfo)
 
 
-def run(settings: Settings, services: Sequence[str]) -> int:
-    """Run the workers of these services until SIGTERM or SIGINT; the exit code."""
+def run(settings: Settings, services: Sequence[str], wait: Callable[[], None] = lambda: None) -> int:
+    """Run the workers of these services until SIGTERM or SIGINT; the exit code. `wait` is called when
+    everything is loaded, before anything begins."""
     configure(settings, service="worker" if len(services) > 1 else services[0])
     faults.plan_faults(settings.fault_plan)
     check_process(settings, services)
@@ -66,6 +67,7 @@ def run(settings: Settings, services: Sequence[str]) -> int:
     runner = ServiceRunner({"onestop": contexts, "max_workers": 10})
     for service in services:
         runner.add_service(part(service, "worker").Worker)
+    wait()
     stop = eventlet.event.Event()
     stopping: list[int] = []
 

@@ -4,7 +4,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from deploy.processes import listen
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 
-def serve(settings: "Settings", services: Sequence[str]) -> int:
-    """Serve until SIGTERM or SIGINT: no new connections, running requests are finished; the exit code.
+def serve(settings: "Settings", services: Sequence[str], wait: Callable[[], None] = lambda: None) -> int:
+    """Serve until SIGTERM or SIGINT: no new connections, running requests are finished; the exit code. `wait`
+    is called when everything is loaded, before anything is opened.
 
     Raises PortTaken and SharedProcess.
     """
@@ -33,6 +34,7 @@ def serve(settings: "Settings", services: Sequence[str]) -> int:
     configure(settings, service="web" if len(services) > 1 else services[0])
     web = settings.web
     apps = build(settings, services)
+    wait()
     sockets = _sockets(web)
     public_port = sockets[0].getsockname()[1]
     crowd = Crowd(web.connections_per_network, public_port, web.trusted_proxies)

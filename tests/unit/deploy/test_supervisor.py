@@ -104,6 +104,53 @@ def test_what_others_stand_on_starts_first_and_stops_last(tmp_path: Path) -> Non
     assert lines.names("bye") == ["web", "worker", "base"]
 
 
+def test_who_is_early_loads_meanwhile_begins_in_its_turn_and_again_at_once(tmp_path: Path) -> None:
+    lines = Lines()
+    early = f"import sys; print('loaded', flush=True); sys.stdin.read(); print('begun', flush=True)\n{STAYS}"
+    specs = [
+        # It gets ready only when the other has loaded, and says so then.
+        ProcessSpec(
+            "base",
+            [sys.executable, "-c", STAYS],
+            {},
+            ready=lambda: "worker" in lines.names("loaded") and not lines.names("begun"),
+            group="base",
+        ),
+        ProcessSpec("worker", [sys.executable, "-c", early], {}, group="worker", early=True),
+    ]
+
+    async def main() -> int:
+        while not lines.names("begun"):
+            await asyncio.sleep(0.01)
+        for process in read_state(tmp_path)["processes"]:
+            if process["name"] == "worker":
+                os.kill(process["pid"], signal.SIGKILL)
+        while len(lines.names("begun")) < 2:
+            await asyncio.sleep(0.01)
+        return 0
+
+    assert run(specs, tmp_path, main, lines) == 0
+    said = [line for _, line in lines.said if line in {"here", "loaded", "begun"}]
+    assert said.index("loaded") < said.index("begun")
+
+
+def test_who_is_early_ends_with_the_others_when_its_turn_never_comes(tmp_path: Path) -> None:
+    lines = Lines()
+    specs = [
+        ProcessSpec("base", [sys.executable, "-c", "raise SystemExit(3)"], {}, group="base", once=True),
+        ProcessSpec(
+            "worker",
+            [sys.executable, "-c", "import sys; sys.stdin.read(); print('begun', flush=True)"],
+            {},
+            group="worker",
+            early=True,
+        ),
+    ]
+    with pytest.raises(NotStarted, match="base"):
+        run(specs, tmp_path, done, lines)
+    assert lines.names("begun") == []
+
+
 def test_the_answer_of_main_is_the_answer(tmp_path: Path) -> None:
     async def seven() -> int:
         return 7
