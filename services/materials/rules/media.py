@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pypdf import PdfReader
-
 PDF, JPEG, PNG = "application/pdf", "image/jpeg", "image/png"
 MOST_PIXELS = 100_000_000
 """More than any camera that people carry makes; a small file can say of itself that it has billions, and
@@ -49,6 +47,9 @@ def media_of(pieces: Iterable[bytes]) -> Media | None:
 def is_locked(file: BinaryIO) -> bool:
     """Whether an encrypted PDF cannot be read without a password, or at all. One that only forbids to print
     or to copy opens."""
+    # A tenth of the memory of a web process, for one file in thousands.
+    from pypdf import PdfReader
+
     try:
         reader = PdfReader(file)
         return reader.is_encrypted and not reader.decrypt("")
