@@ -111,7 +111,7 @@ class _Program:
             hand_down=self._spec.sockets,
         )
 
-    def begin(self) -> None:
+    def take_turn(self) -> None:
         """Its turn has come, also for those that are started in its place."""
         self._its_turn = True
         if self._gate is not None:
@@ -126,7 +126,7 @@ class _Program:
         return None
 
     def cleanup(self) -> None:
-        self.begin()
+        self.take_turn()
 
 
 class _Kept:
@@ -138,10 +138,10 @@ class _Kept:
         group: str,
         once: bool = False,
         health_port: int | None = None,
-        begin: Callable[[], None] | None = None,
+        take_turn: Callable[[], None] | None = None,
     ) -> None:
         self.server = server
-        self.begin = begin
+        self.take_turn = take_turn
         self.once = once
         self.status = Status(server.name, group, health_port=health_port)
         self.child: subprocess.Popen[bytes] | None = None
@@ -240,7 +240,7 @@ class Supervisor:
 
     async def _start_all(self) -> None:
         for kept in self._kept:
-            if kept.begin is not None:
+            if kept.take_turn is not None:
                 kept.task = asyncio.create_task(self._keep(kept), name=kept.status.name)
         for side_by_side in _stages(self._kept):
             if self._stopping.is_set():
@@ -255,8 +255,8 @@ class Supervisor:
     async def _start(self, kept: _Kept) -> None:
         if kept.task is None:
             kept.task = asyncio.create_task(self._keep(kept), name=kept.status.name)
-        if kept.begin is not None:
-            kept.begin()
+        if kept.take_turn is not None:
+            kept.take_turn()
         await _first_of(
             kept.is_up.wait(), self._stopping.wait(), _outcome(kept.task), timeout_s=self._ready_s
         )
@@ -440,8 +440,8 @@ class PrefixedLines:
 def _kept(spec: ProcessSpec | Server) -> _Kept:
     if isinstance(spec, ProcessSpec):
         program = _Program(spec)
-        begin = program.begin if spec.early else None
-        return _Kept(program, spec.group, spec.once, spec.health_port, begin)
+        take_turn = program.take_turn if spec.early else None
+        return _Kept(program, spec.group, spec.once, spec.health_port, take_turn)
     return _Kept(spec, spec.name)
 
 
