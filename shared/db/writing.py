@@ -33,8 +33,9 @@ class _Part(NamedTuple):
 class Writes:
     """All that a transaction has to write, in one statement.
 
-    What is new and what has changed in `session` is written as its own flush would. What the session has to
-    delete, and new rows of which the database makes a part, are left to that flush.
+    What is new and what has changed in `session` is written as its own flush would; of a table's changed rows
+    each gets all columns that changed in any, so they must have been locked when they were read. What the
+    session has to delete, and new rows of which the database makes a part, are left to that flush.
     """
 
     def __init__(self, session: Session) -> None:
@@ -197,6 +198,6 @@ def _as_text(value: Any) -> str:
             return value.isoformat()
         case UUID():
             return str(value)
-        case bytes():
-            return "\\x" + value.hex()
+        case bytes() | memoryview():
+            return "\\x" + bytes(value).hex()
     raise TypeError(f"no column holds a {type(value).__name__}")

@@ -29,6 +29,9 @@ from shared.errors import Unavailable
 PATIENCE_S = 5.0
 """Nobody waits longer for their turn."""
 BUSY_RETRY_AFTER_S = 5
+LINE_PER_TURN = 64
+"""No longer line than this for each turn: it would outlast everybody's patience, and who hangs up stays in it
+until it is their turn."""
 _AS_MANY_AS_HAVE_A_TURN = anyio.CapacityLimiter(float("inf"))
 Result = TypeVar("Result")
 
@@ -64,6 +67,7 @@ class Capacity:
     def __init__(self, at_once: int, *, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
         self._free = at_once
+        self._longest = LINE_PER_TURN * at_once
         self._line: deque[_Place] = deque()
         self._lock = threading.Lock()
 
@@ -74,8 +78,8 @@ class Capacity:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """A turn for the block, as soon as there is one. Raises Unavailable when there is none in time, or
-        when the database got lost meanwhile."""
+        """A turn for the block, as soon as there is one. Raises Unavailable when there is none in time, when
+        the line is too long, or when the database got lost meanwhile."""
         await self._wait()
         try:
             yield
@@ -92,6 +96,8 @@ class Capacity:
                 # Then nobody waits: whoever leaves hands the turn to the first in line.
                 self._free -= 1
                 return
+            if len(self._line) >= self._longest:
+                raise _busy()
             place = _Place()
             self._line.append(place)
         with metrics.HTTP_WAITING.track_inprogress():
@@ -163,6 +169,19 @@ async def in_thread(work: Callable[[], Result]) -> Result:
     Raises Unavailable, as `Capacity.turn` does, and what the work raises.
     """
     async with _of_this_app.get().turn():
+        return await anyio.to_thread.run_sync(work, limiter=_AS_MANY_AS_HAVE_A_TURN)
+
+
+_WITH_OTHERS = Capacity(8)
+
+
+async def with_others(work: Callable[[], Result]) -> Result:
+    """Do what waits for a server that is not ours, in a thread and without a turn of this app: as long as it
+    hangs, only those stand still who need it.
+
+    Raises Unavailable when many of them do, and what the work raises.
+    """
+    async with _WITH_OTHERS.turn():
         return await anyio.to_thread.run_sync(work, limiter=_AS_MANY_AS_HAVE_A_TURN)
 
 

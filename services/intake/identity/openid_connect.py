@@ -34,6 +34,8 @@ from services.intake.rules.submission import NamedPerson
 from shared.auth.principal import Assurance, Principal, PrincipalKind
 from shared.bus.unit import Unit, unit_of
 from shared.errors import BadRequest, FieldError, Forbidden
+from shared.http.again import runs_again
+from shared.http.capacity import in_thread, with_others
 from shared.http.doors import doors
 from shared.legal_time import legal_day
 from shared.sections import Section
@@ -180,9 +182,9 @@ def router(desk: LogInDesk) -> APIRouter:
     secure = desk.context.service.settings.web.cookie_secure
 
     @router.get(f"{_PATH}/{{people}}")
-    def start(people: People) -> Response:
+    async def start(people: People) -> Response:
         """To the provider."""
-        url, flow = _realm(realms, people).provider.start()
+        url, flow = await with_others(_realm(realms, people).provider.start)
         response = RedirectResponse(url, 303)
         response.set_cookie(
             _COOKIE,
@@ -196,11 +198,11 @@ def router(desk: LogInDesk) -> APIRouter:
         return response
 
     @router.get(f"{_PATH}/{{people}}/return")
-    def come_back(request: Request, people: People) -> Response:
+    async def come_back(request: Request, people: People) -> Response:
         """Back from the provider: in, or refused."""
         realm = _realm(realms, people)
         flow = _read(people, request.cookies.get(_COOKIE))
-        claims = realm.provider.finish(flow, dict(request.query_params))
+        claims = await with_others(lambda: realm.provider.finish(flow, dict(request.query_params)))
         sid = claims.get("sid")
         proof = Proof(
             realm.name,
@@ -208,21 +210,32 @@ def router(desk: LogInDesk) -> APIRouter:
             sub=claims["sub"],
             sid=sid if isinstance(sid, str) else None,
         )
-        response = desk.let_in(request, desk.open(proof, lambda unit: realm.who(unit, claims)))
+
+        def let_in() -> Response:
+            return desk.let_in(request, desk.open(proof, lambda unit: realm.who(unit, claims)))
+
+        # Not the whole door again: what came back from the provider is good for one time.
+        response: Response = await in_thread(runs_again(let_in))
         response.delete_cookie(_COOKIE, path=_PATH, httponly=True, samesite="lax", secure=secure)
         return response
 
     @router.post(f"{_PATH}/{{people}}/log-out")
-    def told_to_log_out(request: Request, people: People, logout_token: Annotated[str, Form()]) -> Response:
+    async def told_to_log_out(
+        request: Request, people: People, logout_token: Annotated[str, Form()]
+    ) -> Response:
         """The provider itself says that a log-in is over (back-channel log-out)."""
         realm = _realm(realms, people)
         try:
-            sub, sid = realm.provider.logged_out(logout_token)
+            sub, sid = await with_others(lambda: realm.provider.logged_out(logout_token))
         except LogoutTokenWrong:
             raise BadRequest(detail_en="this is not a log-out of ours") from None
-        with unit_of(desk.context.service, "session.end") as unit:
-            ended = end_sessions_at(unit, realm.name, sub=sub, sid=sid)
-        forget_here(request, ended, logged_out=False)
+
+        def end() -> None:
+            with unit_of(desk.context.service, "session.end") as unit:
+                ended = end_sessions_at(unit, realm.name, sub=sub, sid=sid)
+            forget_here(request, ended, logged_out=False)
+
+        await in_thread(end)
         return Response(status_code=200, headers={"Cache-Control": "no-store"})
 
     return router

@@ -12,7 +12,14 @@ from shared.db.outages import DatabaseAway, Outage
 from shared.db.waiting import NoAnswer, NotReached
 from shared.errors import AppError, Unavailable
 from shared.http.body_limit import BodyLimitMiddleware
-from shared.http.capacity import BUSY_RETRY_AFTER_S, Capacity, CapacityMiddleware, in_thread
+from shared.http.capacity import (
+    BUSY_RETRY_AFTER_S,
+    LINE_PER_TURN,
+    Capacity,
+    CapacityMiddleware,
+    in_thread,
+    with_others,
+)
 from shared.http.doors import doors
 from shared.http.problems import answer_error
 
@@ -220,3 +227,52 @@ def test_work_is_done_in_a_thread_within_the_turn_of_its_request() -> None:
 
 async def _nothing(*_: object) -> None:
     return None
+
+
+def test_a_line_that_is_too_long_grows_no_longer() -> None:
+    async def scene() -> None:
+        capacity, log = Capacity(1, patience_s=LONG_S), list[str]()
+        all_ = [Asked(capacity, str(n), log) for n in range(LINE_PER_TURN + 1)]
+        await until(lambda: capacity.waiting == LINE_PER_TURN)
+        with pytest.raises(Unavailable) as refused:
+            async with capacity.turn():
+                pytest.fail("there was no turn")
+        assert refused.value.retry_after_s == BUSY_RETRY_AFTER_S
+        all_[0].end.set_result(None)
+        await until(lambda: len(log) == 2)
+        late = Asked(capacity, "late", log)
+        await until(lambda: capacity.waiting == LINE_PER_TURN)
+        for one in (*all_, late):
+            one.task.cancel()
+
+    run(scene)
+
+
+def test_who_waits_for_a_server_that_is_not_ours_takes_nobodys_turn() -> None:
+    app, asked, answered = FastAPI(), threading.Event(), threading.Event()
+    router = doors()
+
+    def hangs() -> None:
+        asked.set()
+        assert answered.wait(LONG_S)
+
+    @router.get("/elsewhere")
+    async def elsewhere() -> str:
+        await with_others(hangs)
+        return "back"
+
+    @router.get("/page")
+    def page() -> str:
+        answered.set()
+        return "page"
+
+    app.include_router(router)
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(CapacityMiddleware, capacity=Capacity(1))
+    with TestClient(app) as client:
+        away = threading.Thread(target=client.get, args=("/elsewhere",))
+        away.start()
+        assert asked.wait(LONG_S)
+        assert client.get("/page").json() == "page"
+        away.join(LONG_S)
+        assert not away.is_alive()
